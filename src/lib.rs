@@ -1,0 +1,5 @@
+//! pinproxy: certificate pinning for clients that cannot pin.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod policy;
