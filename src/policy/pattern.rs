@@ -1,0 +1,250 @@
+//! Host patterns of the configuration and which authorities they match.
+
+use super::host::{Authority, DnsName, Host, HostError, parse_port, split_port};
+use std::fmt;
+use std::num::NonZeroU16;
+
+/// What a pattern says of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// This host alone.
+    Exact(Host),
+    /// `*.suffix`: exactly one label in front of the suffix; not the suffix itself.
+    OneLabel(DnsName),
+    /// `**.suffix`: the suffix itself (the apex) and every name below it.
+    Subtree(DnsName),
+}
+
+/// A host pattern: a scope, and a port when it is for that port only.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostPattern {
+    /// Which hosts.
+    pub scope: Scope,
+    /// Which port; all of them when absent.
+    pub port: Option<NonZeroU16>,
+}
+
+/// Why a text is not a host pattern. The texts are shown to operators.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// The host part is not a host.
+    #[error("{0}")]
+    Host(#[from] HostError),
+    /// A star that does not stand alone as the first label.
+    #[error("a star stands only in front, as `*.` (exactly one label) or `**.` (the name itself and every depth)")]
+    Star,
+    /// `*`, `*.` or `**.` with nothing behind.
+    #[error("the wildcard has no name behind it; say which domain it is for")]
+    NoSuffix,
+    /// A wildcard in front of an address.
+    #[error("an IP address takes no wildcard; list each address")]
+    WildcardAddress,
+    /// `https://…` or a path.
+    #[error("this is a URL; write the host alone, or host:port")]
+    Url,
+}
+
+impl HostPattern {
+    /// Parses `host`, `host:port`, `*.suffix` or `**.suffix` (with a port if wanted); U-labels become A-labels.
+    ///
+    /// # Errors
+    /// [`PatternError`] telling what to write instead.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.contains(['/', '?', '#', '\\', '@']) {
+            return Err(PatternError::Url);
+        }
+        let (host, port) = split_port(text)?;
+        let port = port.map(parse_port).transpose()?;
+        if let Some(suffix) = host.strip_prefix("**.") {
+            return Ok(Self { scope: Scope::Subtree(parse_suffix(suffix)?), port });
+        }
+        if let Some(suffix) = host.strip_prefix("*.") {
+            return Ok(Self { scope: Scope::OneLabel(parse_suffix(suffix)?), port });
+        }
+        if host == "*" || host == "**" {
+            return Err(PatternError::NoSuffix);
+        }
+        if host.contains('*') {
+            return Err(PatternError::Star);
+        }
+        Ok(Self { scope: Scope::Exact(Host::parse_configured(host)?), port })
+    }
+
+    /// Whether the pattern matches this host and port.
+    pub fn matches(&self, authority: &Authority) -> bool {
+        self.port.is_none_or(|port| port == authority.port) && self.scope.matches(&authority.host)
+    }
+
+    /// Whether some host and port match both patterns.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let ports = match (self.port, other.port) {
+            (Some(a), Some(b)) => a == b,
+            _ => true,
+        };
+        ports && self.scope.overlaps(&other.scope)
+    }
+}
+
+impl Scope {
+    /// Whether the scope holds this host.
+    pub fn matches(&self, host: &Host) -> bool {
+        match (self, host) {
+            (Self::Exact(exact), host) => exact == host,
+            (Self::OneLabel(suffix), Host::Name(name)) => parent(name.as_str()) == Some(suffix.as_str()),
+            (Self::Subtree(suffix), Host::Name(name)) => ancestors(name.as_str()).any(|a| a == suffix.as_str()),
+            (Self::OneLabel(_) | Self::Subtree(_), Host::Address(_)) => false,
+        }
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(host), scope) | (scope, Self::Exact(host)) => scope.matches(host),
+            (Self::OneLabel(a), Self::OneLabel(b)) => a == b,
+            (Self::OneLabel(one), Self::Subtree(tree)) | (Self::Subtree(tree), Self::OneLabel(one)) => {
+                // Names of `*.one` lie below the tree when `one` does, or when one of them is the apex.
+                ancestors(one.as_str()).any(|a| a == tree.as_str()) || parent(tree.as_str()) == Some(one.as_str())
+            }
+            (Self::Subtree(a), Self::Subtree(b)) => {
+                ancestors(a.as_str()).any(|x| x == b.as_str()) || ancestors(b.as_str()).any(|x| x == a.as_str())
+            }
+        }
+    }
+}
+
+fn parse_suffix(text: &str) -> Result<DnsName, PatternError> {
+    if text.is_empty() {
+        return Err(PatternError::NoSuffix);
+    }
+    if text.contains('*') {
+        return Err(PatternError::Star);
+    }
+    match Host::parse_configured(text)? {
+        Host::Name(name) => Ok(name),
+        Host::Address(_) => Err(PatternError::WildcardAddress),
+    }
+}
+
+/// The name without its first label.
+pub(super) fn parent(name: &str) -> Option<&str> {
+    name.split_once('.').map(|(_, rest)| rest)
+}
+
+/// The name itself, then each name above it, down to the last label.
+pub(super) fn ancestors(name: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(name), |n| parent(n))
+}
+
+/// As an operator would write it.
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.scope {
+            Scope::Exact(host) => write!(f, "{host}")?,
+            Scope::OneLabel(suffix) => write!(f, "*.{suffix}")?,
+            Scope::Subtree(suffix) => write!(f, "**.{suffix}")?,
+        }
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_patterns() {
+        let table: &[(&str, PatternError)] = &[
+            ("", PatternError::Host(HostError::Empty)),
+            ("*", PatternError::NoSuffix),
+            ("**", PatternError::NoSuffix),
+            ("*.", PatternError::NoSuffix),
+            ("**.", PatternError::NoSuffix),
+            ("*:443", PatternError::NoSuffix),
+            ("a*.bank.example", PatternError::Star),
+            ("api.*.example", PatternError::Star),
+            ("example.*", PatternError::Star),
+            ("***.bank.example", PatternError::Star),
+            ("*.*.bank.example", PatternError::Star),
+            ("**.*.bank.example", PatternError::Star),
+            ("*bank.example", PatternError::Star),
+            (".bank.example", PatternError::Host(HostError::EmptyLabel)),
+            ("*..bank.example", PatternError::Host(HostError::EmptyLabel)),
+            ("*.192.0.2.1", PatternError::WildcardAddress),
+            ("https://bank.example", PatternError::Url),
+            ("bank.example/api", PatternError::Url),
+            ("user@bank.example", PatternError::Url),
+            ("bank.example:0", PatternError::Host(HostError::Port)),
+            ("bank.example:", PatternError::Host(HostError::NoPort)),
+            ("2001:db8::1", PatternError::Host(HostError::Ipv6)),
+            ("^bank$", PatternError::Host(HostError::Character('^'))),
+            ("10.0.0.0/8", PatternError::Url),
+        ];
+        for (text, expected) in table {
+            assert_eq!(HostPattern::parse(text).as_ref(), Err(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn matching() {
+        // pattern, authorities that must not match, authorities that must
+        let table: &[(&str, &[&str], &[&str])] = &[
+            (
+                "*.example.com",
+                &[
+                    "example.com:443",
+                    "a.b.example.com:443",
+                    "notexample.com:443",
+                    "a.example.com.notexample.com:443",
+                    "com:443",
+                    "192.0.2.1:443",
+                ],
+                &["a.example.com:443", "A.Example.Com.:8443", "_x.example.com:1"],
+            ),
+            (
+                "**.example.co.uk",
+                &["co.uk:443", "uk:443", "anotherexample.co.uk:443", "example.co.uk.evil.example:443"],
+                &["example.co.uk:443", "a.example.co.uk:443", "c.b.a.example.co.uk:443"],
+            ),
+            (
+                "good.example",
+                &["x.good.example:443", "other.good.example:443", "good.example.evil:443"],
+                &["GOOD.example.:9"],
+            ),
+            ("good.example:8443", &["good.example:443"], &["good.example:8443"]),
+            ("[2001:db8::1]:443", &["[2001:db8::1]:444", "[2001:db8::2]:443"], &["[2001:DB8::0:1]:443"]),
+            ("192.0.2.1", &["192.0.2.2:443"], &["192.0.2.1:443", "[::ffff:192.0.2.1]:443"]),
+            ("\u{3c3}khttp.com", &["okhttp.com:443"], &["xn--khttp-fde.com:443"]),
+        ];
+        for (pattern, misses, hits) in table {
+            let pattern = HostPattern::parse(pattern).unwrap();
+            for miss in *misses {
+                assert!(!pattern.matches(&Authority::parse(miss).unwrap()), "{pattern} must not match {miss}");
+            }
+            for hit in *hits {
+                assert!(pattern.matches(&Authority::parse(hit).unwrap()), "{pattern} must match {hit}");
+            }
+        }
+    }
+
+    #[test]
+    fn overlapping() {
+        let table = [
+            ("a.example", "b.example", false),
+            ("a.example", "a.example:443", true),
+            ("a.example:1", "a.example:2", false),
+            ("*.example", "a.example", true),
+            ("*.example", "a.b.example", false),
+            ("**.example", "a.b.example", true),
+            ("**.example", "example", true),
+            ("*.example", "**.b.example", true),
+            ("*.example", "**.c.b.example", false),
+            ("*.b.example", "**.example", true),
+            ("**.b.example", "**.example", true),
+            ("**.b.example", "**.c.example", false),
+        ];
+        for (a, b, expected) in table {
+            let (left, right) = (HostPattern::parse(a).unwrap(), HostPattern::parse(b).unwrap());
+            assert_eq!(left.overlaps(&right), expected, "{a} and {b}");
+            assert_eq!(right.overlaps(&left), expected, "{b} and {a}");
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! Pins: SHA-256 of a SubjectPublicKeyInfo (RFC 7469 section 2.4) or of a whole certificate.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
+use std::fmt;
+
+/// A SHA-256 digest.
+pub type Sha256 = [u8; 32];
+
+/// What a pin is compared with. Stored and compared as bytes, never as text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Pin {
+    /// SHA-256 of the DER SubjectPublicKeyInfo, its SEQUENCE header included (RFC 7469 section 2.4).
+    Spki(Sha256),
+    /// SHA-256 of the DER certificate. It dies with the certificate, not with the key.
+    Certificate(Sha256),
+}
+
+/// Why a text is not a pin. The texts are shown to operators.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PinError {
+    /// Nothing there.
+    #[error("the pin is empty")]
+    Empty,
+    /// SHA-1 or MD5.
+    #[error("{0} pins are refused: the hash is broken; use sha256/…")]
+    BrokenHash(&'static str),
+    /// SHA-384 or SHA-512, reserved.
+    #[error("{0} pins are not supported; use sha256/…")]
+    OtherHash(&'static str),
+    /// Not one of the accepted forms.
+    #[error("not a pin; write sha256/BASE64 for a public key, or cert:sha256:HEX for a certificate")]
+    Form,
+    /// 64 hexadecimal digits with nothing that tells a key from a certificate.
+    #[error("64 hexadecimal digits alone may be a key or a certificate; write sha256:HEX or cert:sha256:HEX")]
+    AmbiguousHex,
+    /// Not base64 or not hexadecimal.
+    #[error("the digest is not {encoding}: {detail}")]
+    Encoding {
+        /// `base64` or `hexadecimal`.
+        encoding: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The last base64 character carries bits that are thrown away: a mistyped end would go unnoticed.
+    #[error("the base64 is not canonical: its last character has stray bits; the canonical form is {canonical}")]
+    NotCanonical {
+        /// The same digest as it should be written.
+        canonical: String,
+    },
+    /// The digest is not 32 bytes long.
+    #[error("the digest has {octets} bytes, SHA-256 has 32{}", length_hint(*octets, text))]
+    Length {
+        /// Length found.
+        octets: usize,
+        /// The decoded text as far as it is ASCII, for the hint.
+        text: String,
+    },
+    /// A digest that cannot belong to a key: an example, a placeholder, the hash of nothing.
+    #[error("this is {0}, not the pin of a key")]
+    Placeholder(&'static str),
+}
+
+fn length_hint(octets: usize, text: &str) -> &'static str {
+    match octets {
+        16 => " (16 is MD5, which is refused)",
+        20 => " (20 is SHA-1, which is refused)",
+        48 if text.len() == 48 && text.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            " (base64 read out of hexadecimal digits)"
+        }
+        48 => " (48 is SHA-384, or 64 hexadecimal digits read as base64: write sha256:HEX for those)",
+        64 if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            " (this is base64 of hexadecimal digits: encode the 32 bytes instead)"
+        }
+        64 => " (64 is SHA-512)",
+        _ => "",
+    }
+}
+
+/// Digests that stand in documentation or come from hashing the wrong thing; as a pin they match no key.
+const PLACEHOLDERS: &[(&str, &str)] = &[
+    ("47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", "the SHA-256 of nothing"),
+    ("AbpHGcgLb+kRsJGnwFEktk7uzpZOCcBY74+YBdrKVGs=", "the SHA-256 of a line break"),
+    ("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "the all-zero placeholder"),
+    ("//////////////////////////////////////////8=", "the all-ones placeholder"),
+    ("LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=", "the SHA-256 of \"hello\", an example of RFC 7469"),
+    ("d6qzRu9zOECb90Uez27xWltNsj0e1Md7GkYYkVoZWmM=", "an example of RFC 7469"),
+    ("E9CZ9INDbd+2eRQozYqqbQ2yXLVKB9+xcprMF+44U1g=", "an example of RFC 7469"),
+];
+
+impl Pin {
+    /// Parses a pin as operators write it: `sha256/B64`, `sha256//B64` (curl), `pin-sha256="B64"` (RFC 7469), 44
+    /// characters of base64 alone, `sha256:HEX`, and `cert:sha256:HEX` for a certificate; HEX with or without colons.
+    ///
+    /// # Errors
+    /// [`PinError`] telling what to write instead.
+    pub fn parse(text: &str) -> Result<Self, PinError> {
+        if text.is_empty() {
+            return Err(PinError::Empty);
+        }
+        refuse_other_hashes(text)?;
+        let pin = if let Some(rest) = text.strip_prefix("cert:") {
+            Self::Certificate(decode_hex(rest.strip_prefix("sha256:").ok_or(PinError::Form)?)?)
+        } else if let Some(hex) = text.strip_prefix("sha256:") {
+            Self::Spki(decode_hex(hex)?)
+        } else if let Some(rest) = text.strip_prefix("pin-sha256=") {
+            let quoted = rest.strip_prefix('"').and_then(|r| r.strip_suffix('"')).ok_or(PinError::Form)?;
+            Self::Spki(decode_base64(quoted)?)
+        } else if let Some(rest) = text.strip_prefix("sha256/") {
+            // A digest may itself begin with '/': 45 characters are the curl form, 44 are ours.
+            let curl = if rest.len() == 45 { rest.strip_prefix('/') } else { None };
+            Self::Spki(decode_base64(curl.unwrap_or(rest))?)
+        } else {
+            parse_bare(text)?
+        };
+        pin.refuse_placeholder()
+    }
+
+    /// The digest.
+    pub const fn digest(&self) -> &Sha256 {
+        match self {
+            Self::Spki(digest) | Self::Certificate(digest) => digest,
+        }
+    }
+
+    fn refuse_placeholder(self) -> Result<Self, PinError> {
+        let canonical = STANDARD.encode(self.digest());
+        match PLACEHOLDERS.iter().find(|(digest, _)| *digest == canonical) {
+            Some((_, what)) => Err(PinError::Placeholder(what)),
+            None => Ok(self),
+        }
+    }
+}
+
+fn refuse_other_hashes(text: &str) -> Result<(), PinError> {
+    let lower = text.trim_start_matches("pin-").trim_start_matches("cert:").to_ascii_lowercase();
+    let hash = lower.split(['/', ':', '=']).next().unwrap_or_default();
+    match hash {
+        "sha1" | "sha-1" => Err(PinError::BrokenHash("SHA-1")),
+        "md5" => Err(PinError::BrokenHash("MD5")),
+        "sha384" => Err(PinError::OtherHash("SHA-384")),
+        "sha512" => Err(PinError::OtherHash("SHA-512")),
+        _ => Ok(()),
+    }
+}
+
+fn parse_bare(text: &str) -> Result<Pin, PinError> {
+    let digits = text.bytes().filter(|b| *b != b':');
+    if digits.clone().count() == 64 && digits.clone().all(|b| b.is_ascii_hexdigit()) {
+        return Err(PinError::AmbiguousHex);
+    }
+    if text.len() == 44 && text.ends_with('=') {
+        return decode_base64(text).map(Pin::Spki);
+    }
+    Err(PinError::Form)
+}
+
+fn decode_base64(text: &str) -> Result<Sha256, PinError> {
+    let bytes = match STANDARD.decode(text) {
+        Ok(bytes) => bytes,
+        Err(base64::DecodeError::InvalidLastSymbol(..)) => return Err(not_canonical(text)),
+        Err(error) => return Err(PinError::Encoding { encoding: "base64", detail: describe(text, &error) }),
+    };
+    exactly_32(&bytes)
+}
+
+fn describe(text: &str, error: &base64::DecodeError) -> String {
+    if URL_SAFE.decode(text).is_ok() {
+        return "it is the URL-safe alphabet; write + for - and / for _".into();
+    }
+    if STANDARD_NO_PAD.decode(text).is_ok() {
+        return "the = at the end is missing".into();
+    }
+    error.to_string().to_lowercase().trim_end_matches('.').to_owned()
+}
+
+/// Names the digest that a lenient decoder would have read, so that the operator can compare it with the source.
+fn not_canonical(text: &str) -> PinError {
+    let lenient = base64::engine::GeneralPurpose::new(
+        &base64::alphabet::STANDARD,
+        base64::engine::GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+    );
+    match lenient.decode(text) {
+        Ok(bytes) => PinError::NotCanonical { canonical: STANDARD.encode(bytes) },
+        Err(error) => PinError::Encoding { encoding: "base64", detail: error.to_string() },
+    }
+}
+
+fn decode_hex(text: &str) -> Result<Sha256, PinError> {
+    let encoding = "hexadecimal";
+    let digits: Vec<u8> = if text.contains(':') {
+        if text.split(':').any(|pair| pair.len() != 2) {
+            return Err(PinError::Encoding {
+                encoding,
+                detail: "colons stand between every two digits or nowhere".into(),
+            });
+        }
+        text.bytes().filter(|b| *b != b':').collect()
+    } else {
+        text.bytes().collect()
+    };
+    let value = |digit: u8| (digit as char).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let odd = || PinError::Encoding { encoding, detail: "only the digits 0-9 and a-f, in pairs".into() };
+    let bytes = digits
+        .chunks(2)
+        .map(|pair| match pair {
+            [high, low] => Some(value(*high)? << 4 | value(*low)?),
+            _ => None,
+        })
+        .collect::<Option<Vec<u8>>>()
+        .ok_or_else(odd)?;
+    exactly_32(&bytes)
+}
+
+fn exactly_32(bytes: &[u8]) -> Result<Sha256, PinError> {
+    bytes
+        .try_into()
+        .map_err(|_| PinError::Length { octets: bytes.len(), text: String::from_utf8_lossy(bytes).into_owned() })
+}
+
+/// The canonical text: `sha256/BASE64`, or `cert:sha256:HEX`.
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spki(digest) => write!(f, "sha256/{}", STANDARD.encode(digest)),
+            Self::Certificate(digest) => {
+                f.write_str("cert:sha256:")?;
+                digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ISRG_X1: &str = "C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=";
+
+    #[test]
+    fn refused_texts() {
+        let hex = "0b9fa5a59eed715c26c1020c711b4f6ec42d58b0015e14337a39dad301c5afc3";
+        let table: &[(String, &str)] = &[
+            (String::new(), "the pin is empty"),
+            ("sha1/C5+lpZ7tcVwmwQIMcRtPbsQtWLA=".into(), "SHA-1 pins are refused"),
+            ("SHA1:0b9fa5a59eed715c26c1020c711b4f6ec42d58b0".into(), "SHA-1 pins are refused"),
+            ("pin-sha1=\"C5+lpZ7tcVwmwQIMcRtPbsQtWLA=\"".into(), "SHA-1 pins are refused"),
+            ("cert:sha1:0b9fa5a59eed715c26c1020c711b4f6ec42d58b0".into(), "SHA-1 pins are refused"),
+            ("md5/7G3pbP/AowXGuu/WYvZqWQ==".into(), "MD5 pins are refused"),
+            ("sha512/AAAA".into(), "SHA-512 pins are not supported"),
+            ("sha384/AAAA".into(), "SHA-384 pins are not supported"),
+            ("sha256/".into(), "has 0 bytes"),
+            ("sha256/a".into(), "not base64"),
+            ("sha256/*".into(), "not base64"),
+            (format!("sha256/{}", &ISRG_X1[..43]), "the = at the end is missing"),
+            (format!("sha256/{}\n", ISRG_X1), "not base64"),
+            (format!(" sha256/{ISRG_X1}"), "not a pin"),
+            (format!("SHA256/{ISRG_X1}"), "not a pin"),
+            ("sha256/C5-lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=".into(), "URL-safe"),
+            ("sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8N=".into(), "canonical form is C5+lpZ7"),
+            ("sha256/1111111111111111111111111111111111111111111=".into(), "not canonical"),
+            ("sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLA=".into(), "20 is SHA-1"),
+            (format!("sha256/{hex}"), "64 hexadecimal digits read as base64"),
+            (format!("sha256/{}", STANDARD.encode(hex)), "base64 of hexadecimal digits"),
+            (hex.to_owned(), "may be a key or a certificate"),
+            (format!("sha256:{}", &hex[..62]), "has 31 bytes"),
+            (format!("sha256:{}", &hex[..63]), "in pairs"),
+            (format!("sha256:{}zz", &hex[..62]), "not hexadecimal"),
+            ("sha256:0b:9fa5".into(), "colons"),
+            (format!("cert:{hex}"), "not a pin"),
+            (format!("pin-sha256={ISRG_X1}"), "not a pin"),
+            ("bank-leaf".into(), "not a pin"),
+            ("sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=".into(), "SHA-256 of nothing"),
+            ("sha256/AbpHGcgLb+kRsJGnwFEktk7uzpZOCcBY74+YBdrKVGs=".into(), "a line break"),
+            ("sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into(), "all-zero"),
+            (format!("cert:sha256:{}", "ff".repeat(32)), "all-ones"),
+            ("sha256/LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=".into(), "\"hello\""),
+            ("d6qzRu9zOECb90Uez27xWltNsj0e1Md7GkYYkVoZWmM=".into(), "an example of RFC 7469"),
+        ];
+        for (text, part) in table {
+            let error = Pin::parse(text).expect_err(text).to_string();
+            assert!(error.contains(part), "{text:?} gave {error:?}, expected {part:?}");
+        }
+    }
+
+    #[test]
+    fn accepted_texts_are_one_pin() {
+        let hex = "0b9fa5a59eed715c26c1020c711b4f6ec42d58b0015e14337a39dad301c5afc3";
+        let colons = hex.as_bytes().chunks(2).map(|p| std::str::from_utf8(p).unwrap()).collect::<Vec<_>>().join(":");
+        let expected = format!("sha256/{ISRG_X1}");
+        for text in [
+            expected.clone(),
+            format!("sha256//{ISRG_X1}"),
+            format!("pin-sha256=\"{ISRG_X1}\""),
+            ISRG_X1.to_owned(),
+            format!("sha256:{hex}"),
+            format!("sha256:{}", hex.to_uppercase()),
+            format!("sha256:{colons}"),
+        ] {
+            assert_eq!(Pin::parse(&text).map(|p| p.to_string()), Ok(expected.clone()), "{text}");
+        }
+        let certificate = Pin::parse(&format!("cert:sha256:{colons}")).unwrap();
+        assert_eq!(certificate.to_string(), format!("cert:sha256:{hex}"));
+        assert_ne!(certificate, Pin::parse(&expected).unwrap());
+    }
+
+    #[test]
+    fn a_digest_may_begin_with_a_slash() {
+        let mut digest = [0x5a_u8; 32];
+        digest[0] = 0xff;
+        let base64 = STANDARD.encode(digest);
+        assert!(base64.starts_with('/'));
+        for text in [format!("sha256/{base64}"), format!("sha256//{base64}"), base64.clone()] {
+            assert_eq!(Pin::parse(&text), Ok(Pin::Spki(digest)), "{text}");
+        }
+    }
+}

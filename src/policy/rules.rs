@@ -1,0 +1,273 @@
+//! The rules of one policy generation, and how the rule for a host is found.
+
+use super::host::{Authority, Host};
+use super::pattern::{HostPattern, Scope, ancestors, parent};
+use super::pin::{Pin, Sha256};
+use super::pinset::{Demand, Pinset};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// What is done with hosts that no rule names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unpinned {
+    /// Verify the chain and re-sign.
+    Intercept,
+    /// Relay blindly.
+    Tunnel,
+    /// Refuse.
+    Deny,
+}
+
+/// What a rule does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuleKind {
+    /// Pins.
+    Pinned(Pinset),
+    /// A hole in a pinset, with a reason and an end. The chain is verified, pins are not judged.
+    Exempt {
+        /// Why.
+        reason: String,
+        /// From this moment on the exemption is not there.
+        until: SystemTime,
+    },
+    /// Relay without interception.
+    Tunnel {
+        /// Why.
+        reason: String,
+    },
+    /// What hosts without a rule get.
+    Default(Unpinned),
+}
+
+/// One rule: what it does, and the patterns it was written with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// What it does.
+    pub kind: RuleKind,
+    /// The patterns, for reports. Empty for the default.
+    pub hosts: Vec<HostPattern>,
+}
+
+/// A key that no path may contain, pinned or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// The operator's name for the entry.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Two rules that name the same host and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The pattern both carry.
+    pub pattern: HostPattern,
+    /// Index of the first rule, in the order given to [`Policy::new`].
+    pub first: usize,
+    /// Index of the second rule.
+    pub second: usize,
+}
+
+/// Two names of one session, a CONNECT address and an SNI, that fall under different rules.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the address and the server name of this connection fall under different rules: {address} and {name}")]
+pub struct Disagreement {
+    /// Label of the rule of the CONNECT address.
+    pub address: String,
+    /// Label of the rule of the SNI.
+    pub name: String,
+}
+
+/// An immutable generation of rules. A session takes one and keeps it.
+#[derive(Debug)]
+pub struct Policy {
+    generation: u64,
+    rules: Vec<Arc<Rule>>,
+    default: Arc<Rule>,
+    names: HashMap<Box<str>, NameSlots>,
+    addresses: HashMap<IpAddr, PortSlots>,
+    blocklist: HashMap<Sha256, Arc<Blocked>>,
+}
+
+/// The rules that hang on one name, by scope. Indices into `Policy::rules`.
+#[derive(Debug, Default)]
+struct NameSlots {
+    exact: PortSlots,
+    one_label: PortSlots,
+    subtree: PortSlots,
+}
+
+/// The rules for a scope: for one port each, and for all ports.
+#[derive(Debug, Default)]
+struct PortSlots {
+    ports: Vec<(NonZeroU16, usize)>,
+    any: Option<usize>,
+}
+
+impl PortSlots {
+    /// The more specific first.
+    fn candidates(&self, port: NonZeroU16) -> impl Iterator<Item = usize> {
+        let for_port = self.ports.iter().find(|(p, _)| *p == port).map(|(_, rule)| *rule);
+        for_port.into_iter().chain(self.any)
+    }
+
+    /// Returns the rule that is already there.
+    fn insert(&mut self, port: Option<NonZeroU16>, rule: usize) -> Result<(), usize> {
+        let taken = match port {
+            Some(port) => self.ports.iter().find(|(p, _)| *p == port).map(|(_, rule)| *rule),
+            None => self.any,
+        };
+        match (taken, port) {
+            (Some(first), _) => return Err(first),
+            (None, Some(port)) => self.ports.push((port, rule)),
+            (None, None) => self.any = Some(rule),
+        }
+        Ok(())
+    }
+}
+
+impl Policy {
+    /// Builds the index over `rules`.
+    ///
+    /// # Errors
+    /// Every pair of rules that carry the same pattern.
+    pub fn new(
+        generation: u64,
+        rules: Vec<Rule>,
+        unpinned: Unpinned,
+        blocklist: HashMap<Sha256, Arc<Blocked>>,
+    ) -> Result<Self, Vec<Conflict>> {
+        let default = Arc::new(Rule { kind: RuleKind::Default(unpinned), hosts: Vec::new() });
+        let mut policy = Self {
+            generation,
+            rules: Vec::with_capacity(rules.len()),
+            default,
+            names: HashMap::new(),
+            addresses: HashMap::new(),
+            blocklist,
+        };
+        let mut conflicts = Vec::new();
+        for (index, rule) in rules.into_iter().enumerate() {
+            for pattern in &rule.hosts {
+                if let Err(first) = policy.slots(&pattern.scope).insert(pattern.port, index) {
+                    conflicts.push(Conflict { pattern: pattern.clone(), first, second: index });
+                }
+            }
+            policy.rules.push(Arc::new(rule));
+        }
+        if conflicts.is_empty() { Ok(policy) } else { Err(conflicts) }
+    }
+
+    fn slots(&mut self, scope: &Scope) -> &mut PortSlots {
+        match scope {
+            Scope::Exact(Host::Address(address)) => self.addresses.entry(*address).or_default(),
+            Scope::Exact(Host::Name(name)) => &mut self.names.entry(name.as_str().into()).or_default().exact,
+            Scope::OneLabel(suffix) => &mut self.names.entry(suffix.as_str().into()).or_default().one_label,
+            Scope::Subtree(suffix) => &mut self.names.entry(suffix.as_str().into()).or_default().subtree,
+        }
+    }
+
+    /// The number of this generation; a later policy of the same process has a larger one.
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The rules, the default left out.
+    pub fn rules(&self) -> &[Arc<Rule>] {
+        &self.rules
+    }
+
+    /// The blocklist entry that names this key.
+    pub fn blocked(&self, spki: &Sha256) -> Option<&Arc<Blocked>> {
+        self.blocklist.get(spki)
+    }
+
+    /// The rule for a host and port at `now`: the first that applies of exact, `*.` (one label), `**.` (longest
+    /// suffix); within a scope a pattern with the port before one without. One winner; rules are never merged. An
+    /// exemption that is over does not compete; a pinset that has ended does, because its end says what happens then.
+    pub fn select(&self, authority: &Authority, now: SystemTime) -> &Arc<Rule> {
+        let in_force = |index: usize| {
+            let rule = &self.rules[index];
+            match &rule.kind {
+                RuleKind::Exempt { until, .. } if now >= *until => None,
+                _ => Some(rule),
+            }
+        };
+        let port = authority.port;
+        let found = match &authority.host {
+            Host::Address(address) => {
+                self.addresses.get(address).and_then(|slots| slots.candidates(port).find_map(in_force))
+            }
+            Host::Name(name) => self.candidates(name.as_str(), port).find_map(in_force),
+        };
+        found.unwrap_or(&self.default)
+    }
+
+    fn candidates<'a>(&'a self, name: &'a str, port: NonZeroU16) -> impl Iterator<Item = usize> + 'a {
+        let exact = self.names.get(name).into_iter().flat_map(move |slots| slots.exact.candidates(port));
+        let above = parent(name).and_then(|parent| self.names.get(parent));
+        let one_label = above.into_iter().flat_map(move |slots| slots.one_label.candidates(port));
+        let subtree = ancestors(name)
+            .filter_map(|suffix| self.names.get(suffix))
+            .flat_map(move |slots| slots.subtree.candidates(port));
+        exact.chain(one_label).chain(subtree)
+    }
+
+    /// The rule for a CONNECT to an address whose ClientHello names a host. Both are looked up. A rule that stands
+    /// alone governs; two different rules are a disagreement. A tunnel or a default tunnel by the SNI does not count:
+    /// the client chooses the SNI, so it must not open a blind relay to an address of its choice.
+    ///
+    /// # Errors
+    /// [`Disagreement`].
+    pub fn select_for_address(
+        &self,
+        address: &Authority,
+        name: &Authority,
+        now: SystemTime,
+    ) -> Result<&Arc<Rule>, Disagreement> {
+        let (by_address, by_name) = (self.select(address, now), self.select(name, now));
+        let disagree = || Disagreement { address: by_address.label().to_owned(), name: by_name.label().to_owned() };
+        if Arc::ptr_eq(by_address, by_name) {
+            return Ok(by_address);
+        }
+        match (&by_address.kind, &by_name.kind) {
+            (_, RuleKind::Tunnel { .. }) => Err(disagree()),
+            (RuleKind::Default(_), _) => Ok(by_name),
+            (_, RuleKind::Default(_)) => Ok(by_address),
+            _ => Err(disagree()),
+        }
+    }
+}
+
+impl Rule {
+    /// How the rule is called in logs and replies: the name of its pinset, `exempt`, `tunnel` or `unpinned`.
+    pub fn label(&self) -> &str {
+        match &self.kind {
+            RuleKind::Pinned(pinset) => &pinset.name,
+            RuleKind::Exempt { .. } => "exempt",
+            RuleKind::Tunnel { .. } => "tunnel",
+            RuleKind::Default(_) => "unpinned",
+        }
+    }
+
+    /// The pinset, if the rule is one.
+    pub const fn pinset(&self) -> Option<&Pinset> {
+        match &self.kind {
+            RuleKind::Pinned(pinset) => Some(pinset),
+            _ => None,
+        }
+    }
+
+    /// What an intercepted upstream has to show at `now`.
+    pub fn demand(&self, now: SystemTime) -> Demand<'_> {
+        self.pinset().map_or(Demand::Chain, |pinset| pinset.demand(now))
+    }
+
+    /// The pins the rule would accept. Empty where it has none.
+    pub fn expected_pins(&self) -> Vec<Pin> {
+        self.pinset().map(|pinset| pinset.accepts().pins().copied().collect()).unwrap_or_default()
+    }
+}
