@@ -3,3 +3,5 @@
 #![warn(missing_docs)]
 
 pub mod policy;
+pub mod tls;
+pub mod upstream;

@@ -164,6 +164,15 @@ pub enum Demand<'a> {
     Expired,
 }
 
+impl Pin {
+    fn names(&self, element: &PathElement) -> bool {
+        match self {
+            Self::Spki(digest) => *digest == element.spki,
+            Self::Certificate(digest) => Some(digest) == element.certificate.as_ref(),
+        }
+    }
+}
+
 impl Clause {
     /// A clause; `None` when there are no pins.
     pub fn new(position: Position, pins: Vec<Pin>) -> Option<Self> {
@@ -183,12 +192,8 @@ impl Clause {
     fn find(&self, path: &[PathElement]) -> Option<PinMatch> {
         let from = usize::from(self.position == Position::Ca);
         let to = if self.position == Position::Leaf { 1 } else { path.len() };
-        let fitting = path.iter().enumerate().take(to).skip(from);
-        fitting.into_iter().find_map(|(position, element)| {
-            let pin = self.pins.iter().find(|pin| match pin {
-                Pin::Spki(digest) => *digest == element.spki,
-                Pin::Certificate(digest) => Some(digest) == element.certificate.as_ref(),
-            })?;
+        path.iter().enumerate().take(to).skip(from).find_map(|(position, element)| {
+            let pin = self.pins.iter().find(|pin| pin.names(element))?;
             Some(PinMatch { position, pin: *pin })
         })
     }
@@ -213,6 +218,11 @@ impl Accepts {
     /// Whether a pin of a certificate (not of a key) is among them, so that certificates have to be hashed.
     pub fn compares_certificates(&self) -> bool {
         self.pins().any(|pin| matches!(pin, Pin::Certificate(_)))
+    }
+
+    /// Whether some pin names this certificate, whatever its position.
+    pub fn names(&self, element: &PathElement) -> bool {
+        self.pins().any(|pin| pin.names(element))
     }
 
     /// Judges one path, end entity first, trust anchor last. The match told is that of the first clause satisfied.

@@ -1,0 +1,59 @@
+//! The chain that verification built. Nothing else can make one.
+
+use crate::policy::decision::{Candidate, ChainProof, Footing, Rejection};
+use crate::policy::host::Host;
+use crate::policy::pinset::PathElement;
+use rustls::pki_types::CertificateDer;
+use std::time::{Duration, SystemTime};
+
+/// A chain that was verified for a host: proof that verification succeeded, because only [`super::verify`] makes one.
+#[derive(Clone, Debug)]
+pub struct VerifiedChain {
+    pub(super) host: Host,
+    pub(super) footing: Footing,
+    pub(super) path: Vec<PathElement>,
+    pub(super) passed_over: Vec<Candidate>,
+    pub(super) leaf_not_after: SystemTime,
+}
+
+/// What one verification found, with the certificates for a report.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The chain, or why there is none.
+    pub result: Result<VerifiedChain, Rejection>,
+    /// What the upstream served, end entity first, as it came.
+    pub served: Vec<CertificateDer<'static>>,
+    /// The first path that verified as a chain and was turned down, end entity first, anchor last. Empty when every
+    /// path that verified was accepted, or none verified.
+    pub validated: Vec<CertificateDer<'static>>,
+}
+
+impl VerifiedChain {
+    /// End of the end entity's validity.
+    pub const fn leaf_not_after(&self) -> SystemTime {
+        self.leaf_not_after
+    }
+}
+
+impl ChainProof for VerifiedChain {
+    fn host(&self) -> &Host {
+        &self.host
+    }
+
+    fn footing(&self) -> Footing {
+        self.footing
+    }
+
+    fn path(&self) -> &[PathElement] {
+        &self.path
+    }
+
+    fn passed_over(&self) -> &[Candidate] {
+        &self.passed_over
+    }
+}
+
+/// A time of a certificate. Times before 1970 become the epoch: such a certificate is long expired either way.
+pub(super) fn system_time(timestamp: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(timestamp).unwrap_or(0))
+}

@@ -1,0 +1,195 @@
+//! TLS client configurations whose verifier is the rule of one session.
+
+use super::chain::Attempt;
+use super::provider::provider;
+use super::verify::Question;
+use crate::policy::host::Host;
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
+use std::fmt;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// Tickets kept for one client, rule and host when upstream resumption is on. TLS 1.3 tickets are used once.
+const TICKETS_PER_CONFIG: usize = 4;
+
+/// The verifier of one session: asks its [`Question`] of whatever the upstream presents.
+#[derive(Debug)]
+pub struct SessionVerifier {
+    question: Question,
+    /// The moment the session is judged at; `None` for a verifier that several sessions share for resumption, which
+    /// takes the time of each handshake.
+    now: Option<SystemTime>,
+    found: Mutex<Option<Attempt>>,
+}
+
+/// A refusal on its way through rustls, so that the handshake's error carries its cause.
+#[derive(Debug)]
+struct TurnedDown(Attempt);
+
+impl fmt::Display for TurnedDown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.result.as_ref().err().map_or("accepted", |rejection| rejection.detail.as_str()))
+    }
+}
+
+impl std::error::Error for TurnedDown {}
+
+impl SessionVerifier {
+    /// A verifier for one handshake, judged at `now`.
+    pub const fn once(question: Question, now: SystemTime) -> Self {
+        Self { question, now: Some(now), found: Mutex::new(None) }
+    }
+
+    /// A verifier for every handshake that may resume one another.
+    pub const fn shared(question: Question) -> Self {
+        Self { question, now: None, found: Mutex::new(None) }
+    }
+
+    /// What the handshake found. `None` where rustls did not ask, which is how it resumes a session, and for a shared
+    /// verifier: then the chain of the connection has to be verified again.
+    pub fn take(&self) -> Option<Attempt> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What is asked.
+    pub const fn question(&self) -> &Question {
+        &self.question
+    }
+}
+
+/// What verification found, out of the error a handshake ended with. `None` for an error that is not about
+/// certificates.
+pub fn turned_down(error: &rustls::Error) -> Option<&Attempt> {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) => {
+            cause.downcast_ref::<TurnedDown>().map(|turned_down| &turned_down.0)
+        }
+        _ => None,
+    }
+}
+
+impl ServerCertVerifier for SessionVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let handshake = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(now.as_secs());
+        let attempt = self.question.verify(end_entity, intermediates, self.now.unwrap_or(handshake));
+        if attempt.result.is_err() {
+            let cause = OtherError(Arc::new(TurnedDown(attempt)));
+            return Err(rustls::Error::InvalidCertificate(CertificateError::Other(cause)));
+        }
+        if self.now.is_some() {
+            *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt);
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &provider().signature_verification_algorithms;
+        match version_1_key(certificate) {
+            Some(key) => verify_with_key(message, &key, signature),
+            None => rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms),
+        }
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &provider().signature_verification_algorithms;
+        match version_1_key(certificate) {
+            Some(key) => rustls::crypto::verify_tls13_signature_with_raw_key(message, &key, signature, algorithms),
+            None => rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms),
+        }
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The key of an X.509 version 1 certificate, which webpki does not parse. Such a certificate gets here only as a
+/// pin-only end entity: no chain is ever built on one.
+fn version_1_key(certificate: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
+    match webpki::EndEntityCert::try_from(certificate) {
+        Err(webpki::Error::UnsupportedCertVersion) => {
+            let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+            Some(SubjectPublicKeyInfoDer::from(parsed.public_key().raw.to_vec()))
+        }
+        _ => None,
+    }
+}
+
+/// The signature of a TLS 1.2 handshake checked with a bare key; rustls offers this for TLS 1.3 only.
+fn verify_with_key(
+    message: &[u8],
+    key: &SubjectPublicKeyInfoDer<'_>,
+    signature: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let bad = || rustls::Error::InvalidCertificate(CertificateError::BadSignature);
+    let entity = webpki::RawPublicKeyEntity::try_from(key).map_err(|_| bad())?;
+    let mapping = provider().signature_verification_algorithms.mapping;
+    let algorithms = mapping.iter().find(|(scheme, _)| *scheme == signature.scheme).map(|(_, algorithms)| *algorithms);
+    let mut candidates = algorithms.unwrap_or_default().iter();
+    if candidates.any(|algorithm| entity.verify_signature(*algorithm, message, signature.signature()).is_ok()) {
+        Ok(HandshakeSignatureValid::assertion())
+    } else {
+        Err(bad())
+    }
+}
+
+/// A configuration for one handshake: no tickets are kept, so the verifier is asked every time.
+pub fn config(verifier: &Arc<SessionVerifier>, alpn: &[Vec<u8>]) -> Arc<ClientConfig> {
+    let mut config = template().clone();
+    config.alpn_protocols = alpn.to_vec();
+    config.dangerous().set_certificate_verifier(Arc::clone(verifier) as Arc<dyn ServerCertVerifier>);
+    Arc::new(config)
+}
+
+/// A configuration whose handshakes may resume one another. rustls resumes only where the verifier is the same `Arc`,
+/// so a new generation or another rule, which have verifiers of their own, never see these tickets.
+pub fn resuming_config(verifier: &Arc<SessionVerifier>, alpn: &[Vec<u8>]) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::clone(&config(verifier, alpn));
+    config.resumption = Resumption::in_memory_sessions(TICKETS_PER_CONFIG);
+    Arc::new(config)
+}
+
+fn template() -> &'static ClientConfig {
+    static TEMPLATE: LazyLock<ClientConfig> = LazyLock::new(|| {
+        let builder = ClientConfig::builder_with_provider(Arc::clone(provider()));
+        let builder = builder.with_protocol_versions(rustls::ALL_VERSIONS).unwrap_or_else(|error| {
+            // The provider is compiled in; a test builds this very configuration.
+            unreachable!("the provider has suites for TLS 1.2 and 1.3: {error}")
+        });
+        let mut config = builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        config
+    });
+    &TEMPLATE
+}
+
+/// A host as rustls takes it: the name that is sent as SNI and checked against the certificate.
+///
+/// # Errors
+/// For names that DNS knows and certificates do not.
+pub fn server_name(host: &Host) -> Result<ServerName<'static>, InvalidDnsNameError> {
+    match host {
+        Host::Name(name) => ServerName::try_from(name.as_str().to_owned()),
+        Host::Address(address) => Ok(ServerName::from(*address)),
+    }
+}

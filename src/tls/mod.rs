@@ -1,0 +1,10 @@
+//! TLS towards upstreams: the crypto provider, the trust anchors, and verification that hands out the chain it built.
+//!
+//! The only room that names webpki and that sets a certificate verifier.
+
+pub mod anchors;
+pub mod chain;
+pub mod client;
+pub mod provider;
+pub mod revocation;
+pub mod verify;

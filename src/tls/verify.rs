@@ -1,0 +1,349 @@
+//! Verification of an upstream's certificates, with the rule looking at every path that verifies.
+//!
+//! webpki builds paths and shows each one whose signatures, constraints and revocation state hold; the rule turns down
+//! those that do not satisfy it and building goes on to the next (RFC 7469 section 2.6 asks whether *a* validated chain
+//! holds a pin). Only paths that verified are ever judged: a pinned certificate that a server merely sends along counts
+//! for nothing.
+
+use super::anchors::{TrustAnchors, sha256};
+use super::chain::{Attempt, VerifiedChain, system_time};
+use super::provider::provider;
+use super::revocation::{Revocation, RevocationMode};
+use crate::policy::decision::{Candidate, FailureClass, Footing, PIN_MISMATCH, Rejection};
+use crate::policy::host::Host;
+use crate::policy::pinset::{Accepts, Demand, NameCheck, PathElement, ValidityCheck};
+use crate::policy::rules::{Policy, Rule};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+use webpki::{
+    CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder,
+    UnknownStatusPolicy, VerifiedPath,
+};
+
+/// Certificates that an upstream may serve. A chain has rarely more than four; path building is quadratic in them.
+pub const SERVED_CERTIFICATES_MAX: usize = 64;
+
+/// Everything that verification of one upstream depends on.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The trust anchors.
+    pub anchors: Arc<TrustAnchors>,
+    /// The revocation lists.
+    pub revocation: Arc<Revocation>,
+    /// The policy generation of the session.
+    pub policy: Arc<Policy>,
+    /// The rule selected for it.
+    pub rule: Arc<Rule>,
+    /// The name that has to be in the certificate.
+    pub host: Host,
+}
+
+/// The search for a path, turned into webpki's visitor.
+struct Search<'a> {
+    question: &'a Question,
+    now: SystemTime,
+    hash_certificates: bool,
+    accepted: Cell<Option<Vec<PathElement>>>,
+    turned_down: RefCell<Vec<Candidate>>,
+    first_turned_down: RefCell<Vec<CertificateDer<'static>>>,
+    anchor_expired: Cell<bool>,
+}
+
+impl Question {
+    /// Verifies what an upstream served and judges it by the rule, at `now`.
+    pub fn verify(&self, end_entity: &CertificateDer<'_>, others: &[CertificateDer<'_>], now: SystemTime) -> Attempt {
+        let served = std::iter::once(end_entity).chain(others).map(|der| der.clone().into_owned()).collect();
+        let mut validated = Vec::new();
+        let result = match self.rule.demand(now) {
+            Demand::Expired => Err(crate::policy::decision::expired()),
+            Demand::PinOnly { leaf, name, validity } => self.verify_key_only(end_entity, leaf, name, validity, now),
+            Demand::Chain => self.verify_anchored(end_entity, others, None, now, &mut validated),
+            Demand::Pins { accepts, enforced } => {
+                let pinned = self.verify_anchored(end_entity, others, Some(accepts), now, &mut validated);
+                match pinned {
+                    Err(rejection) if !enforced && is_about_pins(&rejection) => {
+                        // Pins are softened, the rest is not: a second search without them decides alone.
+                        self.verify_anchored(end_entity, others, None, now, &mut Vec::new())
+                            .map(|chain| VerifiedChain { passed_over: rejection.candidates, ..chain })
+                    }
+                    decided => decided,
+                }
+            }
+        };
+        Attempt { result, served, validated }
+    }
+
+    fn verify_anchored(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        pins: Option<&Accepts>,
+        now: SystemTime,
+        validated: &mut Vec<CertificateDer<'static>>,
+    ) -> Result<VerifiedChain, Rejection> {
+        let certificate = EndEntityCert::try_from(end_entity).map_err(|error| rejection(&error))?;
+        let intermediates = self.arrange(others, pins)?;
+        let search = Search {
+            question: self,
+            now,
+            hash_certificates: pins.is_some_and(Accepts::compares_certificates),
+            accepted: Cell::new(None),
+            turned_down: RefCell::new(Vec::new()),
+            first_turned_down: RefCell::new(Vec::new()),
+            anchor_expired: Cell::new(false),
+        };
+        let lists = self.revocation.lists();
+        let revocation = revocation_options(&lists, self.revocation.mode());
+        let built = certificate.verify_for_usage(
+            provider().signature_verification_algorithms.all,
+            self.anchors.anchors(),
+            &intermediates,
+            UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()),
+            KeyUsage::server_auth(),
+            revocation,
+            Some(&|path: &VerifiedPath<'_>| search.visit(path, pins)),
+        );
+        let built = built.map(|_| ());
+        *validated = search.first_turned_down.take();
+        let path = match built {
+            Ok(()) => search.accepted.take().ok_or_else(|| {
+                Rejection::new(FailureClass::Internal, "path building ended without showing the path it found")
+            })?,
+            Err(error) => return Err(search.classify(&error)),
+        };
+        let name = server_name(&self.host)?;
+        certificate.verify_is_valid_for_subject_name(&name).map_err(|_| self.wrong_name(end_entity))?;
+        Ok(VerifiedChain {
+            host: self.host.clone(),
+            footing: Footing::Anchored,
+            path,
+            passed_over: search.turned_down.take(),
+            leaf_not_after: system_time(parse(end_entity)?.validity().not_after.timestamp()),
+        })
+    }
+
+    /// What the upstream sent beside the end entity, in the order path building should try it. Doubles and copies of
+    /// root anchors are left out, since each costs signature checks of a bounded budget; certificates that the pins
+    /// name come first. A served intermediate whose key is also an anchor stays: the way through it to its own root
+    /// may be the pinned one.
+    fn arrange<'a>(
+        &self,
+        others: &'a [CertificateDer<'a>],
+        pins: Option<&Accepts>,
+    ) -> Result<Vec<CertificateDer<'a>>, Rejection> {
+        if others.len() >= SERVED_CERTIFICATES_MAX {
+            let detail = format!("the upstream served more than {SERVED_CERTIFICATES_MAX} certificates");
+            return Err(Rejection::new(FailureClass::Budget, detail));
+        }
+        let mut seen = HashSet::with_capacity(others.len());
+        let mut arranged = Vec::with_capacity(others.len());
+        for der in others {
+            if !seen.insert(&der[..]) {
+                continue;
+            }
+            // What does not parse cannot become part of a path; webpki would pass over it as well.
+            let Ok(certificate) = EndEntityCert::try_from(der) else { continue };
+            let spki = sha256(&certificate.subject_public_key_info());
+            let self_issued = certificate.issuer() == certificate.subject();
+            if self_issued && self.anchors.holds_key(certificate.subject(), &spki) {
+                continue;
+            }
+            let pinned = pins.is_some_and(|accepts| {
+                let digest = accepts.compares_certificates().then(|| sha256(der));
+                accepts.names(&PathElement { spki, certificate: digest })
+            });
+            arranged.push((!pinned, CertificateDer::from(der.as_ref())));
+        }
+        arranged.sort_by_key(|(unpinned, _)| *unpinned);
+        Ok(arranged.into_iter().map(|(_, der)| der).collect())
+    }
+
+    /// The pin is the trust: no path is built, nothing becomes an anchor. The handshake's signature, checked by the
+    /// caller with the key in this certificate, proves possession of the pinned key.
+    fn verify_key_only(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        leaf: &Accepts,
+        name: NameCheck,
+        validity: ValidityCheck,
+        now: SystemTime,
+    ) -> Result<VerifiedChain, Rejection> {
+        let certificate = parse(end_entity)?;
+        let element =
+            PathElement { spki: sha256(certificate.public_key().raw), certificate: Some(sha256(end_entity)) };
+        let path = vec![element];
+        if self.policy.blocked(&element.spki).is_some() || leaf.judge(&path).is_none() {
+            return Err(self.turn_down(path));
+        }
+        let (not_before, not_after) = (certificate.validity().not_before, certificate.validity().not_after);
+        let (from, to) = (system_time(not_before.timestamp()), system_time(not_after.timestamp()));
+        if validity == ValidityCheck::Check && !(from..=to).contains(&now) {
+            let detail = format!("the certificate is valid from {not_before} to {not_after} only");
+            return Err(Rejection::new(FailureClass::Validity, detail));
+        }
+        if name == NameCheck::San {
+            let named = EndEntityCert::try_from(end_entity).map_err(|error| rejection(&error))?;
+            let expected = server_name(&self.host)?;
+            named.verify_is_valid_for_subject_name(&expected).map_err(|_| self.wrong_name(end_entity))?;
+        }
+        Ok(VerifiedChain {
+            host: self.host.clone(),
+            footing: Footing::KeyOnly,
+            path,
+            passed_over: Vec::new(),
+            leaf_not_after: to,
+        })
+    }
+
+    fn turn_down(&self, path: Vec<PathElement>) -> Rejection {
+        let blocked = path.iter().find_map(|element| self.policy.blocked(&element.spki)).cloned();
+        let mut rejection = match &blocked {
+            Some(blocked) => Rejection::new(FailureClass::Blocklist, blocked.sentence()),
+            None => Rejection::new(FailureClass::Pin, "the upstream's certificate does not hold a pinned key"),
+        };
+        rejection.candidates.push(Candidate { path, blocked });
+        rejection
+    }
+
+    fn wrong_name(&self, end_entity: &CertificateDer<'_>) -> Rejection {
+        let names = EndEntityCert::try_from(end_entity)
+            .map(|certificate| certificate.valid_dns_names().take(5).collect::<Vec<_>>().join(", "))
+            .unwrap_or_default();
+        let names = if names.is_empty() { "no DNS name".to_owned() } else { names };
+        Rejection::new(FailureClass::Name, format!("the certificate is not for {} but for {names}", self.host))
+    }
+}
+
+impl Search<'_> {
+    /// webpki calls this with each path that verified; an error makes it look for another one.
+    fn visit(&self, path: &VerifiedPath<'_>, pins: Option<&Accepts>) -> Result<(), webpki::Error> {
+        let go_on = Err(webpki::Error::UnknownIssuer);
+        let Some(anchor) = self.question.anchors.record(path.anchor()) else { return go_on };
+        if self.now > anchor.not_after {
+            // webpki never looks at an anchor's dates; OpenSSL, NSS and Go do.
+            self.anchor_expired.set(true);
+            return go_on;
+        }
+        let element = |der: &CertificateDer<'_>, spki: &[u8]| PathElement {
+            spki: sha256(spki),
+            certificate: self.hash_certificates.then(|| sha256(der)),
+        };
+        let end_entity = path.end_entity();
+        let mut elements = Vec::with_capacity(4);
+        elements.push(element(&end_entity.der(), &end_entity.subject_public_key_info()));
+        for intermediate in path.intermediate_certificates() {
+            elements.push(element(&intermediate.der(), &intermediate.subject_public_key_info()));
+        }
+        elements.push(anchor.element);
+        let blocked = elements.iter().find_map(|element| self.question.policy.blocked(&element.spki)).cloned();
+        if blocked.is_none() && pins.is_none_or(|accepts| accepts.judge(&elements).is_some()) {
+            self.accepted.set(Some(elements));
+            return Ok(());
+        }
+        let mut turned_down = self.turned_down.borrow_mut();
+        if turned_down.is_empty() {
+            let intermediates = path.intermediate_certificates().map(|cert| cert.der().into_owned());
+            let whole = std::iter::once(end_entity.der().into_owned()).chain(intermediates);
+            *self.first_turned_down.borrow_mut() = whole.chain([anchor.certificate.clone()]).collect();
+        }
+        turned_down.push(Candidate { path: elements, blocked });
+        go_on
+    }
+
+    /// Why no path was accepted. webpki merges the errors of all branches by rank, so its error says nothing about a
+    /// path that the rule turned down; what the visitor recorded does.
+    fn classify(&self, error: &webpki::Error) -> Rejection {
+        let candidates = self.turned_down.take();
+        if is_budget(error) {
+            return Rejection { candidates, ..rejection(error) };
+        }
+        let blocked: Option<Vec<_>> = candidates.iter().map(|candidate| candidate.blocked.as_ref()).collect();
+        match blocked.as_deref() {
+            Some([]) if self.anchor_expired.get() => {
+                Rejection::new(FailureClass::Validity, "the trust anchor of the chain has expired")
+            }
+            Some([]) => rejection(error),
+            Some([first, ..]) => {
+                let detail = first.sentence();
+                Rejection { candidates, ..Rejection::new(FailureClass::Blocklist, detail) }
+            }
+            None => Rejection { candidates, ..Rejection::new(FailureClass::Pin, PIN_MISMATCH) },
+        }
+    }
+}
+
+/// Whether a second search without pins could end otherwise.
+fn is_about_pins(rejection: &Rejection) -> bool {
+    match rejection.class {
+        FailureClass::Pin => true,
+        FailureClass::Budget => !rejection.candidates.is_empty(),
+        _ => false,
+    }
+}
+
+fn revocation_options<'a>(
+    lists: &'a [&'a CertRevocationList<'static>],
+    mode: RevocationMode,
+) -> Option<webpki::RevocationOptions<'a>> {
+    let (unknown, stale) = match mode {
+        RevocationMode::Off => return None,
+        RevocationMode::WhenAvailable => (UnknownStatusPolicy::Allow, ExpirationPolicy::Ignore),
+        RevocationMode::Require => (UnknownStatusPolicy::Deny, ExpirationPolicy::Enforce),
+    };
+    let builder = RevocationOptionsBuilder::new(lists).ok()?;
+    let builder = builder.with_depth(RevocationCheckDepth::Chain).with_status_policy(unknown);
+    Some(builder.with_expiration_policy(stale).build())
+}
+
+fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<x509_parser::certificate::X509Certificate<'a>, Rejection> {
+    let malformed = |_| Rejection::new(FailureClass::Chain, "the upstream served something that is not a certificate");
+    x509_parser::parse_x509_certificate(der).map(|(_, certificate)| certificate).map_err(malformed)
+}
+
+fn server_name(host: &Host) -> Result<ServerName<'static>, Rejection> {
+    super::client::server_name(host)
+        .map_err(|_| Rejection::new(FailureClass::Name, format!("{host} cannot be the name in a certificate")))
+}
+
+fn is_budget(error: &webpki::Error) -> bool {
+    use webpki::Error as E;
+    matches!(
+        error,
+        E::MaximumSignatureChecksExceeded
+            | E::MaximumPathBuildCallsExceeded
+            | E::MaximumNameConstraintComparisonsExceeded
+    )
+}
+
+/// The class and the words for an error of webpki.
+fn rejection(error: &webpki::Error) -> Rejection {
+    use webpki::Error as E;
+    let moment = |time: &UnixTime| match time::OffsetDateTime::from_unix_timestamp(
+        i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+    ) {
+        Ok(moment) => moment.date().to_string(),
+        Err(_) => "a date beyond reckoning".to_owned(),
+    };
+    let (class, detail) = match error {
+        E::CertExpired { not_after, .. } => {
+            (FailureClass::Validity, format!("a certificate of the chain expired on {}", moment(not_after)))
+        }
+        E::CertNotValidYet { not_before, .. } => {
+            (FailureClass::Validity, format!("a certificate of the chain is not valid before {}", moment(not_before)))
+        }
+        E::UnknownIssuer => (FailureClass::Chain, "the chain does not lead to a trusted root".to_owned()),
+        E::CertRevoked => (FailureClass::Chain, "a certificate of the chain is revoked".to_owned()),
+        E::CertDistrusted => (FailureClass::Chain, "the chain holds a key that is publicly distrusted".to_owned()),
+        E::CaUsedAsEndEntity => {
+            (FailureClass::Chain, "the upstream's certificate is that of a certificate authority".to_owned())
+        }
+        budget if is_budget(budget) => {
+            (FailureClass::Budget, "the chain needs more work to verify than is allowed".to_owned())
+        }
+        other => (FailureClass::Chain, format!("the chain does not verify: {other}")),
+    };
+    Rejection::new(class, detail)
+}

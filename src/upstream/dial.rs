@@ -1,0 +1,162 @@
+//! TCP to an upstream: resolve, judge each address by the access rules, connect with happy eyeballs.
+
+use super::resolve::Resolve;
+use crate::policy::access::{Access, AccessError};
+use crate::policy::host::{Authority, Host};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::{Ready, ready};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tower_service::Service;
+
+/// Silence on an upstream connection after which the kernel probes whether the peer is still there.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// A TCP connection to an upstream.
+#[derive(Debug)]
+pub struct Dialled {
+    /// The connection.
+    pub stream: TcpStream,
+    /// The address that answered.
+    pub address: SocketAddr,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The name has no address.
+    #[error("{host} has no address: {source}")]
+    NotFound {
+        /// The host.
+        host: Host,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// Resolving took longer than the limit.
+    #[error("resolving {host} took longer than {limit:?}")]
+    ResolveTimeout {
+        /// The host.
+        host: Host,
+        /// `[upstream] connect_timeout`.
+        limit: Duration,
+    },
+    /// Every address of the host is denied.
+    #[error(transparent)]
+    Denied(#[from] AccessError),
+    /// An address answered with a refusal, or none could be reached.
+    #[error("cannot connect to {target}: {source}")]
+    Connect {
+        /// Where to.
+        target: Authority,
+        /// What the last attempt said.
+        source: io::Error,
+    },
+    /// Connecting took longer than the limit.
+    #[error("connecting to {target} took longer than {limit:?}")]
+    ConnectTimeout {
+        /// Where to.
+        target: Authority,
+        /// `[upstream] connect_timeout`.
+        limit: Duration,
+    },
+}
+
+/// Resolves once, judges the addresses, and dials only those that passed: what is judged is what is dialled, so a name
+/// that resolves differently a second time gains nothing.
+///
+/// # Errors
+/// [`DialError`].
+pub async fn dial(
+    target: &Authority,
+    access: &Access,
+    resolver: &dyn Resolve,
+    limit: Duration,
+) -> Result<Dialled, DialError> {
+    let addresses = addresses(&target.host, resolver, limit).await?;
+    let mut allowed = Vec::with_capacity(addresses.len());
+    let mut denied = None;
+    for address in addresses {
+        match access.check_address(address) {
+            Ok(()) => allowed.push(SocketAddr::new(address, target.port.get())),
+            Err(error) => denied = denied.or(Some(error)),
+        }
+    }
+    if let (true, Some(error)) = (allowed.is_empty(), denied) {
+        return Err(error.into());
+    }
+    connect(target, allowed, limit).await
+}
+
+async fn addresses(host: &Host, resolver: &dyn Resolve, limit: Duration) -> Result<Vec<IpAddr>, DialError> {
+    let name = match host {
+        Host::Address(address) => return Ok(vec![*address]),
+        Host::Name(name) => name,
+    };
+    let not_found = |source| DialError::NotFound { host: host.clone(), source };
+    match timeout(limit, resolver.resolve(name)).await {
+        Err(_) => Err(DialError::ResolveTimeout { host: host.clone(), limit }),
+        Ok(Err(error)) => Err(not_found(error)),
+        Ok(Ok(addresses)) if addresses.is_empty() => Err(not_found(io::ErrorKind::NotFound.into())),
+        Ok(Ok(addresses)) => Ok(addresses),
+    }
+}
+
+async fn connect(target: &Authority, addresses: Vec<SocketAddr>, limit: Duration) -> Result<Dialled, DialError> {
+    let mut connector = HttpConnector::new_with_resolver(Judged(addresses));
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_keepalive(Some(TCP_KEEPALIVE));
+    connector.set_connect_timeout(Some(limit));
+    let failed = |source| DialError::Connect { target: target.clone(), source };
+    let uri = http::Uri::builder().scheme("https").authority(target.to_string()).path_and_query("/").build();
+    let uri = uri.map_err(|error| failed(io::Error::other(error)))?;
+    match timeout(limit, connector.call(uri)).await {
+        Err(_) => Err(DialError::ConnectTimeout { target: target.clone(), limit }),
+        Ok(Err(error)) => match innermost_io(&error) {
+            source if source.kind() == io::ErrorKind::TimedOut => {
+                Err(DialError::ConnectTimeout { target: target.clone(), limit })
+            }
+            source => Err(failed(source)),
+        },
+        Ok(Ok(stream)) => {
+            let stream = stream.into_inner();
+            let address = stream.peer_addr().map_err(failed)?;
+            Ok(Dialled { stream, address })
+        }
+    }
+}
+
+/// The system's error inside the connector's.
+fn innermost_io(error: &(dyn Error + 'static)) -> io::Error {
+    std::iter::successors(Some(error), |error| (*error).source())
+        .find_map(|error| error.downcast_ref::<io::Error>())
+        .map_or_else(|| io::Error::other(error.to_string()), |error| match error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(error.kind(), error.to_string()),
+        })
+}
+
+/// A resolver that answers every name with the addresses that were judged.
+#[derive(Clone)]
+struct Judged(Vec<SocketAddr>);
+
+impl Service<Name> for Judged {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Name) -> Self::Future {
+        ready(Ok(self.0.clone().into_iter()))
+    }
+}

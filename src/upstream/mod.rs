@@ -1,0 +1,6 @@
+//! From a host and port to a TLS stream whose chain was verified: resolve, dial, shake hands.
+
+pub mod dial;
+pub mod handshake;
+pub mod resolve;
+pub mod tickets;
