@@ -1,0 +1,261 @@
+//! The two files of the CA: made once, then only read.
+//!
+//! They are read under a lock on their directory, and created under the same lock, so that processes that start
+//! together agree on one CA. Both are created under their own names, the key first: a crash in between leaves a key
+//! without certificate, or a certificate that is cut short, and either is an error at the next start, never a reason to
+//! begin anew.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256,
+};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::error::{CaError, IssueError};
+use super::issue::Serial;
+use super::pair::{CaPair, PairPaths};
+use super::text::{hex, pem};
+use super::validity::{BACKDATE, date, unix_seconds};
+use super::{CertificateAuthority, Settings};
+
+/// Name of the file with the certificate, or with the certificate and its parents.
+pub const CERTIFICATE_FILE: &str = "ca.pem";
+/// Name of the file with the private key.
+pub const KEY_FILE: &str = "ca.key";
+
+/// How long a CA that we create is valid.
+const CA_LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);
+/// The organisation in the subject of a CA that we create.
+const CA_ORGANIZATION: &str = "pinproxy";
+
+const DIRECTORY_MODE: u32 = 0o700;
+const CERTIFICATE_MODE: u32 = 0o644;
+const KEY_MODE: u32 = 0o600;
+/// Permission bits that a key file must not have: all of group and others.
+const FOREIGN_MODE: u32 = 0o077;
+/// Largest file that is read, in octets. A long chain has some thousands.
+const FILE_OCTETS_MAX: usize = 1 << 20;
+
+/// Where the CA came from. A caller tells the operator about a created one: clients must be made to trust it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provenance {
+    /// There was none, this one is new.
+    Created,
+    /// It was there.
+    Loaded,
+}
+
+/// Loads the CA of a directory, or creates directory (mode 0700) and CA when neither of its files exists. `now` is the
+/// time at which the CA must be valid.
+///
+/// The files are [`CERTIFICATE_FILE`], PEM, the issuing CA first and then, if it is not a root, its issuers; and
+/// [`KEY_FILE`], its key as unencrypted PEM in PKCS#8, SEC1 or PKCS#1, which nobody but its owner may have any
+/// permission on. A CA that is there but not usable is an error; it is never replaced.
+///
+/// Blocks on file operations, and on another process that is doing the same.
+pub fn load_or_create(
+    directory: &Path,
+    settings: Settings,
+    now: SystemTime,
+) -> Result<(CertificateAuthority, Provenance), CaError> {
+    let files = Files::of(directory);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIRECTORY_MODE)
+        .create(directory)
+        .map_err(|source| CaError::Directory { path: directory.to_owned(), source })?;
+    let lock = files.lock()?;
+    let (pair, provenance) = if let Some(opened) = files.open()? {
+        (files.load(opened, now)?, Provenance::Loaded)
+    } else {
+        files.create(&lock, now)?;
+        // What was created is read back as any other CA is, and so is known to load at the next start.
+        let opened = files.open()?.ok_or_else(|| files.missing())?;
+        (files.load(opened, now)?, Provenance::Created)
+    };
+    Ok((CertificateAuthority::new(files.certificate, pair, settings)?, provenance))
+}
+
+/// Loads the CA of a directory as [`load_or_create`] does, but creates nothing: [`CaError::Missing`] when neither file
+/// exists. For replicas that must share one CA, and for commands that only look.
+pub fn load(directory: &Path, settings: Settings, now: SystemTime) -> Result<CertificateAuthority, CaError> {
+    let files = Files::of(directory);
+    let _lock = files.lock()?;
+    let opened = files.open()?.ok_or_else(|| files.missing())?;
+    let pair = files.load(opened, now)?;
+    CertificateAuthority::new(files.certificate, pair, settings)
+}
+
+/// The paths of a CA.
+struct Files {
+    directory: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+/// Both files, open: what is judged is what is read, whatever happens to the names meanwhile.
+struct Opened {
+    certificate: File,
+    key: File,
+}
+
+impl Files {
+    fn of(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            certificate: directory.join(CERTIFICATE_FILE),
+            key: directory.join(KEY_FILE),
+        }
+    }
+
+    /// Locks the directory until the returned file is dropped.
+    fn lock(&self) -> Result<File, CaError> {
+        let path = || self.directory.clone();
+        let directory = File::open(&self.directory).map_err(|source| CaError::Directory { path: path(), source })?;
+        directory.lock().map_err(|source| CaError::Lock { path: path(), source })?;
+        Ok(directory)
+    }
+
+    /// Opens both files, or tells that neither exists.
+    fn open(&self) -> Result<Option<Opened>, CaError> {
+        let paths = || (self.certificate.clone(), self.key.clone());
+        match (open_existing(&self.certificate)?, open_existing(&self.key)?) {
+            (Some(certificate), Some(key)) => Ok(Some(Opened { certificate, key })),
+            (None, None) => Ok(None),
+            (Some(_), None) => {
+                let (certificate, key) = paths();
+                Err(CaError::MissingKey { certificate, key })
+            }
+            (None, Some(_)) => {
+                let (certificate, key) = paths();
+                Err(CaError::MissingCertificate { certificate, key })
+            }
+        }
+    }
+
+    fn missing(&self) -> CaError {
+        CaError::Missing { certificate: self.certificate.clone(), key: self.key.clone() }
+    }
+
+    fn load(&self, opened: Opened, now: SystemTime) -> Result<CaPair, CaError> {
+        verify_key_file(&self.key, &opened.key)?;
+        let certificate_pem = read(&self.certificate, opened.certificate)?;
+        let key_pem = read(&self.key, opened.key)?;
+        let paths = PairPaths { certificate: &self.certificate, key: &self.key };
+        CaPair::parse(paths, &certificate_pem, &key_pem, now)
+    }
+
+    /// Creates a CA in both files, and returns when all of it is on the disk.
+    fn create(&self, directory: &File, now: SystemTime) -> Result<(), CaError> {
+        let generated = generate(now)?;
+        write_new(&self.key, &generated.key_pem, KEY_MODE)?;
+        if let Err(error) = write_new(&self.certificate, &generated.certificate_pem, CERTIFICATE_MODE) {
+            // The key is ours, certified by nobody, and the next start shall not stumble over it. If it cannot be
+            // removed, that start says so.
+            let _ = fs::remove_file(&self.key);
+            return Err(error);
+        }
+        directory.sync_all().map_err(|source| CaError::Directory { path: self.directory.clone(), source })?;
+        // The directory may itself be new. Its parent may be closed to us, and then there is nothing to be done.
+        let _ = File::open(self.directory.join("..")).and_then(|parent| parent.sync_all());
+        Ok(())
+    }
+}
+
+/// A new CA as PEM.
+struct Generated {
+    certificate_pem: Zeroizing<String>,
+    key_pem: Zeroizing<String>,
+}
+
+fn generate(now: SystemTime) -> Result<Generated, CaError> {
+    let failed = |error: rcgen::Error| CaError::Generate(error.to_string());
+    let from_issue = |error: IssueError| CaError::Generate(error.to_string());
+    let out_of_range = || CaError::Generate("the clock is beyond the year 9999".into());
+    let mut tag = [0; 4];
+    aws_lc_rs::rand::fill(&mut tag).map_err(|_| from_issue(IssueError::Random))?;
+
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name = DistinguishedName::new();
+    parameters.distinguished_name.push(DnType::OrganizationName, CA_ORGANIZATION);
+    // The tag tells CAs of several installations apart in a client's list, and keeps a client that trusts two of them
+    // from trying the wrong one.
+    parameters
+        .distinguished_name
+        .push(DnType::CommonName, format!("pinproxy local CA {}", hex(&tag, "").to_lowercase()));
+    parameters.serial_number = Some(Serial::random().map_err(from_issue)?.to_rcgen());
+    let not_before = now.checked_sub(BACKDATE).unwrap_or(now);
+    let not_after = not_before.checked_add(CA_LIFETIME).ok_or_else(out_of_range)?;
+    parameters.not_before = date(unix_seconds(not_before)).ok_or_else(out_of_range)?;
+    parameters.not_after = date(unix_seconds(not_after)).ok_or_else(out_of_range)?;
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+
+    let mut key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
+    let certificate = parameters.self_signed(&key).map_err(failed)?;
+    let key_pem = pem("PRIVATE KEY", key.serialized_der());
+    key.zeroize();
+    Ok(Generated { certificate_pem: pem("CERTIFICATE", certificate.der()), key_pem })
+}
+
+/// Opens a file for reading; none if there is no such file.
+fn open_existing(path: &Path) -> Result<Option<File>, CaError> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(CaError::Read { path: path.to_owned(), source }),
+    }
+}
+
+/// Refuses a key that somebody else can read or replace.
+fn verify_key_file(path: &Path, file: &File) -> Result<(), CaError> {
+    let metadata = file.metadata().map_err(|source| CaError::Read { path: path.to_owned(), source })?;
+    let mode = metadata.mode() & 0o7777;
+    if mode & FOREIGN_MODE != 0 {
+        return Err(CaError::KeyPermissions { path: path.to_owned(), mode });
+    }
+    let owner = metadata.uid();
+    match effective_uid() {
+        Some(expected) if owner != expected && owner != 0 => {
+            Err(CaError::KeyOwner { path: path.to_owned(), owner, expected })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Our effective uid, where the system tells it in a file (Linux). The standard library does not, and the owner of
+/// `/proc/self` will not do: it is root for a process that may not be dumped.
+fn effective_uid() -> Option<u32> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    // Real, effective, saved and filesystem uid.
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Reads a whole file into a buffer that is wiped when dropped, and never grows, which would leave copies behind.
+fn read(path: &Path, mut file: File) -> Result<Zeroizing<Vec<u8>>, CaError> {
+    let failed = |source| CaError::Read { path: path.to_owned(), source };
+    let length = file.metadata().map_err(failed)?.len();
+    let length = usize::try_from(length).ok().filter(|length| *length <= FILE_OCTETS_MAX).ok_or_else(|| {
+        failed(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {FILE_OCTETS_MAX} octets")))
+    })?;
+    let mut content = Zeroizing::new(vec![0; length]);
+    file.read_exact(&mut content).map_err(failed)?;
+    Ok(content)
+}
+
+/// Creates a file that did not exist, with its mode from the first moment, and gets it to the disk.
+fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), CaError> {
+    let failed = |source| CaError::Write { path: path.to_owned(), source };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|source| {
+        // Ours and incomplete.
+        let _ = fs::remove_file(path);
+        failed(source)
+    })
+}
