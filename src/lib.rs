@@ -1,8 +1,9 @@
 //! pinproxy: certificate pinning for clients that cannot pin.
-#![forbid(unsafe_code)]
-#![warn(missing_docs)]
 
 pub mod authority;
+pub mod intercept;
 pub mod policy;
+pub mod relay;
+pub mod report;
 pub mod tls;
 pub mod upstream;

@@ -8,7 +8,8 @@ use std::time::SystemTime;
 
 /// Why a session failed, as a class that logs, metrics and replies share. The texts of [`FailureClass::as_str`] are
 /// stable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum FailureClass {
     /// The request could not be understood.
     Request,

@@ -100,11 +100,7 @@ impl TrustAnchors {
     ///
     /// # Errors
     /// [`AnchorError`]; an empty set is one.
-    pub fn load(
-        roots: &AnchorSource,
-        extra: &[PathBuf],
-        own: &[CertificateDer<'static>],
-    ) -> Result<Self, AnchorError> {
+    pub fn load(roots: &AnchorSource, extra: &[PathBuf], own: &[CertificateDer<'static>]) -> Result<Self, AnchorError> {
         let mut set = Self { anchors: Vec::new(), records: Vec::new() };
         match roots {
             AnchorSource::System => {

@@ -13,7 +13,7 @@ pub struct VerifiedChain {
     pub(super) footing: Footing,
     pub(super) path: Vec<PathElement>,
     pub(super) passed_over: Vec<Candidate>,
-    pub(super) leaf_not_after: SystemTime,
+    pub(super) leaf_not_after: Option<SystemTime>,
 }
 
 /// What one verification found, with the certificates for a report.
@@ -29,8 +29,8 @@ pub struct Attempt {
 }
 
 impl VerifiedChain {
-    /// End of the end entity's validity.
-    pub const fn leaf_not_after(&self) -> SystemTime {
+    /// End of the end entity's validity; `None` when the rule says not to look at it.
+    pub const fn leaf_not_after(&self) -> Option<SystemTime> {
         self.leaf_not_after
     }
 }

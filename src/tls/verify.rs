@@ -121,7 +121,7 @@ impl Question {
             footing: Footing::Anchored,
             path,
             passed_over: search.turned_down.take(),
-            leaf_not_after: system_time(parse(end_entity)?.validity().not_after.timestamp()),
+            leaf_not_after: Some(system_time(parse(end_entity)?.validity().not_after.timestamp())),
         })
     }
 
@@ -172,8 +172,7 @@ impl Question {
         now: SystemTime,
     ) -> Result<VerifiedChain, Rejection> {
         let certificate = parse(end_entity)?;
-        let element =
-            PathElement { spki: sha256(certificate.public_key().raw), certificate: Some(sha256(end_entity)) };
+        let element = PathElement { spki: sha256(certificate.public_key().raw), certificate: Some(sha256(end_entity)) };
         let path = vec![element];
         if self.policy.blocked(&element.spki).is_some() || leaf.judge(&path).is_none() {
             return Err(self.turn_down(path));
@@ -194,7 +193,7 @@ impl Question {
             footing: Footing::KeyOnly,
             path,
             passed_over: Vec::new(),
-            leaf_not_after: to,
+            leaf_not_after: (validity == ValidityCheck::Check).then_some(to),
         })
     }
 

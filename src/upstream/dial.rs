@@ -137,10 +137,13 @@ async fn connect(target: &Authority, addresses: Vec<SocketAddr>, limit: Duration
 fn innermost_io(error: &(dyn Error + 'static)) -> io::Error {
     std::iter::successors(Some(error), |error| (*error).source())
         .find_map(|error| error.downcast_ref::<io::Error>())
-        .map_or_else(|| io::Error::other(error.to_string()), |error| match error.raw_os_error() {
-            Some(code) => io::Error::from_raw_os_error(code),
-            None => io::Error::new(error.kind(), error.to_string()),
-        })
+        .map_or_else(
+            || io::Error::other(error.to_string()),
+            |error| match error.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(error.kind(), error.to_string()),
+            },
+        )
 }
 
 /// A resolver that answers every name with the addresses that were judged.

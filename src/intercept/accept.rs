@@ -1,0 +1,197 @@
+//! The TLS session with a client, under a leaf for the host of its permit.
+
+use super::client_hello::{ClientHello, refuse};
+use super::prefixed::Prefixed;
+use crate::authority::{CertificateAuthority, IssueError, IssuedLeaf, LeafKeyKind};
+use crate::policy::decision::{Passage, Permit};
+use crate::policy::host::Host;
+use crate::tls::client::server_name;
+use crate::tls::provider::provider;
+use rustls::server::{ClientHello as RustlsClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, ServerConfig};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::StartHandshake;
+use tokio_rustls::server::TlsStream;
+
+/// Which key leaves have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeafKeyChoice {
+    /// ECDSA P-256, or RSA-2048 for a client that cannot take it.
+    Auto,
+    /// This one.
+    Always(LeafKeyKind),
+}
+
+/// Accepts clients: the local CA and what their sessions share.
+#[derive(Debug)]
+pub struct Acceptor {
+    authority: Arc<CertificateAuthority>,
+    leaf_key: LeafKeyChoice,
+    handshake_timeout: Duration,
+    template: ServerConfig,
+}
+
+/// A client that has shaken hands.
+#[derive(Debug)]
+pub struct Acceptance<S> {
+    /// The stream.
+    pub stream: TlsStream<Prefixed<S>>,
+    /// The leaf it was shown.
+    pub leaf: Arc<IssuedLeaf>,
+}
+
+/// Why a client did not get a session.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// No leaf could be issued.
+    #[error("no certificate can be issued for this host: {0}")]
+    Issue(#[from] IssueError),
+    /// The host has no form that a certificate can carry.
+    #[error("{0} cannot be the name in a certificate")]
+    Name(Host),
+    /// The permit is not for interception.
+    #[error("the session has no permit to be intercepted")]
+    NoPermit,
+    /// The client ended the handshake with an alert; most often it does not trust the CA.
+    #[error("the client ended the TLS handshake with the alert {0:?}{hint}", hint = alert_hint(*.0))]
+    Alert(AlertDescription),
+    /// The client closed the connection.
+    #[error("the client closed the connection during the TLS handshake; it may not trust the proxy's CA")]
+    Closed,
+    /// The client does not keep to the protocol, or shares no version or suite with us.
+    #[error("the client's TLS handshake failed: {0}")]
+    Protocol(rustls::Error),
+    /// The connection failed.
+    #[error("the connection to the client failed: {0}")]
+    Io(io::Error),
+    /// The handshake took longer than the limit.
+    #[error("the client's TLS handshake took longer than {0:?}")]
+    Timeout(Duration),
+}
+
+const fn alert_hint(alert: AlertDescription) -> &'static str {
+    use AlertDescription as A;
+    match alert {
+        A::UnknownCA | A::CertificateUnknown | A::BadCertificate => ": it does not trust the proxy's CA certificate",
+        _ => "",
+    }
+}
+
+impl Acceptor {
+    /// An acceptor over a CA. `handshake_timeout` counts from the complete ClientHello.
+    ///
+    /// # Errors
+    /// When the crypto provider cannot make ticket keys.
+    pub fn new(
+        authority: Arc<CertificateAuthority>,
+        leaf_key: LeafKeyChoice,
+        handshake_timeout: Duration,
+    ) -> Result<Self, rustls::Error> {
+        let builder = ServerConfig::builder_with_provider(Arc::clone(provider()));
+        let builder = builder.with_protocol_versions(rustls::ALL_VERSIONS)?;
+        let mut template = builder.with_no_client_auth().with_cert_resolver(Arc::new(NoLeaf));
+        // Tickets are sealed with keys of this process and bound to the server name; every session is judged upstream
+        // before its client can use one.
+        template.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        Ok(Self { authority, leaf_key, handshake_timeout, template })
+    }
+
+    /// Issues the leaf that the usual client will need, or finds it, ahead of its ClientHello. The leaf stays in the
+    /// cache of the CA; an error shows again when the leaf is needed.
+    pub fn prepare(&self, host: &Host, now: SystemTime) {
+        let kind = match self.leaf_key {
+            LeafKeyChoice::Auto => LeafKeyKind::EcdsaP256,
+            LeafKeyChoice::Always(kind) => kind,
+        };
+        if let Ok(name) = server_name(host) {
+            drop(self.authority.leaf(&name, kind, None, now));
+        }
+    }
+
+    /// Shakes hands with a client whose ClientHello was read: with a leaf for the host of the permit and nothing else,
+    /// and with exactly the application protocol that the upstream chose. The leaf ends no later than
+    /// `upstream_not_after`.
+    pub async fn accept<S>(
+        &self,
+        permit: &Permit,
+        hello: ClientHello,
+        mut stream: Prefixed<S>,
+        alpn: Option<&[u8]>,
+        upstream_not_after: Option<SystemTime>,
+        now: SystemTime,
+    ) -> Result<Acceptance<S>, AcceptError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let leaf = match self.leaf(permit, &hello, upstream_not_after, now) {
+            Ok(leaf) => leaf,
+            Err(error) => {
+                refuse(&mut stream, AlertDescription::InternalError).await;
+                return Err(error);
+            }
+        };
+        let mut config = self.template.clone();
+        config.cert_resolver = Arc::new(OneLeaf(Arc::clone(&leaf.certified_key)));
+        config.alpn_protocols = alpn.map(<[u8]>::to_vec).into_iter().collect();
+        let stream = stream.with_prefix(&hello.rest);
+        let handshake = StartHandshake::from_parts(hello.accepted, stream).into_stream(Arc::new(config));
+        match timeout(self.handshake_timeout, handshake).await {
+            Err(_) => Err(AcceptError::Timeout(self.handshake_timeout)),
+            Ok(Err(error)) => Err(failed(error)),
+            Ok(Ok(stream)) => Ok(Acceptance { stream, leaf }),
+        }
+    }
+
+    fn leaf(
+        &self,
+        permit: &Permit,
+        hello: &ClientHello,
+        upstream_not_after: Option<SystemTime>,
+        now: SystemTime,
+    ) -> Result<Arc<IssuedLeaf>, AcceptError> {
+        if permit.passage() != Passage::Intercept {
+            return Err(AcceptError::NoPermit);
+        }
+        let kind = match self.leaf_key {
+            LeafKeyChoice::Always(kind) => kind,
+            LeafKeyChoice::Auto if hello.takes_ecdsa() => LeafKeyKind::EcdsaP256,
+            LeafKeyChoice::Auto => LeafKeyKind::Rsa2048,
+        };
+        let name = server_name(permit.host()).map_err(|_| AcceptError::Name(permit.host().clone()))?;
+        Ok(self.authority.leaf(&name, kind, upstream_not_after, now)?)
+    }
+}
+
+fn failed(error: io::Error) -> AcceptError {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::AlertReceived(alert)) => AcceptError::Alert(*alert),
+        Some(other) => AcceptError::Protocol(other.clone()),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => AcceptError::Closed,
+        None => AcceptError::Io(error),
+    }
+}
+
+/// The leaf of one session, whatever the ClientHello says: its server name was checked before.
+#[derive(Debug)]
+struct OneLeaf(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for OneLeaf {
+    fn resolve(&self, _: RustlsClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
+/// In the template, which serves no session itself.
+#[derive(Debug)]
+struct NoLeaf;
+
+impl ResolvesServerCert for NoLeaf {
+    fn resolve(&self, _: RustlsClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+}

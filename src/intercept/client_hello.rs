@@ -1,0 +1,162 @@
+//! The first flight of a client: read whole, whatever the fragments it comes in, within limits, before anything is
+//! answered.
+
+use crate::policy::host::{Host, HostError};
+use crate::tls::provider::provider;
+use rustls::server::{Accepted, Acceptor as RustlsAcceptor};
+use rustls::{AlertDescription, CipherSuite, SignatureScheme};
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+/// Limits on a ClientHello.
+#[derive(Clone, Copy, Debug)]
+pub struct HelloLimits {
+    /// Bytes read until it is complete, record headers included.
+    pub bytes: usize,
+    /// Time from the first wait for it until it is complete.
+    pub timeout: Duration,
+}
+
+/// A complete ClientHello, not answered yet.
+pub struct ClientHello {
+    pub(super) accepted: Accepted,
+    /// Everything read so far, so that it can be relayed as it came.
+    pub raw: Vec<u8>,
+    /// Bytes read behind the ClientHello that rustls has not taken.
+    pub(super) rest: Vec<u8>,
+    /// The application protocols offered, in the client's order (RFC 7301).
+    pub alpn: Vec<Vec<u8>>,
+    server_name: Option<String>,
+    takes_ecdsa: bool,
+}
+
+/// Why there is no ClientHello.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientHelloError {
+    /// The first byte is not that of a TLS handshake record.
+    #[error("the client sent something that is not TLS through the tunnel")]
+    NotTls,
+    /// The limit on bytes is reached.
+    #[error("the client's ClientHello is longer than {0} bytes")]
+    TooLong(usize),
+    /// The limit on time is reached.
+    #[error("the client sent no complete ClientHello within {0:?}")]
+    Timeout(Duration),
+    /// The client closed the connection.
+    #[error("the client closed the connection before its ClientHello was complete")]
+    Closed,
+    /// The bytes are no ClientHello, or one that asks for what is not offered.
+    #[error("the client's ClientHello cannot be accepted: {0}")]
+    Invalid(rustls::Error),
+    /// The connection failed.
+    #[error("the connection to the client failed: {0}")]
+    Io(io::Error),
+}
+
+/// ContentType handshake (RFC 8446 section 5.1).
+const HANDSHAKE_RECORD: u8 = 22;
+/// One read; a ClientHello with a post-quantum key share fits.
+const READ_BYTES: usize = 4_096;
+
+/// Reads a ClientHello. A client whose bytes are no acceptable ClientHello is sent the alert that TLS has for it.
+pub async fn read_client_hello<S>(stream: &mut S, limits: HelloLimits) -> Result<ClientHello, ClientHelloError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    timeout(limits.timeout, read(stream, limits.bytes)).await.unwrap_or(Err(ClientHelloError::Timeout(limits.timeout)))
+}
+
+async fn read<S>(stream: &mut S, bytes_max: usize) -> Result<ClientHello, ClientHelloError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut acceptor = RustlsAcceptor::default();
+    let mut raw = Vec::new();
+    loop {
+        let from = raw.len();
+        if from >= bytes_max {
+            return Err(ClientHelloError::TooLong(bytes_max));
+        }
+        let room = READ_BYTES.min(bytes_max - from) as u64;
+        let read = (&mut *stream).take(room).read_buf(&mut raw).await.map_err(ClientHelloError::Io)?;
+        if read == 0 {
+            return Err(ClientHelloError::Closed);
+        }
+        if raw.first() != Some(&HANDSHAKE_RECORD) {
+            return Err(ClientHelloError::NotTls);
+        }
+        let mut fresh = &raw[from..];
+        while !fresh.is_empty() {
+            acceptor.read_tls(&mut fresh).map_err(ClientHelloError::Io)?;
+            match acceptor.accept() {
+                Ok(None) => {}
+                Ok(Some(accepted)) => {
+                    let rest = fresh.to_vec();
+                    return Ok(ClientHello::new(accepted, raw, rest));
+                }
+                Err((error, mut alert)) => {
+                    let mut bytes = Vec::new();
+                    if alert.write_all(&mut bytes).is_ok() {
+                        // The session has failed; whether the client hears why does not change that.
+                        drop(stream.write_all(&bytes).await);
+                    }
+                    return Err(ClientHelloError::Invalid(error));
+                }
+            }
+        }
+    }
+}
+
+impl ClientHello {
+    fn new(accepted: Accepted, raw: Vec<u8>, rest: Vec<u8>) -> Self {
+        let hello = accepted.client_hello();
+        let alpn = hello.alpn().map(|offers| offers.map(<[u8]>::to_vec).collect()).unwrap_or_default();
+        let server_name = hello.server_name().map(str::to_owned);
+        let takes_ecdsa = hello.signature_schemes().contains(&SignatureScheme::ECDSA_NISTP256_SHA256)
+            && hello.cipher_suites().iter().any(|suite| is_for_ecdsa(*suite));
+        Self { accepted, raw, rest, alpn, server_name, takes_ecdsa }
+    }
+
+    /// The host that the client asks for by SNI (RFC 6066 section 3), canonical; `None` when it sent none.
+    ///
+    /// # Errors
+    /// [`HostError`] for a name without canonical form.
+    pub fn server_name(&self) -> Result<Option<Host>, HostError> {
+        self.server_name.as_deref().map(Host::parse).transpose()
+    }
+
+    /// Whether a leaf with a P-256 key is of use to the client.
+    pub const fn takes_ecdsa(&self) -> bool {
+        self.takes_ecdsa
+    }
+}
+
+/// Whether a suite that we support can go with an ECDSA leaf: all of TLS 1.3, and those of TLS 1.2 that say so.
+fn is_for_ecdsa(suite: CipherSuite) -> bool {
+    provider().cipher_suites.iter().find(|own| own.suite() == suite).is_some_and(|own| match own {
+        rustls::SupportedCipherSuite::Tls13(_) => true,
+        rustls::SupportedCipherSuite::Tls12(own) => {
+            own.sign.contains(&SignatureScheme::ECDSA_NISTP256_SHA256)
+        }
+    })
+}
+
+/// Ends a connection whose ClientHello was read but not answered, with an alert. At this point nothing is encrypted,
+/// so the alert is a record of its own (RFC 8446 section 6).
+pub async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S, alert: AlertDescription) {
+    const ALERT_RECORD: u8 = 21;
+    const FATAL: u8 = 2;
+    let record = [ALERT_RECORD, 3, 3, 0, 2, FATAL, u8::from(alert)];
+    // The session has failed; whether the client hears why does not change that.
+    drop(stream.write_all(&record).await);
+    drop(stream.shutdown().await);
+}
+
+impl std::fmt::Debug for ClientHello {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("ClientHello");
+        shown.field("server_name", &self.server_name).field("alpn", &self.alpn).finish_non_exhaustive()
+    }
+}

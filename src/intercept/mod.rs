@@ -1,0 +1,11 @@
+//! The client's side: its ClientHello, and a TLS session with a leaf of the local CA.
+//!
+//! This room never holds an upstream connection. It answers for a host only when it is handed the permit for it.
+
+mod accept;
+mod client_hello;
+mod prefixed;
+
+pub use accept::{AcceptError, Acceptance, Acceptor, LeafKeyChoice};
+pub use client_hello::{ClientHello, ClientHelloError, HelloLimits, read_client_hello, refuse};
+pub use prefixed::Prefixed;

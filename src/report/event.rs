@@ -1,0 +1,197 @@
+//! The event of a session.
+
+use crate::policy::decision::FailureClass;
+use serde::{Serialize, Serializer};
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The stages of a session, in order. Code, log, metrics and documents share this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The request is parsed and judged by the access rules.
+    Request,
+    /// The upstream is resolved and dialled.
+    Dial,
+    /// The TLS handshake with the upstream, chain verification included.
+    UpstreamTls,
+    /// The verdict on the pins.
+    Pin,
+    /// The TLS handshake with the client.
+    ClientTls,
+    /// Bytes are relayed.
+    Relay,
+}
+
+/// The verdict on a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decided {
+    /// It did not get as far as a verdict.
+    None,
+    /// The chain satisfied its rule.
+    Allow,
+    /// The pins were not satisfied, and the rule is not enforced.
+    Report,
+    /// Relayed blindly, as its rule says.
+    Tunnel,
+    /// Refused by a rule: access, chain or pins.
+    Refuse,
+}
+
+/// Who asked. Serialised plain in the access log, which is the operator's own record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client(pub SocketAddr);
+
+/// Payload relayed, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Bytes {
+    /// From the client to the upstream.
+    pub upstream: u64,
+    /// From the upstream to the client.
+    pub client: u64,
+}
+
+/// Everything that is told about one session. Serialised with the names of a violation report where they are the
+/// same thing (RFC 7469 section 3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Event {
+    /// When the request came.
+    #[serde(serialize_with = "serialize_date_time")]
+    pub date_time: SystemTime,
+    /// Number of the session, unique within the life of the process; replies name it too.
+    pub session: String,
+    /// Who asked.
+    pub client: Client,
+    /// The target as the client wrote it, as far as it is printable.
+    pub connect_authority: String,
+    /// The canonical host that was judged: the CONNECT host, or the SNI of a CONNECT to an address.
+    pub hostname: Option<String>,
+    /// The port.
+    pub port: Option<u16>,
+    /// The server name in the ClientHello.
+    pub sni: Option<String>,
+    /// The last stage that the session came to.
+    pub stage: Stage,
+    /// The verdict.
+    pub decision: Decided,
+    /// The class of the failure that ended the session, or of the violation that was let through.
+    pub failure_class: Option<FailureClass>,
+    /// The failure or violation in words.
+    pub detail: Option<String>,
+    /// Status of the reply to the CONNECT.
+    pub status: Option<u16>,
+    /// The rule: the name of a pinset, `exempt`, `tunnel` or `unpinned`.
+    pub pinset: Option<String>,
+    /// Whether a pin mismatch would have refused the session.
+    pub enforced: bool,
+    /// The policy generation it was judged by.
+    pub policy_generation: u64,
+    /// Position of the certificate that matched: 0 is the end entity.
+    pub matched_position: Option<usize>,
+    /// The pin that matched.
+    pub matched_pin: Option<String>,
+    /// Keys of the verified path that was judged, end entity first, as pins.
+    pub seen_pins: Vec<String>,
+    /// Paths that verified and were turned down.
+    pub candidate_paths: usize,
+    /// The address that was dialled.
+    pub upstream_address: Option<SocketAddr>,
+    /// TLS version with the upstream.
+    pub upstream_tls: Option<String>,
+    /// TLS version with the client.
+    pub client_tls: Option<String>,
+    /// The application protocol that the upstream chose.
+    pub alpn: Option<String>,
+    /// SHA-256 of the upstream's certificate, hexadecimal.
+    pub upstream_certificate: Option<String>,
+    /// Serial number of the leaf shown to the client.
+    pub leaf_serial: Option<String>,
+    /// Payload relayed.
+    pub bytes: Bytes,
+    /// How the relay ended.
+    pub ended: Option<String>,
+    /// From the request to the end.
+    #[serde(serialize_with = "serialize_milliseconds", rename = "duration-ms")]
+    pub duration: Duration,
+}
+
+/// A moment as RFC 3339 in UTC, to the millisecond.
+pub fn date_time(moment: SystemTime) -> String {
+    let moment = OffsetDateTime::from(moment);
+    let moment = moment.replace_millisecond(moment.millisecond()).unwrap_or(moment);
+    moment.format(&Rfc3339).unwrap_or_default()
+}
+
+fn serialize_date_time<S: Serializer>(moment: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&date_time(*moment))
+}
+
+fn serialize_milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u128(duration.as_millis())
+}
+
+impl Serialize for Client {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0.ip().to_canonical())
+    }
+}
+
+impl Stage {
+    /// The stable text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Dial => "dial",
+            Self::UpstreamTls => "upstream_tls",
+            Self::Pin => "pin",
+            Self::ClientTls => "client_tls",
+            Self::Relay => "relay",
+        }
+    }
+}
+
+impl Decided {
+    /// The stable text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "failed",
+            Self::Allow => "allow",
+            Self::Report => "report",
+            Self::Tunnel => "tunnel",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
+/// One line for people: verdict and target first, then what explains it.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.decision.as_str(), self.connect_authority)?;
+        if let Some(pinset) = &self.pinset {
+            write!(f, " pinset={pinset}")?;
+        }
+        if let (Some(pin), Some(position)) = (&self.matched_pin, self.matched_position) {
+            write!(f, " matched={pin}@{position}")?;
+        }
+        if let Some(class) = self.failure_class {
+            write!(f, " class={} stage={}", class.as_str(), self.stage.as_str())?;
+        }
+        if let Some(detail) = &self.detail {
+            write!(f, " detail={detail:?}")?;
+        }
+        if self.failure_class.is_some() && !self.seen_pins.is_empty() {
+            write!(f, " seen={}", self.seen_pins.join(","))?;
+        }
+        write!(f, " client={} session={}", self.client.0.ip().to_canonical(), self.session)?;
+        if let Some(ended) = &self.ended {
+            write!(f, " sent={} received={} ended={ended:?}", self.bytes.upstream, self.bytes.client)?;
+        }
+        write!(f, " ms={}", self.duration.as_millis())
+    }
+}
