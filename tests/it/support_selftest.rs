@@ -1,1 +1,8 @@
-//! Proves the support itself: a client that talks directly to an origin, and chains that webpki judges.
+//! Proves the support itself: chains that webpki judges, and a client that talks directly to an origin.
+
+mod certificates;
+mod connections;
+mod handshakes;
+
+/// What a test returns, so that helpers' errors need no unwrapping.
+type Outcome = Result<(), Box<dyn std::error::Error>>;

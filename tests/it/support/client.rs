@@ -150,6 +150,11 @@ impl RawClient {
         step("shut down", self.tcp.shutdown()).await
     }
 
+    /// Ends the TCP connection with a reset.
+    pub(crate) fn reset(self) -> Result<(), Fault> {
+        self.tcp.set_zero_linger().map_err(|error| Fault::Io { during: "set SO_LINGER", error })
+    }
+
     /// Speaks TLS from here on.
     pub(crate) async fn tls(self, tls: &ClientTls) -> Result<TlsClient, TlsFailure> {
         self.tls_delivering(tls, |hello| vec![hello]).await

@@ -3,7 +3,7 @@
 //!
 //! Nothing here knows the library under test, waits by sleeping, or keeps state outside the values it hands out.
 // Each test file uses the part of this toolbox that it needs; what one build leaves unused is no mistake.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 pub(crate) mod client;
 pub(crate) mod origin;

@@ -9,7 +9,7 @@
 mod behaviour;
 mod tally;
 
-pub(crate) use behaviour::Behaviour;
+pub(crate) use behaviour::{Behaviour, pattern};
 pub(crate) use tally::{Connection, End, Failure, Tally};
 
 use std::{

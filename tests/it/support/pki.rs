@@ -21,7 +21,7 @@ pub(crate) use cross::{CrossSigns, many_cross_signs};
 pub(crate) use key::Key;
 pub(crate) use leaf::Leaf;
 pub(crate) use v1::v1_self_signed;
-pub(crate) use when::{REFERENCE, Validity, ahead, ago, now, system_time, unix_time};
+pub(crate) use when::{REFERENCE, Validity, ago, ahead, now, system_time, unix_time};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcgen::SerialNumber;

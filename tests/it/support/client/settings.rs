@@ -127,7 +127,7 @@ impl ClientTlsBuilder {
         let mut crypto = CryptoProvider::clone(&provider());
         if self.rsa_only {
             crypto.cipher_suites.retain(|suite| match suite {
-                SupportedCipherSuite::Tls12(suite) => suite.sign.iter().all(is_rsa),
+                SupportedCipherSuite::Tls12(suite) => suite.sign.iter().copied().all(is_rsa),
                 // In TLS 1.3 the suite says nothing about signatures.
                 SupportedCipherSuite::Tls13(_) => true,
             });
@@ -157,13 +157,12 @@ fn server_name(name: &str) -> ServerName<'static> {
     ServerName::try_from(name.to_owned()).expect("a host name or an IP address")
 }
 
-fn is_rsa(scheme: &SignatureScheme) -> bool {
+fn is_rsa(scheme: SignatureScheme) -> bool {
     use SignatureScheme::{
         RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512,
     };
-    let rsa =
-        [RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512];
-    rsa.contains(scheme)
+    let rsa = [RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512];
+    rsa.contains(&scheme)
 }
 
 /// Verifies as webpki does, but against the name of its own, whatever name the `ClientHello` carried; without anchors
@@ -189,7 +188,7 @@ impl Verifier {
                 .expect("a client that trusts anybody trusts somebody")
         });
         let mut schemes = crypto.signature_verification_algorithms.supported_schemes();
-        schemes.retain(|scheme| !rsa_only || is_rsa(scheme));
+        schemes.retain(|scheme| !rsa_only || is_rsa(*scheme));
         Self { chain, name, schemes, crypto: Arc::clone(crypto) }
     }
 }

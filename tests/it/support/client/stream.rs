@@ -1,7 +1,7 @@
 //! The raw client as the stream beneath TLS: what it read ahead comes before anything from the network.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -25,6 +25,20 @@ impl AsyncRead for RawClient {
 impl AsyncWrite for RawClient {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.tcp).poll_write(cx, bytes)
+    }
+
+    // Not the default, which writes the first buffer alone: when a handshake fails, tokio-rustls writes once, and the
+    // alert would stay behind the change_cipher_spec that TLS 1.3 puts before it.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write_vectored(cx, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -84,7 +84,8 @@ pub(super) async fn finish(connect: Connect<RawClient>) -> Result<TlsClient, Tls
     }
 }
 
-/// A TLS connection. Dropping it ends the TCP stream without `close_notify`.
+/// A TLS connection. Dropping it ends the TCP stream without `close_notify`, and with a reset if something had arrived
+/// and was never read, such as a session ticket; [`TlsClient::truncate`] ends it the same way every time.
 #[derive(Debug)]
 pub(crate) struct TlsClient {
     stream: TlsStream<RawClient>,
@@ -175,5 +176,10 @@ impl TlsClient {
     /// Ends the sending direction of the TCP stream without `close_notify`; reading goes on.
     pub(crate) async fn truncate(&mut self) -> Result<(), Fault> {
         self.stream.get_mut().0.shutdown().await
+    }
+
+    /// Ends the TCP connection with a reset.
+    pub(crate) fn reset(self) -> Result<(), Fault> {
+        self.stream.into_inner().0.reset()
     }
 }

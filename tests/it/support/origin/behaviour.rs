@@ -27,11 +27,13 @@ pub(crate) enum Behaviour {
     Drain,
     /// Sends this many bytes, see [`pattern`], and closes cleanly.
     Download(usize),
+    /// Reads something and resets the TCP connection.
+    Reset,
     /// Accepts the TCP connection and stays silent.
     NeverHandshake,
     /// Sends these bytes without TLS and ends its direction.
     PlainText(Vec<u8>),
-    /// Hangs up at once.
+    /// Hangs up at once; whether the peer sees an end or a reset depends on what it had sent by then.
     CloseAtOnce,
 }
 
@@ -95,6 +97,11 @@ impl Conversation {
             }
             Behaviour::Download(length) => self.download(length).await,
             Behaviour::Drain => Ok(()),
+            Behaviour::Reset => {
+                self.read().await?;
+                self.stream.get_ref().0.set_zero_linger().map_err(failed)?;
+                Err(End::Closed)
+            }
             Behaviour::NeverHandshake | Behaviour::PlainText(_) | Behaviour::CloseAtOnce => {
                 unreachable!("these behaviours never come to a handshake")
             }
@@ -133,34 +140,39 @@ impl Conversation {
     async fn http1(&mut self) -> Result<(), End> {
         let mut buffer = Vec::new();
         loop {
-            let length = loop {
-                match head_length(&buffer) {
-                    Some(length) => break length,
-                    None => buffer.extend(self.read().await?),
-                }
-            };
-            let body = Head::parse(&buffer[..length]).and_then(|head| Ok((content_length(&head.headers)?, head)));
-            let Ok((body, head)) = body else {
+            let Some(head) = self.request(&mut buffer).await? else {
                 self.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await?;
                 return self.close().await;
             };
-            let length = length + body.unwrap_or(0);
-            while buffer.len() < length {
-                buffer.extend(self.read().await?);
-            }
-            buffer.drain(..length);
-
             let [method, target, version] = &head.start;
-            let answer = format!("{method} {target} {}\n", head.header("host").unwrap_or("-"));
+            let body = format!("{method} {target} {}\n", head.header("host").unwrap_or("-"));
             let close = version == "HTTP/1.0"
                 || head.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
             let connection = if close { "Connection: close\r\n" } else { "" };
-            let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{connection}\r\n{answer}", answer.len());
+            let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{connection}\r\n{body}", body.len());
             self.write(reply.as_bytes()).await?;
             if close {
                 return self.close().await;
             }
         }
+    }
+
+    /// Reads one request and forgets its body; `None` when it cannot be read as one.
+    async fn request(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Head>, End> {
+        let length = loop {
+            match head_length(buffer) {
+                Some(length) => break length,
+                None => buffer.extend(self.read().await?),
+            }
+        };
+        let Ok(head) = Head::parse(&buffer[..length]) else { return Ok(None) };
+        let Ok(body) = content_length(&head.headers) else { return Ok(None) };
+        let length = length + body.unwrap_or(0);
+        while buffer.len() < length {
+            buffer.extend(self.read().await?);
+        }
+        buffer.drain(..length);
+        Ok(Some(head))
     }
 
     /// Reads and forgets until the peer ends.

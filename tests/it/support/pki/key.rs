@@ -77,14 +77,25 @@ impl Key {
         format!("sha256/{}", STANDARD.encode(self.spki_sha256()))
     }
 
-    /// The private key as PKCS #8 DER.
+    /// The private key as PKCS #8 DER, version 1.
     pub(crate) fn private_der(&self) -> PrivateKeyDer<'static> {
-        PrivatePkcs8KeyDer::from(self.0.serialize_der()).into()
+        PrivatePkcs8KeyDer::from(self.private_pkcs8()).into()
+    }
+
+    /// aws-lc writes Ed25519 keys as version 2 (RFC 5958), which OpenSSL 3.0 does not read: the same key without the
+    /// public half that version 2 appends.
+    fn private_pkcs8(&self) -> Vec<u8> {
+        const ED25519_V1: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+        let der = self.0.serialize_der();
+        match der.get(ED25519_V1.len()..48) {
+            Some(seed) if self.0.is_compatible(&PKCS_ED25519) => [&ED25519_V1, seed].concat(),
+            _ => der,
+        }
     }
 
     /// The private key as PKCS #8 PEM, for nginx and openssl.
     pub(crate) fn private_pem(&self) -> String {
-        super::pem_block("PRIVATE KEY", self.0.serialized_der())
+        super::pem_block("PRIVATE KEY", &self.private_pkcs8())
     }
 
     /// The public key as PEM.
