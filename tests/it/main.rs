@@ -1,1 +1,5 @@
+//! The integration tests: one binary, so that it links once.
+#![forbid(unsafe_code)]
 
+mod support;
+mod support_selftest;

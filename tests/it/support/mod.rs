@@ -1,0 +1,27 @@
+//! What every integration test stands on: certificates made in memory, origins that count what they see, and a client
+//! that speaks CONNECT byte by byte.
+//!
+//! Nothing here knows the library under test, waits by sleeping, or keeps state outside the values it hands out.
+// Each test file uses the part of this toolbox that it needs; what one build leaves unused is no mistake.
+#![allow(dead_code, unused_imports)]
+
+pub(crate) mod client;
+pub(crate) mod origin;
+pub(crate) mod pki;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+
+/// How long one step of a test may take before it counts as hanging.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Runs one step, or says that it hung: `None` when [`DEADLINE`] passed first.
+pub(crate) async fn within_deadline<T>(step: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(DEADLINE, step).await.ok()
+}
+
+/// The cryptography of origins and clients, always passed explicitly so that no test depends on a process default.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
