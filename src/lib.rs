@@ -1,8 +1,10 @@
 //! pinproxy: certificate pinning for clients that cannot pin.
 
 pub mod authority;
+pub mod cli;
 pub mod intercept;
 pub mod policy;
+pub mod proxy;
 pub mod relay;
 pub mod report;
 pub mod tls;

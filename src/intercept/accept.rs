@@ -113,6 +113,17 @@ impl Acceptor {
         }
     }
 
+    /// Makes the RSA leaf key, unless the configuration rules out that it is needed. Blocks for tens of milliseconds.
+    ///
+    /// # Errors
+    /// When the key cannot be made.
+    pub fn prepare_rsa(&self) -> Result<(), IssueError> {
+        match self.leaf_key {
+            LeafKeyChoice::Always(LeafKeyKind::EcdsaP256) => Ok(()),
+            LeafKeyChoice::Auto | LeafKeyChoice::Always(LeafKeyKind::Rsa2048) => self.authority.prepare_rsa(),
+        }
+    }
+
     /// Shakes hands with a client whose ClientHello was read: with a leaf for the host of the permit and nothing else,
     /// and with exactly the application protocol that the upstream chose. The leaf ends no later than
     /// `upstream_not_after`.

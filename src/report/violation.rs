@@ -111,8 +111,8 @@ impl ClientId {
             Self::Plain => Some(address),
             Self::Hashed(key) => {
                 let digest = Sha256::new().chain_update(key).chain_update(&address).finalize();
-                let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(digest);
-                Some(format!("{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h])))
+                let (head, _) = digest.split_at(8);
+                Some(head.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
             }
         }
     }

@@ -28,6 +28,14 @@ pub struct Attempt {
     pub validated: Vec<CertificateDer<'static>>,
 }
 
+impl Attempt {
+    /// SHA-256 of the end entity that was served, hexadecimal.
+    pub fn leaf_sha256(&self) -> Option<String> {
+        let digest = super::anchors::sha256(self.served.first()?);
+        Some(digest.iter().fold(String::with_capacity(64), |hex, byte| hex + &format!("{byte:02x}")))
+    }
+}
+
 impl VerifiedChain {
     /// End of the end entity's validity; `None` when the rule says not to look at it.
     pub const fn leaf_not_after(&self) -> Option<SystemTime> {

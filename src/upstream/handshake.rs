@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 /// A TLS connection to an upstream, with what its verification found. The stream comes out against a permit only.
 #[derive(Debug)]
 pub struct Upstream {
-    stream: TlsStream<TcpStream>,
+    stream: Box<TlsStream<TcpStream>>,
     /// The protocol the upstream chose of those offered; `None` when it chose none.
     pub alpn: Option<Vec<u8>>,
     /// The TLS version.
@@ -93,7 +93,7 @@ pub async fn handshake(
     let alpn = connection.alpn_protocol().map(<[u8]>::to_vec);
     let version = connection.protocol_version();
     let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
-    let upstream = attempt.result.is_ok().then_some(Upstream { stream, alpn, version, resumed });
+    let upstream = attempt.result.is_ok().then_some(Upstream { stream: Box::new(stream), alpn, version, resumed });
     Ok(Handshake { upstream, attempt })
 }
 
@@ -118,7 +118,7 @@ fn failed(error: io::Error) -> Result<Attempt, HandshakeError> {
 impl Upstream {
     /// The stream, for relaying.
     #[must_use]
-    pub fn into_stream(self, _permit: &Permit) -> TlsStream<TcpStream> {
+    pub fn into_stream(self, _permit: &Permit) -> Box<TlsStream<TcpStream>> {
         self.stream
     }
 }

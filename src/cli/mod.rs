@@ -1,0 +1,76 @@
+//! The command line: one file a command.
+
+pub mod run;
+
+use clap::{Parser, Subcommand};
+use std::fmt;
+use std::process::ExitCode;
+
+/// Certificate pinning for clients that cannot pin.
+///
+/// An intercepting forward proxy: for each CONNECT it verifies the upstream's certificate chain, judges it against the
+/// pinsets of its configuration, and re-signs towards the client with a local CA.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Arguments),
+}
+
+/// How a command ended. The numbers are part of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// As asked.
+    Done,
+    /// The thing checked is not as it should be.
+    NotAsItShouldBe,
+    /// Unusable arguments or configuration.
+    Unusable,
+    /// Something could not be reached or read.
+    Unreachable,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::NotAsItShouldBe => 1,
+            Exit::Unusable => 2,
+            Exit::Unreachable => 3,
+        })
+    }
+}
+
+/// Why a command could not do what it was asked, and with which exit code it ends.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What went wrong and what to do, for people.
+    pub message: String,
+}
+
+impl Failure {
+    fn unusable(message: impl fmt::Display) -> Self {
+        Self { exit: Exit::Unusable, message: message.to_string() }
+    }
+
+    fn unreachable(message: impl fmt::Display) -> Self {
+        Self { exit: Exit::Unreachable, message: message.to_string() }
+    }
+}
+
+/// Runs the command that the arguments name.
+///
+/// # Errors
+/// [`Failure`], to be printed.
+pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
+    match arguments.command {
+        Command::Run(arguments) => run::execute(arguments),
+    }
+}

@@ -1,0 +1,292 @@
+//! `pinproxy run`: the proxy itself.
+
+use super::{Exit, Failure};
+use crate::authority::{self, CaError, CertificateAuthority, LeafKeyKind, LeafLifetime, Provenance, Settings};
+use crate::config::{self, Config};
+use crate::intercept::{Acceptor, LeafKeyChoice};
+use crate::policy::access::Access;
+use crate::proxy::{Clock, Generation, Parts, Proxy, serve};
+use crate::report::{ClientId, Reporter, Sink};
+use crate::tls::anchors::{AnchorSource, TrustAnchors};
+use crate::tls::revocation::{Revocation, RevocationMode};
+use crate::upstream::resolve::SystemResolver;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::net::TcpListener;
+use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
+use tracing_subscriber::EnvFilter;
+
+/// Run the proxy
+///
+/// Without a configuration file it listens on 127.0.0.1:8080, makes a CA on first use in the user's data folder, and
+/// pins nothing. Ends on SIGTERM or SIGINT: no new sessions, and running ones get the drain timeout; a second signal
+/// ends it at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  pinproxy run --config /etc/pinproxy/pinproxy.toml")]
+pub struct Arguments {
+    /// The configuration file; see config/pinproxy.toml for a commented one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Listen here instead of where the configuration says; may be given several times
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<SocketAddr>,
+    /// Keep the CA here instead of where the configuration says
+    #[arg(long, value_name = "DIR")]
+    ca_dir: Option<PathBuf>,
+}
+
+/// Runs the proxy until a signal ends it.
+///
+/// # Errors
+/// [`Failure`], when it cannot start.
+pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::unreachable)?;
+    runtime.block_on(run(arguments))
+}
+
+async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let config = configuration(&arguments)?;
+    let _log = start_log(&config);
+    let directory = match config.ca.directory.clone() {
+        Some(directory) => directory,
+        None => dirs::data_dir().map(|folder| folder.join("pinproxy")).ok_or_else(|| {
+            Failure::unusable("this user has no data folder; say where the CA is kept with --ca-dir DIR")
+        })?,
+    };
+    let clock = Clock::system();
+    let (authority, provenance) =
+        authority::load_or_create(&directory, ca_settings(&config)?, clock.now()).map_err(ca_failure)?;
+    let authority = Arc::new(authority);
+    let (proxy, _sinks) = build(&config, &authority, clock)?;
+    // Signals are taken before the address is told: who reads it may send one at once.
+    let shutdown = Signals::new().map_err(Failure::unreachable)?;
+    let mut listeners = Vec::new();
+    for address in &config.listeners {
+        let listener = TcpListener::bind(address).await;
+        listeners.push(listener.map_err(|error| Failure::unreachable(cannot_listen(*address, &error)))?);
+    }
+    let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let greeting = greeting(&config, &authority, &provenance, &addresses);
+    // Nobody may be reading; the proxy runs all the same.
+    drop(io::stdout().lock().write_all(greeting.as_bytes()));
+    prepare_rsa(&proxy);
+    serve(listeners, Arc::clone(&proxy), shutdown.wait()).await;
+    tracing::info!("stopped");
+    Ok(Exit::Done)
+}
+
+fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
+    let mut config = match &arguments.config {
+        None => Config::builtin(),
+        Some(path) => {
+            let (config, warnings) =
+                Config::load(path, SystemTime::now()).map_err(|errors| Failure::unusable(format!("\n{errors}")))?;
+            for warning in warnings {
+                drop(writeln!(io::stderr().lock(), "{warning}"));
+            }
+            config
+        }
+    };
+    if !arguments.listen.is_empty() {
+        config.listeners.clone_from(&arguments.listen);
+    }
+    if let Some(directory) = &arguments.ca_dir {
+        config.ca.directory = Some(directory.clone());
+    }
+    // The file was checked with its own listeners; those of the command line have to pass the same rule.
+    let beyond = config.listeners.iter().find(|address| !address.ip().is_loopback());
+    match beyond {
+        Some(address) if config.access == Access::local() => Err(Failure::unusable(format!(
+            "--listen {address} is open to other machines, and nothing says who may use the proxy: \
+             write [access] clients = [\"10.0.0.0/8\"] (your networks) into a configuration file"
+        ))),
+        _ => Ok(config),
+    }
+}
+
+fn ca_settings(config: &Config) -> Result<Settings, Failure> {
+    Ok(Settings {
+        leaf_lifetime: LeafLifetime::new(config.ca.leaf_lifetime).map_err(Failure::unusable)?,
+        cache_entries: NonZeroUsize::new(config.ca.leaf_cache).unwrap_or(NonZeroUsize::MIN),
+    })
+}
+
+fn ca_failure(error: CaError) -> Failure {
+    Failure::unreachable(error)
+}
+
+/// Puts the parts together. The guards write out what is queued for the files when they are dropped.
+fn build(
+    config: &Config,
+    authority: &Arc<CertificateAuthority>,
+    clock: Clock,
+) -> Result<(Arc<Proxy>, Vec<WorkerGuard>), Failure> {
+    let anchors = TrustAnchors::load(
+        &match &config.upstream.roots {
+            config::Roots::System => AnchorSource::System,
+            config::Roots::Webpki => AnchorSource::Mozilla,
+            config::Roots::File(path) => AnchorSource::File(path.clone()),
+        },
+        &config.upstream.extra_roots,
+        authority.certificates(),
+    )
+    .map_err(Failure::unreachable)?;
+    let mode = match config.upstream.revocation {
+        config::Revocation::Off => RevocationMode::Off,
+        config::Revocation::WhenAvailable => RevocationMode::WhenAvailable,
+        config::Revocation::Require => RevocationMode::Require,
+    };
+    let revocation = Revocation::load(mode, &config.upstream.crls).map_err(Failure::unreachable)?;
+    let mut guards = Vec::new();
+    let mut sink = |path: &Option<PathBuf>| -> Result<Option<Sink>, Failure> {
+        let Some(path) = path else { return Ok(None) };
+        let (sink, guard) = Sink::open(path).map_err(Failure::unreachable)?;
+        guards.push(guard);
+        Ok(Some(sink))
+    };
+    let client_id = match config.reports.client_id {
+        config::ClientId::None => ClientId::None,
+        config::ClientId::Plain => ClientId::Plain,
+        config::ClientId::Hashed => ClientId::hashed().map_err(Failure::unreachable)?,
+    };
+    let reporter = Reporter::new(sink(&config.log.access)?, sink(&config.reports.file)?, client_id);
+    let leaf_key = match config.ca.leaf_key {
+        config::LeafKey::Auto => LeafKeyChoice::Auto,
+        config::LeafKey::P256 => LeafKeyChoice::Always(LeafKeyKind::EcdsaP256),
+        config::LeafKey::Rsa2048 => LeafKeyChoice::Always(LeafKeyKind::Rsa2048),
+    };
+    let acceptor = Acceptor::new(Arc::clone(authority), leaf_key, config.upstream.handshake_timeout)
+        .map_err(Failure::unreachable)?;
+    let generation =
+        Generation { policy: Arc::new(config.policy(1)), anchors: Arc::new(anchors), revocation: Arc::new(revocation) };
+    let parts =
+        Parts { generation, acceptor, reporter: Arc::new(reporter), resolver: Arc::new(SystemResolver), clock };
+    Ok((Proxy::new(config, parts), guards))
+}
+
+/// The RSA key for old clients takes tens of milliseconds of processor time; they are spent while nobody waits.
+fn prepare_rsa(proxy: &Arc<Proxy>) {
+    let proxy = Arc::clone(proxy);
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = proxy.prepare_rsa() {
+            tracing::error!("clients without ECDSA cannot be served: {error}");
+        }
+    });
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => ": another program listens there; choose another port with --listen",
+        io::ErrorKind::PermissionDenied => ": ports below 1024 need the capability CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => ": no interface of this machine has that address",
+        _ => "",
+    };
+    format!("cannot listen on {address}: {error}{remedy}")
+}
+
+/// Log lines go through a queue, so that a terminal or pipe that nobody reads does not stop the sessions.
+fn start_log(config: &Config) -> WorkerGuard {
+    let (writer, guard): (NonBlocking, _) = tracing_appender::non_blocking(io::stderr());
+    let filter = EnvFilter::new(format!("{},rustls=error,hyper=error", config.log.level.as_str()));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    // Set once, here; in a test that runs commands in one process the first log stays.
+    let _already_set = match config.log.format {
+        config::LogFormat::Text => subscriber.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
+        config::LogFormat::Json => subscriber.json().try_init(),
+    };
+    guard
+}
+
+/// What is told at the start: where, which CA, and what to paste.
+fn greeting(
+    config: &Config,
+    authority: &CertificateAuthority,
+    provenance: &Provenance,
+    addresses: &[SocketAddr],
+) -> String {
+    let mut text = format!("pinproxy {}\n", env!("CARGO_PKG_VERSION"));
+    for address in addresses {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  listening   {address}");
+    }
+    let ca = authority.certificate_path();
+    let ca = std::path::absolute(ca).unwrap_or_else(|_| ca.to_owned());
+    let made = if *provenance == Provenance::Created { " (made now)" } else { "" };
+    let _ = writeln!(text, "  CA          {}{made}", ca.display());
+    let _ = writeln!(text, "  CA SHA-256  {}", authority.fingerprint_sha256());
+    let _ = writeln!(text, "  pinsets     {}", pinsets(config));
+    if let Some(address) = addresses.first() {
+        let _ = writeln!(text, "Paste this into a shell to send its programs through the proxy:");
+        let _ = writeln!(text, "  {}", paste(*address, &ca));
+    }
+    text
+}
+
+fn pinsets(config: &Config) -> String {
+    let policy = config.policy(1);
+    match policy.rules().iter().filter(|rule| rule.pinset().is_some()).count() {
+        0 => "none: chains are verified, nothing is pinned; see config/pinproxy.toml".to_owned(),
+        count => count.to_string(),
+    }
+}
+
+/// Variables that most clients on a Unix read: the proxy, and the CA in place of their own roots, which is right as
+/// long as every https connection of theirs goes through the proxy.
+fn paste(address: SocketAddr, ca: &Path) -> String {
+    let reachable = if address.ip().is_unspecified() {
+        SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port())
+    } else {
+        address
+    };
+    let ca = shell_quoted(&ca.display().to_string());
+    let variables = ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO"];
+    let bundles = variables.map(|name| format!("{name}={ca}")).join(" ");
+    format!("export https_proxy=http://{reachable} HTTPS_PROXY=http://{reachable} {bundles}")
+}
+
+fn shell_quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Completes with the first signal; the second ends the process.
+    async fn wait(mut self) {
+        self.next().await;
+        tracing::info!("stopping: no new sessions; open ones may end (a second signal ends them now)");
+        tokio::spawn(async move {
+            self.next().await;
+            std::process::exit(ExitNow::CODE);
+        });
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The exit code when a second signal cuts the drain short.
+struct ExitNow;
+
+impl ExitNow {
+    const CODE: i32 = 1;
+}

@@ -1,0 +1,162 @@
+//! Why a session failed: the side it failed on, the stage, and the class that replies, logs and metrics share.
+
+use crate::intercept::{AcceptError, ClientHelloError};
+use crate::policy::access::AccessError;
+use crate::policy::decision::{FailureClass, Rejection};
+use crate::policy::host::{Host, HostError};
+use crate::policy::rules::Disagreement;
+use crate::report::Stage;
+use crate::upstream::dial::DialError;
+use crate::upstream::handshake::HandshakeError;
+use http::Method;
+use rustls::AlertDescription;
+
+/// Why a session failed. Every stage has its errors; what follows from them is decided in this file and in `reply`.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    #[error("bad CONNECT target: {0}")]
+    Target(#[from] HostError),
+    #[error("this proxy takes CONNECT only, not {0}; plain http:// is not relayed")]
+    Method(Method),
+    #[error("the request is not valid HTTP/1.1: {0}")]
+    Malformed(String),
+    #[error("no complete request head within the time allowed")]
+    SlowRequest,
+    #[error("the request head is longer than {0} bytes")]
+    LongRequest(usize),
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error("{0} is in no pinset, and hosts without one are denied ([defaults] unpinned = \"deny\")")]
+    Unlisted(Host),
+    #[error("the proxy has reached its limit of {limit} sessions{whose} ([limits] {key})")]
+    Overload { limit: usize, whose: &'static str, key: &'static str },
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    #[error("{}", .0.detail)]
+    Rejected(Rejection),
+    #[error(transparent)]
+    ClientHello(#[from] ClientHelloError),
+    #[error("the server name in the client's ClientHello has no canonical form: {0}")]
+    ServerNameForm(HostError),
+    #[error("the client asked for {asked} by CONNECT and for {named} in its ClientHello")]
+    ServerName { asked: Host, named: Host },
+    #[error(transparent)]
+    Disagreement(#[from] Disagreement),
+    #[error(transparent)]
+    Accept(#[from] AcceptError),
+    #[error("the client went away before the session was set up")]
+    Gone,
+    #[error("the proxy is shutting down")]
+    Shutdown,
+}
+
+impl SessionError {
+    /// The class told in logs, metrics and reports.
+    pub(super) const fn class(&self) -> FailureClass {
+        match self {
+            Self::Target(_) | Self::Method(_) | Self::Malformed(_) | Self::LongRequest(_) => FailureClass::Request,
+            Self::Access(_) | Self::Unlisted(_) | Self::Dial(DialError::Denied(_)) => FailureClass::Access,
+            Self::Overload { .. } | Self::Shutdown => FailureClass::Overload,
+            Self::SlowRequest
+            | Self::Dial(DialError::ResolveTimeout { .. } | DialError::ConnectTimeout { .. })
+            | Self::Handshake(HandshakeError::Timeout(_))
+            | Self::ClientHello(ClientHelloError::Timeout(_))
+            | Self::Accept(AcceptError::Timeout(_)) => FailureClass::Timeout,
+            Self::Dial(DialError::NotFound { .. } | DialError::Connect { .. }) => FailureClass::Unreachable,
+            Self::Handshake(HandshakeError::Name) => FailureClass::Name,
+            Self::Handshake(
+                HandshakeError::NoApplicationProtocol
+                | HandshakeError::Alert(_)
+                | HandshakeError::Closed
+                | HandshakeError::Protocol(_)
+                | HandshakeError::Io(_),
+            ) => FailureClass::Protocol,
+            Self::Rejected(rejection) => rejection.class,
+            Self::ClientHello(
+                ClientHelloError::NotTls
+                | ClientHelloError::TooLong(_)
+                | ClientHelloError::Closed
+                | ClientHelloError::Invalid(_)
+                | ClientHelloError::Io(_),
+            )
+            | Self::ServerNameForm(_)
+            | Self::ServerName { .. }
+            | Self::Disagreement(_)
+            | Self::Accept(
+                AcceptError::Alert(_) | AcceptError::Closed | AcceptError::Protocol(_) | AcceptError::Io(_),
+            )
+            | Self::Gone => FailureClass::Client,
+            Self::Accept(AcceptError::Issue(_) | AcceptError::Name(_) | AcceptError::NoPermit) => FailureClass::Internal,
+        }
+    }
+
+    /// The stage that failed.
+    pub(super) const fn stage(&self) -> Stage {
+        match self {
+            Self::Target(_)
+            | Self::Method(_)
+            | Self::Malformed(_)
+            | Self::SlowRequest
+            | Self::LongRequest(_)
+            | Self::Access(_)
+            | Self::Unlisted(_)
+            | Self::Overload { .. }
+            | Self::Shutdown => Stage::Request,
+            Self::Dial(_) => Stage::Dial,
+            Self::Handshake(_) => Stage::UpstreamTls,
+            Self::Rejected(rejection) => match rejection.class {
+                FailureClass::Pin | FailureClass::Blocklist => Stage::Pin,
+                _ => Stage::UpstreamTls,
+            },
+            Self::ClientHello(_)
+            | Self::ServerNameForm(_)
+            | Self::ServerName { .. }
+            | Self::Disagreement(_)
+            | Self::Accept(_)
+            | Self::Gone => Stage::ClientTls,
+        }
+    }
+
+    /// Whether a rule refused the session, as against something that did not work.
+    pub(super) const fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Target(_)
+                | Self::Method(_)
+                | Self::Access(_)
+                | Self::Unlisted(_)
+                | Self::Overload { .. }
+                | Self::Dial(DialError::Denied(_))
+                | Self::Rejected(_)
+                | Self::ClientHello(ClientHelloError::NotTls)
+                | Self::ServerNameForm(_)
+                | Self::ServerName { .. }
+                | Self::Disagreement(_)
+        )
+    }
+
+    /// The alert for a client that waits with its ClientHello sent and not answered. `None` where TLS has been
+    /// answered already, or was never spoken.
+    pub(super) const fn alert(&self) -> Option<AlertDescription> {
+        match self {
+            Self::ServerName { .. } | Self::ServerNameForm(_) => Some(AlertDescription::UnrecognisedName),
+            Self::Rejected(_) | Self::Access(_) | Self::Unlisted(_) | Self::Disagreement(_) => {
+                Some(AlertDescription::AccessDenied)
+            }
+            Self::Dial(_) | Self::Handshake(_) => Some(AlertDescription::InternalError),
+            Self::ClientHello(ClientHelloError::TooLong(_)) => Some(AlertDescription::DecodeError),
+            Self::ClientHello(_)
+            | Self::Accept(_)
+            | Self::Target(_)
+            | Self::Method(_)
+            | Self::Malformed(_)
+            | Self::SlowRequest
+            | Self::LongRequest(_)
+            | Self::Overload { .. }
+            | Self::Gone
+            | Self::Shutdown => None,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Accepts connections, gives each to HTTP, and ends them all in order.
+
+use super::Proxy;
+use super::error::SessionError;
+use super::head::{Head, Progress, refuse};
+use super::{capacity::Place, session};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{interval, sleep, timeout};
+
+/// Pause after an error of accept(2), most often a lack of file descriptors, which ending sessions will give back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Sessions that are told to end at the end of the drain have this long to write their event.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often lost events are looked for and told.
+const LOSS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Serves the listeners until `shutdown` completes; then takes no new connections, gives open sessions the drain
+/// timeout, ends the rest, and returns.
+pub async fn serve(listeners: Vec<TcpListener>, proxy: Arc<Proxy>, shutdown: impl Future<Output = ()>) {
+    for listener in listeners {
+        proxy.sessions.spawn(accept(listener, Arc::clone(&proxy)));
+    }
+    let losses = tokio::spawn(tell_losses(Arc::clone(&proxy)));
+    shutdown.await;
+    proxy.stopping.cancel();
+    proxy.sessions.close();
+    let drain_timeout = proxy.limits.drain_timeout;
+    if timeout(drain_timeout, proxy.sessions.wait()).await.is_err() {
+        tracing::warn!("{} sessions are still open after {drain_timeout:?}; ending them", proxy.open_sessions());
+        proxy.ending.cancel();
+        // What does not end now is dropped with the runtime, which emits its event too.
+        drop(timeout(END_TIMEOUT, proxy.sessions.wait()).await);
+    }
+    losses.abort();
+}
+
+async fn accept(listener: TcpListener, proxy: Arc<Proxy>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = proxy.stopping.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, client)) => admit(&proxy, stream, client),
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => {
+                tracing::error!("cannot accept connections: {error}");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Errors of accept(2) that concern the one connection, which is gone (see its manual page).
+fn is_of_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(error.kind(), K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused | K::Interrupted)
+}
+
+fn admit(proxy: &Arc<Proxy>, stream: TcpStream, client: SocketAddr) {
+    // Nagle's algorithm against delayed acknowledgements costs 40 ms with the small writes of handshakes.
+    drop(stream.set_nodelay(true));
+    match proxy.capacity.take(client.ip()) {
+        Ok(place) => {
+            proxy.sessions.spawn(speak_http(Arc::clone(proxy), stream, client, place));
+        }
+        Err(error) => {
+            // No task for it: a connection over the limit must not cost more than this write, which fits the send
+            // buffer of a fresh socket or is lost with it.
+            drop(stream.try_write(&refuse(proxy, client, "", &error)));
+        }
+    }
+}
+
+/// One request a connection: CONNECT turns it into a tunnel, everything else is refused and ends it.
+async fn speak_http(proxy: Arc<Proxy>, stream: TcpStream, client: SocketAddr, place: Place) {
+    let progress = Arc::new(Progress::default());
+    let head = Head::new(stream, Arc::clone(&proxy), client, Arc::clone(&progress));
+    let place = Arc::new(place);
+    let service = service_fn(|request| {
+        progress.answer();
+        let session = session::open(Arc::clone(&proxy), client, Arc::clone(&place), request);
+        async { Ok::<_, Infallible>(session.await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(proxy.limits.header_timeout)
+        .max_buf_size(proxy.limits.header_bytes)
+        .keep_alive(false)
+        // Some old clients choke on any header in the reply to a CONNECT.
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(head), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = proxy.stopping.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let (Err(error), true) = (ended, progress.is_unanswered()) {
+        let error = if error.is_timeout() {
+            SessionError::SlowRequest
+        } else {
+            SessionError::Malformed(error.to_string())
+        };
+        // hyper has closed the connection; the event is all that is left to do.
+        drop(refuse(&proxy, client, "", &error));
+    }
+}
+
+async fn tell_losses(proxy: Arc<Proxy>) {
+    let mut told = 0;
+    let mut ticks = interval(LOSS_INTERVAL);
+    loop {
+        ticks.tick().await;
+        let lost: u64 = proxy.reporter.lost().map(|(_, lost)| lost).sum();
+        if lost > told {
+            for (sink, lost) in proxy.reporter.lost().filter(|(_, lost)| *lost > 0) {
+                tracing::error!("{lost} events were not written to {sink} since the start: it is too slow, or full");
+            }
+            told = lost;
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The only room that sees all others: takes connections, runs sessions, answers.
+
+mod alpn;
+mod capacity;
+mod error;
+mod head;
+mod listener;
+mod record;
+mod reply;
+mod session;
+mod sides;
+
+pub use listener::serve;
+
+use crate::config::{Config, Limits};
+use crate::intercept::Acceptor;
+use crate::policy::access::Access;
+use crate::policy::rules::Policy;
+use crate::report::Reporter;
+use crate::tls::anchors::TrustAnchors;
+use crate::tls::revocation::Revocation;
+use crate::upstream::resolve::Resolve;
+use crate::upstream::tickets::Tickets;
+use alpn::Offers;
+use arc_swap::ArcSwap;
+use capacity::Capacity;
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Tells the time. The system's in production; a test has its own.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
+
+/// Everything that decides about an upstream, replaced as one: a session takes one generation and keeps it.
+#[derive(Debug)]
+pub struct Generation {
+    /// The rules.
+    pub policy: Arc<Policy>,
+    /// The trust anchors.
+    pub anchors: Arc<TrustAnchors>,
+    /// The revocation lists.
+    pub revocation: Arc<Revocation>,
+}
+
+/// What a proxy is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The first generation.
+    pub generation: Generation,
+    /// The client's side: the CA and what its sessions share.
+    pub acceptor: Acceptor,
+    /// Where events go.
+    pub reporter: Arc<Reporter>,
+    /// Where addresses of names come from.
+    pub resolver: Arc<dyn Resolve>,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// A running proxy: what all its sessions share.
+#[derive(Debug)]
+pub struct Proxy {
+    generation: ArcSwap<Generation>,
+    access: Access,
+    limits: Limits,
+    connect_timeout: Duration,
+    handshake_timeout: Duration,
+    acceptor: Acceptor,
+    reporter: Arc<Reporter>,
+    resolver: Arc<dyn Resolve>,
+    clock: Clock,
+    /// Kept only where upstream resumption is switched on.
+    tickets: Option<Tickets>,
+    offers: Offers,
+    capacity: Arc<Capacity>,
+    sessions: TaskTracker,
+    /// No new sessions.
+    stopping: CancellationToken,
+    /// No sessions any more.
+    ending: CancellationToken,
+    session_prefix: u32,
+    session_count: AtomicU64,
+}
+
+impl Proxy {
+    /// A proxy with the settings of a configuration.
+    pub fn new(config: &Config, parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            generation: ArcSwap::from_pointee(parts.generation),
+            access: config.access.clone(),
+            limits: config.limits.clone(),
+            connect_timeout: config.upstream.connect_timeout,
+            handshake_timeout: config.upstream.handshake_timeout,
+            acceptor: parts.acceptor,
+            reporter: parts.reporter,
+            resolver: parts.resolver,
+            clock: parts.clock,
+            tickets: config.upstream.resumption.then(Tickets::default),
+            offers: Offers::default(),
+            capacity: Capacity::new(config.limits.sessions, config.limits.sessions_per_client),
+            sessions: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            ending: CancellationToken::new(),
+            // Random per process, so that references of two runs are told apart.
+            session_prefix: u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or_default(),
+            session_count: AtomicU64::new(0),
+        })
+    }
+
+    /// Puts a new generation in force for all sessions that begin from now on.
+    pub fn replace(&self, generation: Generation) {
+        self.generation.store(Arc::new(generation));
+    }
+
+    /// Makes the RSA leaf key, which takes a while, ahead of the first client that needs it. Blocks.
+    ///
+    /// # Errors
+    /// When the key cannot be made.
+    pub fn prepare_rsa(&self) -> Result<(), crate::authority::IssueError> {
+        self.acceptor.prepare_rsa()
+    }
+
+    /// Connections and tunnels open now.
+    pub fn open_sessions(&self) -> usize {
+        self.capacity.taken()
+    }
+
+    fn session_name(&self) -> String {
+        format!("{:08x}-{}", self.session_prefix, self.session_count.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Clock {
+    /// The clock of the system.
+    pub fn system() -> Self {
+        Self(Arc::new(SystemTime::now))
+    }
+
+    /// A clock that tells what a function says.
+    pub fn from_fn(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// The time.
+    pub fn now(&self) -> SystemTime {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Clock({:?})", self.now())
+    }
+}

@@ -1,0 +1,266 @@
+//! The event of a session while the session runs. It is emitted exactly once: by `finish`, or, when a session is
+//! dropped before that, because its client went away.
+
+use super::error::SessionError;
+use crate::policy::decision::{Candidate, ChainProof as _, Decision, FailureClass, Rejection};
+use crate::policy::host::{Authority, Host};
+use crate::policy::pattern::{HostPattern, Scope};
+use crate::policy::pin::Pin;
+use crate::policy::pinset::{Demand, PathElement};
+use crate::policy::rules::Rule;
+use crate::relay::{Counters, End, Outcome, SideName};
+use crate::report::{Bytes, Client, Decided, Event, Reporter, Stage, Violation};
+use crate::tls::chain::Attempt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::time::Instant;
+
+/// An event in the making.
+#[derive(Debug)]
+pub(super) struct Record {
+    reporter: Arc<Reporter>,
+    started: Instant,
+    event: Event,
+    violation: Option<Violation>,
+    expected_pins: Vec<String>,
+    finished: bool,
+}
+
+impl Record {
+    /// Opens the record of a session that has just begun.
+    pub(super) fn open(reporter: &Arc<Reporter>, session: String, client: SocketAddr, now: SystemTime) -> Self {
+        let event = Event {
+            date_time: now,
+            session,
+            client: Client(client),
+            connect_authority: String::new(),
+            hostname: None,
+            port: None,
+            sni: None,
+            stage: Stage::Request,
+            decision: Decided::None,
+            failure_class: None,
+            detail: None,
+            status: None,
+            pinset: None,
+            enforced: false,
+            policy_generation: 0,
+            matched_position: None,
+            matched_pin: None,
+            seen_pins: Vec::new(),
+            candidate_paths: 0,
+            upstream_address: None,
+            upstream_tls: None,
+            client_tls: None,
+            alpn: None,
+            upstream_certificate: None,
+            leaf_serial: None,
+            bytes: Bytes::default(),
+            ended: None,
+            duration: std::time::Duration::ZERO,
+        };
+        Self {
+            reporter: Arc::clone(reporter),
+            started: Instant::now(),
+            event,
+            violation: None,
+            expected_pins: Vec::new(),
+            finished: false,
+        }
+    }
+
+    /// The event as it stands.
+    pub(super) const fn event(&self) -> &Event {
+        &self.event
+    }
+
+    /// The pins that the rule would accept, where pins were what failed.
+    pub(super) fn expected_pins(&self) -> Vec<String> {
+        self.expected_pins.clone()
+    }
+
+    /// The session has come to this stage.
+    pub(super) const fn at(&mut self, stage: Stage) {
+        self.event.stage = stage;
+    }
+
+    pub(super) fn asked_for(&mut self, target: &str) {
+        target.chars().take(300).collect::<String>().clone_into(&mut self.event.connect_authority);
+    }
+
+    pub(super) fn target(&mut self, target: &Authority, generation: u64) {
+        self.event.connect_authority = target.to_string();
+        self.event.hostname = Some(target.host.to_string());
+        self.event.port = Some(target.port.get());
+        self.event.policy_generation = generation;
+    }
+
+    pub(super) fn rule(&mut self, rule: &Rule, now: SystemTime) {
+        self.event.pinset = Some(rule.label().to_owned());
+        self.event.enforced =
+            matches!(rule.demand(now), Demand::Pins { enforced: true, .. } | Demand::PinOnly { .. } | Demand::Expired);
+    }
+
+    pub(super) fn server_name(&mut self, name: &Host) {
+        self.event.sni = Some(name.to_string());
+    }
+
+    /// The host that is judged, when it is not the one of the CONNECT.
+    pub(super) fn judged_as(&mut self, host: &Host) {
+        self.event.hostname = Some(host.to_string());
+    }
+
+    pub(super) const fn dialled(&mut self, address: SocketAddr) {
+        self.event.upstream_address = Some(address);
+    }
+
+    pub(super) fn upstream_tls(&mut self, version: Option<rustls::ProtocolVersion>, alpn: Option<&[u8]>) {
+        self.event.upstream_tls = version.map(tls_version);
+        self.event.alpn = alpn.map(|protocol| String::from_utf8_lossy(protocol).into_owned());
+    }
+
+    pub(super) fn client_tls(&mut self, version: Option<rustls::ProtocolVersion>, leaf_serial: &str) {
+        self.event.client_tls = version.map(tls_version);
+        self.event.leaf_serial = Some(leaf_serial.to_owned());
+    }
+
+    pub(super) const fn tunnelled(&mut self) {
+        self.event.decision = Decided::Tunnel;
+    }
+
+    /// The verdict, and what it rests on.
+    pub(super) fn decided(&mut self, decision: &Decision, attempt: &Attempt, rule: &Rule) {
+        self.event.stage = Stage::Pin;
+        self.event.upstream_certificate = attempt.leaf_sha256();
+        if let Ok(chain) = &attempt.result {
+            self.event.seen_pins = pins_of(chain.path());
+        }
+        match decision {
+            Decision::Allowed { matched, violation: None, .. } => {
+                self.event.decision = Decided::Allow;
+                self.event.matched_position = matched.map(|matched| matched.position);
+                self.event.matched_pin = matched.map(|matched| matched.pin.to_string());
+            }
+            Decision::Allowed { violation: Some(violation), .. } => {
+                self.event.decision = Decided::Report;
+                self.event.failure_class = Some(violation.class);
+                self.event.detail = Some(violation.detail.clone());
+                self.violated(violation, attempt, rule);
+            }
+            Decision::Refused(rejection) => {
+                self.event.decision = Decided::Refuse;
+                self.violated(rejection, attempt, rule);
+            }
+        }
+    }
+
+    fn violated(&mut self, rejection: &Rejection, attempt: &Attempt, rule: &Rule) {
+        self.event.candidate_paths = rejection.candidates.len();
+        if let Some(Candidate { path, .. }) = rejection.candidates.first() {
+            self.event.seen_pins = pins_of(path);
+        }
+        if !matches!(rejection.class, FailureClass::Pin | FailureClass::Blocklist | FailureClass::Budget) {
+            return;
+        }
+        self.expected_pins = rule.expected_pins().iter().map(Pin::to_string).collect();
+        let noted = self.noted_pattern(rule);
+        self.violation = Some(Violation {
+            class: rejection.class,
+            served: attempt.served.iter().map(|der| der.to_vec()).collect(),
+            validated: attempt.validated.iter().map(|der| der.to_vec()).collect(),
+            known_pins: rule.expected_pins().iter().map(rfc7469_pin).collect(),
+            include_subdomains: noted.as_ref().is_some_and(|pattern| matches!(pattern.scope, Scope::Subtree(_))),
+            noted_hostname: noted.map(|pattern| pattern.to_string()),
+            expires: rule.pinset().and_then(|pinset| pinset.expiry).map(|expiry| expiry.at),
+        });
+    }
+
+    fn noted_pattern(&self, rule: &Rule) -> Option<HostPattern> {
+        let (host, port) = (self.event.hostname.as_deref()?, self.event.port?);
+        let target = Authority::parse(&format!("{host}:{port}")).ok()?;
+        rule.hosts.iter().find(|pattern| pattern.matches(&target)).cloned()
+    }
+
+    /// Ends the session with an error.
+    pub(super) fn fail(&mut self, error: &SessionError) {
+        self.event.stage = error.stage().max(self.event.stage);
+        self.event.failure_class = Some(error.class());
+        self.event.detail = Some(error.to_string());
+        if error.is_refusal() {
+            self.event.decision = Decided::Refuse;
+        }
+    }
+
+    pub(super) fn replied(&mut self, status: http::StatusCode) {
+        self.event.status = Some(status.as_u16());
+    }
+
+    /// Ends the session with what became of its relay.
+    pub(super) fn relayed(&mut self, outcome: Outcome, counters: Counters) {
+        self.event.bytes = Bytes { upstream: counters.upstream, client: counters.client };
+        self.event.ended = Some(ended(outcome));
+    }
+
+    /// Emits the event.
+    pub(super) fn finish(mut self) {
+        self.emit();
+    }
+
+    fn emit(&mut self) {
+        self.finished = true;
+        self.event.duration = self.started.elapsed();
+        self.reporter.emit(&self.event, self.violation.as_ref());
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.finished {
+            if std::thread::panicking() {
+                self.event.failure_class = Some(FailureClass::Internal);
+                self.event.detail = Some("the session ended in a panic".to_owned());
+            } else {
+                // Wherever it was, there is nobody left to tell.
+                self.event.failure_class = Some(SessionError::Gone.class());
+                self.event.detail = Some(SessionError::Gone.to_string());
+            }
+            self.emit();
+        }
+    }
+}
+
+fn pins_of(path: &[PathElement]) -> Vec<String> {
+    path.iter().map(|element| Pin::Spki(element.spki).to_string()).collect()
+}
+
+/// `pin-sha256="…"` (RFC 7469 section 3); a certificate pin, which that RFC does not know, in our own form.
+fn rfc7469_pin(pin: &Pin) -> String {
+    let text = pin.to_string();
+    match text.strip_prefix("sha256/") {
+        Some(digest) => format!("pin-sha256=\"{digest}\""),
+        None => text,
+    }
+}
+
+fn tls_version(version: rustls::ProtocolVersion) -> String {
+    match version {
+        rustls::ProtocolVersion::TLSv1_2 => "1.2".to_owned(),
+        rustls::ProtocolVersion::TLSv1_3 => "1.3".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn ended(outcome: Outcome) -> String {
+    let side = |side| if side == SideName::Client { "client" } else { "upstream" };
+    match outcome {
+        Outcome::Ended { client: End::Clean, upstream: End::Clean } => "closed".to_owned(),
+        Outcome::Ended { client: End::Clean, upstream: End::Cut } => "upstream closed without close_notify".to_owned(),
+        Outcome::Ended { client: End::Cut, upstream: End::Clean } => "client closed without close_notify".to_owned(),
+        Outcome::Ended { client: End::Cut, upstream: End::Cut } => "both closed without close_notify".to_owned(),
+        Outcome::Failed { side: which, error } => format!("connection to the {} failed: {error}", side(which)),
+        Outcome::Idle => "idle timeout".to_owned(),
+        Outcome::Lifetime => "session lifetime".to_owned(),
+        Outcome::Shutdown => "shutdown".to_owned(),
+    }
+}
