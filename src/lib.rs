@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod cli;
+pub mod config;
 pub mod intercept;
 pub mod policy;
 pub mod proxy;

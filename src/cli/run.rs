@@ -71,7 +71,7 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         listeners.push(listener.map_err(|error| Failure::unreachable(cannot_listen(*address, &error)))?);
     }
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    let greeting = greeting(&config, &authority, &provenance, &addresses);
+    let greeting = greeting(&config, &authority, provenance, &addresses);
     // Nobody may be reading; the proxy runs all the same.
     drop(io::stdout().lock().write_all(greeting.as_bytes()));
     prepare_rsa(&proxy);
@@ -206,7 +206,7 @@ fn start_log(config: &Config) -> WorkerGuard {
 fn greeting(
     config: &Config,
     authority: &CertificateAuthority,
-    provenance: &Provenance,
+    provenance: Provenance,
     addresses: &[SocketAddr],
 ) -> String {
     let mut text = format!("pinproxy {}\n", env!("CARGO_PKG_VERSION"));
@@ -216,7 +216,7 @@ fn greeting(
     }
     let ca = authority.certificate_path();
     let ca = std::path::absolute(ca).unwrap_or_else(|_| ca.to_owned());
-    let made = if *provenance == Provenance::Created { " (made now)" } else { "" };
+    let made = if provenance == Provenance::Created { " (made now)" } else { "" };
     let _ = writeln!(text, "  CA          {}{made}", ca.display());
     let _ = writeln!(text, "  CA SHA-256  {}", authority.fingerprint_sha256());
     let _ = writeln!(text, "  pinsets     {}", pinsets(config));
@@ -254,6 +254,9 @@ fn shell_quoted(text: &str) -> String {
     if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
+/// The exit code when a second signal cuts the drain short.
+const CUT_SHORT: i32 = 1;
+
 /// SIGTERM and SIGINT.
 struct Signals {
     terminate: tokio::signal::unix::Signal,
@@ -272,7 +275,7 @@ impl Signals {
         tracing::info!("stopping: no new sessions; open ones may end (a second signal ends them now)");
         tokio::spawn(async move {
             self.next().await;
-            std::process::exit(ExitNow::CODE);
+            std::process::exit(CUT_SHORT);
         });
     }
 
@@ -282,11 +285,4 @@ impl Signals {
             _ = self.interrupt.recv() => {}
         }
     }
-}
-
-/// The exit code when a second signal cuts the drain short.
-struct ExitNow;
-
-impl ExitNow {
-    const CODE: i32 = 1;
 }

@@ -125,12 +125,12 @@ fn parse_suffix(text: &str) -> Result<DnsName, PatternError> {
 }
 
 /// The name without its first label.
-pub(super) fn parent(name: &str) -> Option<&str> {
+pub(crate) fn parent(name: &str) -> Option<&str> {
     name.split_once('.').map(|(_, rest)| rest)
 }
 
 /// The name itself, then each name above it, down to the last label.
-pub(super) fn ancestors(name: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn ancestors(name: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(name), |n| parent(n))
 }
 

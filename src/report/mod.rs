@@ -6,7 +6,7 @@ mod violation;
 
 pub use event::{Bytes, Client, Decided, Event, Stage, date_time};
 pub use sink::{Sink, SinkError};
-pub use violation::{ClientId, Violation};
+pub use violation::{ClientId, RandomError, Violation};
 
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -40,6 +40,11 @@ pub enum ClientId {
     Plain,
 }
 
+/// There is no randomness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the system gives no random numbers")]
+pub struct RandomError;
+
 /// A report. Field names of RFC 7469 section 3 first, ours behind.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -104,6 +109,16 @@ impl Violation {
 }
 
 impl ClientId {
+    /// By a hash under a key made now.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn hashed() -> Result<Self, RandomError> {
+        let mut key = [0; 16];
+        aws_lc_rs::rand::fill(&mut key).map_err(|_| RandomError)?;
+        Ok(Self::Hashed(key))
+    }
+
     fn of(&self, address: IpAddr) -> Option<String> {
         let address = address.to_canonical().to_string();
         match self {

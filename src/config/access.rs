@@ -1,0 +1,140 @@
+//! `[access]`: who may use the proxy, and to go where.
+
+use super::diagnostic::Code;
+use super::item::{Item, Located};
+use super::table::{Keys, Table};
+use super::words::{nearest, quoted};
+use crate::policy::access::{Access, AddressClass, Deny, Ports};
+use crate::policy::host::Host;
+use crate::policy::pattern::{HostPattern, Scope};
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+
+const ACCESS: Keys =
+    Keys { known: &["clients", "destinations_deny", "destinations_allow", "ports_allow"], planned: &["users"] };
+
+/// Ports of web servers: what may be reached when `[access]` names none.
+const DEFAULT_PORTS: [u16; 3] = [443, 8443, 80];
+
+const CLASSES: [AddressClass; 4] =
+    [AddressClass::Private, AddressClass::Loopback, AddressClass::LinkLocal, AddressClass::Metadata];
+
+const NETWORK_HELP: &str = "write a network or an address: \"10.0.0.0/8\", \"192.0.2.7\", \"2001:db8::/32\"";
+
+pub(super) fn read_access(root: &Table<'_>, listeners: &[Located<SocketAddr>]) -> Access {
+    let table = root.table("access", &ACCESS);
+    let clients = table.as_ref().and_then(|table| table.item("clients"));
+    if clients.is_none() {
+        demand_clients(root, listeners);
+    }
+    let mut access = Access::local();
+    let Some(table) = table else { return access };
+    if let Some(networks) = clients.and_then(|item| item.some_elements()) {
+        access.clients = networks.iter().filter_map(read_network).collect();
+    }
+    access.deny = match table.item("destinations_deny") {
+        Some(item) => item.elements().unwrap_or_default().iter().filter_map(read_deny).collect(),
+        None => vec![Deny::Class(AddressClass::Private)],
+    };
+    if let Some(networks) = table.item("destinations_allow").and_then(|item| item.elements()) {
+        access.allow = networks.iter().filter_map(read_network).collect();
+    }
+    access.ports = Ports::Only(match table.item("ports_allow") {
+        Some(item) => item.some_elements().unwrap_or_default().iter().filter_map(read_port).collect(),
+        None => DEFAULT_PORTS.into_iter().filter_map(NonZeroU16::new).collect(),
+    });
+    access
+}
+
+/// A listener that others can reach needs a rule for who may use it.
+fn demand_clients(root: &Table<'_>, listeners: &[Located<SocketAddr>]) {
+    for listener in listeners.iter().filter(|l| !l.value.ip().to_canonical().is_loopback()) {
+        let message = format!("{} can be reached from other machines, and nothing says who may use it", listener.value);
+        let help = "write [access] with clients = [\"10.0.0.0/8\"] (your networks), or listen on 127.0.0.1";
+        root.findings.error(Code::E80, &listener.span, message, help);
+    }
+}
+
+/// A network, or an address as the network that holds it alone.
+fn read_network(item: &Item<'_>) -> Option<IpNet> {
+    let text = item.text()?.value;
+    if let Some(network) = parse_network(text) {
+        return check_network(item, network);
+    }
+    let message = match (AddressClass::parse(text), HostPattern::parse(text)) {
+        (Some(_), _) => format!("takes networks and addresses, not the class {text:?}"),
+        (None, Ok(_)) => format!("takes networks and addresses, not the host {text:?}"),
+        (None, Err(_)) => format!("holds {text:?}, which is no network"),
+    };
+    item.refuse(&message, NETWORK_HELP);
+    None
+}
+
+fn parse_network(text: &str) -> Option<IpNet> {
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    bare.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical())).or_else(|_| text.parse()).ok()
+}
+
+/// Addresses are compared in canonical form, so a network must be written in it, or it would never match.
+fn check_network(item: &Item<'_>, network: IpNet) -> Option<IpNet> {
+    if network.trunc() != network {
+        let message = format!("holds {network}, an address inside a network");
+        item.refuse(&message, &format!("write the network, \"{}\", or the address alone", network.trunc()));
+        return None;
+    }
+    if matches!(network, IpNet::V6(v6) if v6.prefix_len() > 0 && v6.addr().to_ipv4_mapped().is_some()) {
+        item.refuse("holds a network of IPv4-mapped addresses", "write it as an IPv4 network");
+        return None;
+    }
+    Some(network)
+}
+
+fn read_deny(item: &Item<'_>) -> Option<Deny> {
+    let text = item.text()?.value;
+    if let Some(class) = AddressClass::parse(text) {
+        return Some(Deny::Class(class));
+    }
+    if let Some(network) = parse_network(text) {
+        return check_network(item, network).map(Deny::Network);
+    }
+    let pattern = match HostPattern::parse(text) {
+        Ok(pattern) => pattern,
+        Err(_) if text.contains('/') => {
+            item.refuse(&format!("holds {text:?}, which is no network"), NETWORK_HELP);
+            return None;
+        }
+        Err(error) => {
+            let help = "write a host pattern, a network, or private, loopback, link-local, metadata";
+            item.findings.error(Code::E20, &item.span(), format!("{text:?} is no host pattern: {error}"), help);
+            return None;
+        }
+    };
+    if let Scope::Exact(Host::Address(_)) = pattern.scope {
+        item.refuse("cannot deny one port of an address", "deny the address, without the port");
+        return None;
+    }
+    refuse_misspelt_class(item, text)?;
+    Some(Deny::Hosts(pattern))
+}
+
+/// A misspelt class would be the pattern of a host that does not exist, and deny nothing.
+fn refuse_misspelt_class(item: &Item<'_>, text: &str) -> Option<()> {
+    let names = CLASSES.map(AddressClass::as_str);
+    if text.contains(['.', ':']) {
+        return Some(());
+    }
+    let Some(class) = nearest(&text.replace('_', "-"), names.into_iter()) else { return Some(()) };
+    let message = format!("{} does not know the class {text:?}", item.path);
+    let help = format!(
+        "did you mean {class:?}? The classes are {}; a host of that name is written {text:?} with a dot at the end",
+        quoted(&names)
+    );
+    item.findings.error(Code::E01, &item.span(), message, help);
+    None
+}
+
+fn read_port(item: &Item<'_>) -> Option<NonZeroU16> {
+    let port = item.number(1..=u64::from(u16::MAX))?;
+    u16::try_from(port).ok().and_then(NonZeroU16::new)
+}

@@ -1,0 +1,328 @@
+//! What is wrong with a configuration: where it stands, what it is, and what to write instead.
+
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Octets of the file, from and to.
+pub(super) type Span = Range<usize>;
+
+/// Diagnostics that a rendering shows; the rest is counted in its last line.
+pub const DIAGNOSTICS_SHOWN_MAX: usize = 100;
+
+/// Whether a diagnostic keeps the configuration from being used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Severity {
+    /// It does.
+    Error,
+    /// It does not, but somebody should look.
+    Warning,
+}
+
+/// What a diagnostic is about. The names are stable: scripts and documents may rely on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Code {
+    /// An unknown key, table, or word.
+    E01,
+    /// A schema number that this version does not read.
+    E02,
+    /// A pin over a hash other than SHA-256.
+    E03,
+    /// A pin of the wrong length.
+    E04,
+    /// A pin that is no pin, or whose base64 or hexadecimal is broken.
+    E05,
+    /// A pin that cannot belong to a key: a placeholder or an example.
+    E06,
+    /// One pin under two names, or twice in one list.
+    E09,
+    /// A key name that `[keys]` does not define.
+    E10,
+    /// A key that no pinset uses.
+    W11,
+    /// One digest given both as a key and as a certificate.
+    E12,
+    /// A key in a list that its role contradicts.
+    E13,
+    /// A required key is missing.
+    E14,
+    /// A value of the wrong type.
+    E15,
+    /// A value of the right type that is out of bounds or malformed.
+    E16,
+    /// The text is not TOML.
+    E17,
+    /// Known, but not implemented yet.
+    E18,
+    /// The file cannot be read.
+    E19,
+    /// A host pattern that is none.
+    E20,
+    /// One host pattern in two rules, or twice in one.
+    E21,
+    /// An exemption without reason or end, or one that exempts nothing.
+    E26,
+    /// An exemption that is over.
+    W26,
+    /// A tunnel that opens a hole in a pinset.
+    E27,
+    /// An empty list, or a pinset without pins.
+    E36,
+    /// Several lists of pins, and nothing that says how they go together.
+    E37,
+    /// A pin that is both accepted and blocked.
+    E38,
+    /// A name given twice.
+    E46,
+    /// A point in time without an offset from UTC.
+    E50,
+    /// An end that does not say what happens then.
+    E51,
+    /// An end that is near.
+    W53,
+    /// A pinset that has ended.
+    W54,
+    /// Pins of authorities where no chain is built.
+    E60,
+    /// Revocation that cannot be checked.
+    E68,
+    /// Settings of trust that contradict each other.
+    E69,
+    /// A listener that others can reach, and no rule for who may use it.
+    E80,
+}
+
+/// As in the documents: the letter and two digits.
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// The file that diagnostics point into.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// As it was named.
+    pub(super) path: PathBuf,
+    /// Empty when it could not be read.
+    pub(super) text: String,
+}
+
+/// A second place that belongs to a diagnostic.
+#[derive(Clone, Debug)]
+struct Note {
+    span: Span,
+    label: &'static str,
+}
+
+/// One thing that is wrong, or that deserves a look.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    severity: Severity,
+    code: Code,
+    message: String,
+    /// Absent when the file as a whole is meant.
+    span: Option<Span>,
+    note: Option<Note>,
+    help: String,
+    source: Arc<Source>,
+}
+
+impl Diagnostic {
+    /// Of the file as a whole.
+    pub(super) fn of_file(code: Code, source: Arc<Source>, message: String, help: &str) -> Self {
+        let help = help.to_owned();
+        Self { severity: Severity::Error, code, message, span: None, note: None, help, source }
+    }
+
+    /// Whether it keeps the configuration from being used.
+    pub const fn severity(&self) -> Severity {
+        self.severity
+    }
+
+    /// What it is about.
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What is wrong, in one sentence.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to write instead.
+    pub fn help(&self) -> &str {
+        &self.help
+    }
+
+    /// Line and column, both counted from 1, the column in characters. Absent when the file as a whole is meant.
+    pub fn position(&self) -> Option<(usize, usize)> {
+        let excerpt = self.source.excerpt(self.span.as_ref()?);
+        Some((excerpt.line, excerpt.text[..excerpt.span.start].chars().count() + 1))
+    }
+
+    /// With file, line, column, the marked line and the fix; several lines, no line break at the end.
+    pub fn render(&self, coloured: bool) -> String {
+        let renderer = if coloured { Renderer::styled() } else { Renderer::plain() };
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let path = self.source.path.display().to_string();
+        let title = level.primary_title(self.message.as_str()).id(self.code.to_string());
+        let mut group: Group<'_> = match &self.span {
+            Some(span) => title.element(self.source.snippet(&path, span, AnnotationKind::Primary, None)),
+            None => title.element(Origin::path(path.as_str())),
+        };
+        if let Some(note) = &self.note {
+            group = group.element(self.source.snippet(&path, &note.span, AnnotationKind::Context, Some(note.label)));
+        }
+        let help = normalize_untrusted_str(&self.help);
+        renderer.render(&[group.element(Level::HELP.message(help))])
+    }
+}
+
+/// The first line of a span.
+struct Excerpt<'a> {
+    line: usize,
+    text: &'a str,
+    /// Within `text`, on character boundaries.
+    span: Span,
+}
+
+impl Source {
+    fn excerpt(&self, span: &Span) -> Excerpt<'_> {
+        let start = self.text.floor_char_boundary(span.start);
+        let end = self.text.floor_char_boundary(span.end.max(start));
+        let before = &self.text[..start];
+        let from = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+        let text = self.text[from..].lines().next().unwrap_or_default();
+        // A span may end on a later line, and may begin at the line break itself.
+        let start = (start - from).min(text.len());
+        let end = (end - from).min(text.len());
+        Excerpt { line, text, span: start..end }
+    }
+
+    fn snippet<'a>(
+        &'a self,
+        path: &'a str,
+        span: &Span,
+        kind: AnnotationKind,
+        label: Option<&'a str>,
+    ) -> Snippet<'a, Annotation<'a>> {
+        let excerpt = self.excerpt(span);
+        let mark = kind.span(excerpt.span).label(label);
+        Snippet::source(excerpt.text).path(path).line_start(excerpt.line).annotation(mark)
+    }
+}
+
+/// Without colours.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+/// Everything that is wrong with a configuration, in the order of the file. Holds at least one error.
+#[derive(Clone, Debug)]
+pub struct ConfigErrors {
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl ConfigErrors {
+    pub(super) fn new(first: Diagnostic) -> Self {
+        Self { diagnostics: vec![first] }
+    }
+
+    /// The errors, and the warnings found on the way.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+
+    /// Whether the file could not be read at all; otherwise its content is at fault.
+    pub fn is_unreadable(&self) -> bool {
+        self.diagnostics.iter().any(|d| d.code == Code::E19)
+    }
+
+    /// All of them, one after the other, and how many there are.
+    pub fn render(&self, coloured: bool) -> String {
+        let errors = self.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+        let mut text = String::new();
+        for diagnostic in self.diagnostics.iter().take(DIAGNOSTICS_SHOWN_MAX) {
+            text.push_str(&diagnostic.render(coloured));
+            text.push_str("\n\n");
+        }
+        let hidden = self.diagnostics.len().saturating_sub(DIAGNOSTICS_SHOWN_MAX);
+        if hidden > 0 {
+            text.push_str(&format!("{hidden} more are not shown; "));
+        }
+        let plural = if errors == 1 { "" } else { "s" };
+        text.push_str(&format!("{errors} error{plural} in the configuration"));
+        text
+    }
+}
+
+/// Without colours.
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// Collects diagnostics while a file is read, so that all are told at once.
+#[derive(Debug)]
+pub(super) struct Findings {
+    source: Arc<Source>,
+    list: RefCell<Vec<Diagnostic>>,
+}
+
+impl Findings {
+    pub(super) fn new(source: Arc<Source>) -> Self {
+        Self { source, list: RefCell::default() }
+    }
+
+    pub(super) fn error(&self, code: Code, span: &Span, message: impl Into<String>, help: impl Into<String>) {
+        self.push(Severity::Error, code, span, message.into(), help.into(), None);
+    }
+
+    pub(super) fn warning(&self, code: Code, span: &Span, message: impl Into<String>, help: impl Into<String>) {
+        self.push(Severity::Warning, code, span, message.into(), help.into(), None);
+    }
+
+    /// An error of two places.
+    pub(super) fn conflict(
+        &self,
+        code: Code,
+        span: &Span,
+        message: impl Into<String>,
+        (other, label): (&Span, &'static str),
+        help: impl Into<String>,
+    ) {
+        let note = Note { span: other.clone(), label };
+        self.push(Severity::Error, code, span, message.into(), help.into(), Some(note));
+    }
+
+    fn push(&self, severity: Severity, code: Code, span: &Span, message: String, help: String, note: Option<Note>) {
+        let span = Some(span.clone());
+        let source = Arc::clone(&self.source);
+        self.list.borrow_mut().push(Diagnostic { severity, code, message, span, note, help, source });
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        self.list.borrow().iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// The warnings, or everything when there is an error among it.
+    pub(super) fn finish(self) -> Result<Vec<Diagnostic>, ConfigErrors> {
+        let failed = self.has_errors();
+        let mut diagnostics = self.list.into_inner();
+        diagnostics.sort_by_key(|d| d.span.as_ref().map(|span| span.start));
+        if failed { Err(ConfigErrors { diagnostics }) } else { Ok(diagnostics) }
+    }
+}

@@ -1,0 +1,255 @@
+//! `[keys.NAME]`, pins in lists, and `[[blocklist]]`: from names and texts to pins.
+
+use super::diagnostic::{Code, Findings, Span};
+use super::item::{Item, Located, Word};
+use super::table::{Keys, Table};
+use super::words::nearest;
+use crate::policy::pin::{Pin, PinError, Sha256};
+use crate::policy::rules::Blocked;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+const KEY: Keys = Keys { known: &["spki", "cert", "role", "owner", "note"], planned: &[] };
+const BLOCKLIST: Keys = Keys { known: &["name", "spki", "reason"], planned: &[] };
+
+/// Longest name of a key or a pinset.
+pub(super) const NAME_OCTETS_MAX: usize = 64;
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Leaf,
+    Intermediate,
+    Root,
+}
+
+const ROLES: &[Word<Role>] =
+    &[("leaf", Some(Role::Leaf)), ("intermediate", Some(Role::Intermediate)), ("root", Some(Role::Root))];
+
+/// An entry of a list of pins.
+#[derive(Clone, Debug)]
+pub(super) struct ListedPin {
+    pub(super) pin: Pin,
+    /// Known of named keys only, and only where it was written.
+    pub(super) role: Option<Role>,
+    pub(super) span: Span,
+}
+
+struct NamedKey {
+    /// Absent when it was malformed, which has been reported.
+    pin: Option<Pin>,
+    role: Option<Role>,
+    span: Span,
+    used: bool,
+}
+
+/// The named keys, and what has been seen of pins so far.
+pub(super) struct KeyRing<'a> {
+    findings: &'a Findings,
+    keys: RefCell<HashMap<&'a str, NamedKey>>,
+    /// Each digest: as what it was first given, and where.
+    digests: RefCell<HashMap<Sha256, (Pin, Span)>>,
+}
+
+/// A blocked key and where it stands.
+pub(super) type Blocklist = HashMap<Sha256, (Arc<Blocked>, Span)>;
+
+impl<'a> KeyRing<'a> {
+    pub(super) fn read(root: &Table<'a>) -> Self {
+        let ring = Self { findings: root.findings, keys: RefCell::default(), digests: RefCell::default() };
+        let mut first_names: HashMap<Pin, (&str, Span)> = HashMap::new();
+        for (name, table) in root.named_tables("keys", &KEY) {
+            check_name(ring.findings, &name);
+            let pin = ring.read_key(&table);
+            let role = table.item("role").and_then(|item| item.choice(ROLES));
+            for text in ["owner", "note"] {
+                table.item(text).and_then(|item| item.words());
+            }
+            if let Some(pin) = pin {
+                if let Some((first, span)) = first_names.get(&pin) {
+                    let message = format!("the keys {first:?} and {:?} are one key", name.value);
+                    let help = "keep one name; a backup has to be another key";
+                    ring.findings.conflict(Code::E09, &name.span, message, (span, "first given here"), help);
+                } else {
+                    first_names.insert(pin, (name.value, name.span.clone()));
+                }
+            }
+            ring.keys.borrow_mut().insert(name.value, NamedKey { pin, role, span: name.span, used: false });
+        }
+        ring
+    }
+
+    fn read_key(&self, table: &Table<'a>) -> Option<Pin> {
+        match (table.item("spki"), table.item("cert")) {
+            (Some(spki), Some(cert)) => {
+                let help = "keep spki, which survives a renewal; give the certificate another name if both are wanted";
+                let message = format!("{} and {} name one key twice", spki.path, cert.path);
+                self.findings.conflict(Code::E12, &cert.span(), message, (&spki.span(), "the key is given here"), help);
+                None
+            }
+            (Some(spki), None) => self.read_spki(&spki),
+            (None, Some(cert)) => self.read_certificate(&cert),
+            (None, None) => {
+                table.required("spki", Code::E14, "write spki = \"sha256/…\" (`pinproxy pins hash FILE` prints it)");
+                None
+            }
+        }
+    }
+
+    /// Under this key 64 hexadecimal digits can only be a key.
+    fn read_spki(&self, item: &Item<'_>) -> Option<Pin> {
+        let text = item.text()?;
+        let pin = match Pin::parse(text.value) {
+            Err(PinError::AmbiguousHex) => Pin::parse(&format!("sha256:{}", text.value)),
+            result => result,
+        };
+        match pin {
+            Ok(Pin::Certificate(_)) => {
+                let help = "write it as cert = \"sha256:…\"";
+                self.findings.error(Code::E05, &text.span, format!("{} holds a certificate pin", item.path), help);
+                None
+            }
+            pin => self.accept(pin, &text.span),
+        }
+    }
+
+    /// Under this key 64 hexadecimal digits can only be a certificate.
+    fn read_certificate(&self, item: &Item<'_>) -> Option<Pin> {
+        let text = item.text()?;
+        let bare = text.value.strip_prefix("cert:").unwrap_or(text.value);
+        let pin = match Pin::parse(bare) {
+            Err(PinError::AmbiguousHex) => Pin::parse(&format!("cert:sha256:{bare}")),
+            Ok(_) if bare.starts_with("sha256:") => Pin::parse(&format!("cert:{bare}")),
+            Ok(_) => {
+                let help = "write spki = \"sha256/…\", or the digest of the certificate as \"sha256:HEX\"";
+                self.findings.error(Code::E05, &text.span, format!("{} holds a key pin", item.path), help);
+                return None;
+            }
+            result => result,
+        };
+        self.accept(pin, &text.span)
+    }
+
+    /// Reports a malformed pin, and a digest that is a key here and a certificate there.
+    fn accept(&self, pin: Result<Pin, PinError>, span: &Span) -> Option<Pin> {
+        let pin = match pin {
+            Ok(pin) => pin,
+            Err(error) => {
+                let (code, help) = pin_advice(&error);
+                self.findings.error(code, span, error.to_string(), help);
+                return None;
+            }
+        };
+        let mut digests = self.digests.borrow_mut();
+        let (first, first_span) = digests.entry(*pin.digest()).or_insert_with(|| (pin, span.clone()));
+        if *first != pin {
+            let message = "this digest is given as a key here and as a certificate elsewhere";
+            let help = "a digest belongs to one of them; `pinproxy pins hash FILE` prints both";
+            self.findings.conflict(Code::E12, span, message, (first_span, "first given here"), help);
+        }
+        Some(pin)
+    }
+
+    /// An entry of a list: the name of a key, or a pin.
+    pub(super) fn resolve(&self, item: &Item<'_>) -> Option<ListedPin> {
+        let text = item.text()?;
+        if let Some(key) = self.keys.borrow_mut().get_mut(text.value) {
+            key.used = true;
+            return Some(ListedPin { pin: key.pin?, role: key.role, span: text.span });
+        }
+        let parsed = Pin::parse(text.value);
+        if matches!(parsed, Err(PinError::Form)) && is_name(text.value) {
+            let keys = self.keys.borrow();
+            let help = match nearest(text.value, keys.keys().copied()) {
+                Some(known) => format!("did you mean {known:?}?"),
+                None => format!("define it: [keys.{}] with spki = \"sha256/…\"", text.value),
+            };
+            self.findings.error(Code::E10, &text.span, format!("there is no key named {:?}", text.value), help);
+            return None;
+        }
+        let pin = self.accept(parsed, &text.span)?;
+        Some(ListedPin { pin, role: None, span: text.span })
+    }
+
+    /// Reports the keys that nothing uses.
+    pub(super) fn warn_unused(&self) {
+        for (name, key) in self.keys.borrow().iter().filter(|(_, key)| !key.used) {
+            let help = "name it in a pinset, or remove it";
+            self.findings.warning(Code::W11, &key.span, format!("nothing uses the key {name:?}"), help);
+        }
+    }
+
+    /// The distrusted keys.
+    pub(super) fn read_blocklist(&self, root: &Table<'a>) -> Blocklist {
+        let mut blocklist = Blocklist::new();
+        let mut names: HashMap<&str, Span> = HashMap::new();
+        for table in root.tables("blocklist", &BLOCKLIST) {
+            let name = read_name(&table, &mut names);
+            let reason = table.required("reason", Code::E14, "say why the key is not trusted").and_then(|r| r.words());
+            let pins = table.required("spki", Code::E14, "write spki = [\"sha256/…\"]").and_then(|l| l.some_elements());
+            let blocked = Arc::new(Blocked {
+                name: name.unwrap_or_default().to_owned(),
+                reason: reason.map(|reason| reason.value.to_owned()).unwrap_or_default(),
+            });
+            for listed in pins.unwrap_or_default().iter().filter_map(|item| self.resolve(item)) {
+                self.block(&mut blocklist, &blocked, listed);
+            }
+        }
+        blocklist
+    }
+
+    fn block(&self, blocklist: &mut Blocklist, blocked: &Arc<Blocked>, listed: ListedPin) {
+        let Pin::Spki(digest) = listed.pin else {
+            let help = "block the key: a certificate for the same key is issued again easily";
+            return self.findings.error(Code::E05, &listed.span, "a certificate pin cannot be blocked", help);
+        };
+        if let Some((_, first)) = blocklist.get(&digest) {
+            let note = (first, "first given here");
+            return self.findings.conflict(Code::E09, &listed.span, "this key is blocked twice", note, "remove one");
+        }
+        blocklist.insert(digest, (Arc::clone(blocked), listed.span));
+    }
+}
+
+fn pin_advice(error: &PinError) -> (Code, &'static str) {
+    match error {
+        PinError::BrokenHash(_) | PinError::OtherHash(_) => {
+            (Code::E03, "hash the key again: `pinproxy pins hash FILE` prints its sha256/ pin")
+        }
+        PinError::Length { .. } => (Code::E04, "a pin is the base64 of 32 bytes: 44 characters, the last one a ="),
+        PinError::Placeholder(_) => (Code::E06, "write the pin of a real key: `pinproxy pins hash FILE` prints it"),
+        PinError::NotCanonical { .. } => {
+            (Code::E05, "compare the end with its source: a character is mistyped or lost")
+        }
+        PinError::Empty | PinError::Form | PinError::AmbiguousHex | PinError::Encoding { .. } => {
+            (Code::E05, "write sha256/BASE64, as `pinproxy pins hash FILE` prints it")
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let letters = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    letters && (1..=NAME_OCTETS_MAX).contains(&text.len())
+}
+
+fn check_name(findings: &Findings, name: &Located<&str>) -> Option<()> {
+    if is_name(name.value) {
+        return Some(());
+    }
+    let help = format!("1 to {NAME_OCTETS_MAX} of the characters A-Z a-z 0-9 . _ -");
+    findings.error(Code::E16, &name.span, format!("{:?} is not a name", name.value), help);
+    None
+}
+
+/// The `name` of a table, which no other table of its kind may have.
+pub(super) fn read_name<'a>(table: &Table<'a>, names: &mut HashMap<&'a str, Span>) -> Option<&'a str> {
+    let name = table.required("name", Code::E14, "give it a name; logs and replies show it")?.text()?;
+    check_name(table.findings, &name)?;
+    if let Some(first) = names.get(name.value) {
+        let message = format!("the name {:?} is given twice", name.value);
+        table.findings.conflict(Code::E46, &name.span, message, (first, "first given here"), "choose another name");
+    }
+    names.entry(name.value).or_insert(name.span);
+    Some(name.value)
+}

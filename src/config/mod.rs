@@ -1,0 +1,28 @@
+//! The configuration: from TOML text to a typed [`Config`], or to everything that is wrong with it at once.
+//!
+//! `document` parses the text and lets each section be read; `table` and `item` check keys and read values; `sections`,
+//! `access`, `keys`, `pinsets`, `pins` and `rules` know what the keys mean; `diagnostic` tells what is wrong, where, and
+//! what to write instead. Nothing of the text's form leaves this room.
+
+mod access;
+mod diagnostic;
+mod document;
+mod item;
+mod keys;
+mod model;
+mod pins;
+mod pinsets;
+mod rules;
+mod sections;
+mod table;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use diagnostic::{Code, ConfigErrors, DIAGNOSTICS_SHOWN_MAX, Diagnostic, Severity};
+pub use document::FILE_OCTETS_MAX;
+pub use model::{
+    Ca, ClientId, Config, DEFAULT_LISTENER, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots,
+    RuleSet, Upstream,
+};

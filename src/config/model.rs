@@ -1,0 +1,314 @@
+//! The configuration as the rest of the program sees it: typed, complete, free of contradictions.
+
+use crate::policy::access::Access;
+use crate::policy::pin::Sha256;
+use crate::policy::rules::{Blocked, Conflict, Policy, Rule, Unpinned};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Where the proxy listens when nothing is said.
+pub const DEFAULT_LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// A complete configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where clients connect. Never empty; [`DEFAULT_LISTENER`] when the file has no `[[listener]]`.
+    pub listeners: Vec<SocketAddr>,
+    /// The local certificate authority.
+    pub ca: Ca,
+    /// Connections to upstreams.
+    pub upstream: Upstream,
+    /// Who may use the proxy, and to go where. [`Access::local`] when the file has no `[access]`.
+    pub access: Access,
+    /// Limits on what peers can make grow.
+    pub limits: Limits,
+    /// Pinsets, exemptions, tunnels, blocked keys.
+    pub rules: RuleSet,
+    /// Reports of pin violations.
+    pub reports: Reports,
+    /// Logs.
+    pub log: Log,
+}
+
+/// The local certificate authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ca {
+    /// Where its certificate and key are kept. `None`: the user's data folder.
+    pub directory: Option<PathBuf>,
+    /// The kind of key that issued leaves have. Default: auto.
+    pub leaf_key: LeafKey,
+    /// How long issued leaves are valid, 1 hour to 7 days. Default: 7 days.
+    pub leaf_lifetime: Duration,
+    /// How many issued leaves are kept. Default: 10 000.
+    pub leaf_cache: usize,
+}
+
+/// The kind of key that issued leaves have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeafKey {
+    /// ECDSA P-256, and RSA-2048 for clients that cannot verify ECDSA.
+    Auto,
+    /// ECDSA P-256.
+    P256,
+    /// RSA with 2048 bits.
+    Rsa2048,
+}
+
+/// Connections to upstreams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Trust anchors. Default: those of the system.
+    pub roots: Roots,
+    /// PEM files with trust anchors added to `roots`. Default: none.
+    pub extra_roots: Vec<PathBuf>,
+    /// Files with revocation lists, PEM or DER. Default: none.
+    pub crls: Vec<PathBuf>,
+    /// What the revocation lists decide. Default: when available.
+    pub revocation: Revocation,
+    /// For finding the address and the TCP connection. Default: 10 seconds.
+    pub connect_timeout: Duration,
+    /// For the TLS handshake. Default: 10 seconds.
+    pub handshake_timeout: Duration,
+    /// Whether TLS sessions are resumed, which lets an upstream link the proxy's clients to each other. Default: no.
+    pub resumption: bool,
+}
+
+/// Where trust anchors come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Roots {
+    /// The system's store.
+    System,
+    /// The Mozilla list compiled into the program.
+    Webpki,
+    /// A PEM file.
+    File(PathBuf),
+}
+
+/// What revocation lists decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// Nothing.
+    Off,
+    /// A revoked certificate is refused; one that no list speaks of is not.
+    WhenAvailable,
+    /// A certificate that no list speaks of is refused too. Comes with at least one list.
+    Require,
+}
+
+/// Limits on what peers can make grow. None of them can be switched off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions at a time. Default: 20 000.
+    pub sessions: usize,
+    /// Sessions at a time from one client address. Default: 1 000.
+    pub sessions_per_client: usize,
+    /// Octets of a request head, 8 KiB to 1 MiB. Default: 64 KiB.
+    pub header_bytes: usize,
+    /// Octets of a ClientHello, 1 KiB to 256 KiB. Default: 64 KiB.
+    pub client_hello_bytes: usize,
+    /// For the whole ClientHello to arrive. Default: 10 seconds.
+    pub client_hello_timeout: Duration,
+    /// For the whole request head to arrive. Default: 10 seconds.
+    pub header_timeout: Duration,
+    /// For a session in which nothing moves. Default: 10 minutes.
+    pub idle_timeout: Duration,
+    /// For a session as a whole. Default: 24 hours.
+    pub session_lifetime: Duration,
+    /// For open sessions to end when the proxy stops. Default: 30 seconds.
+    pub drain_timeout: Duration,
+}
+
+/// Rules without contradiction: no two name the same host and port.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleSet {
+    rules: Vec<Rule>,
+    unpinned: Unpinned,
+    blocklist: HashMap<Sha256, Arc<Blocked>>,
+}
+
+/// Reports of pin violations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reports {
+    /// A file that gets one JSON object a line. Default: none.
+    pub file: Option<PathBuf>,
+    /// How a report names the client. Default: hashed.
+    pub client_id: ClientId,
+}
+
+/// How a report names the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientId {
+    /// Not at all.
+    None,
+    /// By a digest of its address that only this run of the proxy can repeat.
+    Hashed,
+    /// By its address.
+    Plain,
+}
+
+/// Logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Default: text.
+    pub format: LogFormat,
+    /// Default: info.
+    pub level: LogLevel,
+    /// A file that gets one JSON object for each session. Default: none.
+    pub access: Option<PathBuf>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The least serious log line that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Faults.
+    Error,
+    /// And what deserves a look.
+    Warn,
+    /// And what happens in normal operation.
+    Info,
+    /// And what helps to find a fault.
+    Debug,
+    /// And everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+impl Config {
+    /// Without a file: 127.0.0.1:8080, for local clients, nothing pinned.
+    pub fn builtin() -> Self {
+        Self {
+            listeners: vec![DEFAULT_LISTENER],
+            ca: Ca::default(),
+            upstream: Upstream::default(),
+            access: Access::local(),
+            limits: Limits::default(),
+            rules: RuleSet::default(),
+            reports: Reports::default(),
+            log: Log::default(),
+        }
+    }
+
+    /// The rules as a policy of this generation.
+    pub fn policy(&self, generation: u64) -> Policy {
+        self.rules.policy(generation)
+    }
+}
+
+impl Default for Ca {
+    fn default() -> Self {
+        Self { directory: None, leaf_key: LeafKey::Auto, leaf_lifetime: 7 * DAY, leaf_cache: 10_000 }
+    }
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            roots: Roots::System,
+            extra_roots: Vec::new(),
+            crls: Vec::new(),
+            revocation: Revocation::WhenAvailable,
+            connect_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            resumption: false,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 20_000,
+            sessions_per_client: 1_000,
+            header_bytes: 64 << 10,
+            client_hello_bytes: 64 << 10,
+            client_hello_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: 10 * MINUTE,
+            session_lifetime: 24 * HOUR,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Reports {
+    fn default() -> Self {
+        Self { file: None, client_id: ClientId::Hashed }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: LogLevel::Info, access: None }
+    }
+}
+
+/// Nothing pinned, everything intercepted.
+impl Default for RuleSet {
+    fn default() -> Self {
+        Self { rules: Vec::new(), unpinned: Unpinned::Intercept, blocklist: HashMap::new() }
+    }
+}
+
+impl RuleSet {
+    /// Takes rules that do not contradict each other.
+    ///
+    /// # Errors
+    /// Every pair of rules that carry the same pattern.
+    pub fn new(
+        rules: Vec<Rule>,
+        unpinned: Unpinned,
+        blocklist: HashMap<Sha256, Arc<Blocked>>,
+    ) -> Result<Self, Vec<Conflict>> {
+        Policy::new(0, rules.clone(), unpinned, blocklist.clone())?;
+        Ok(Self { rules, unpinned, blocklist })
+    }
+
+    /// The rules: pinsets, then exemptions, then tunnels, each in the order of the file.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// What is done with hosts that no rule names. Default: intercept.
+    pub const fn unpinned(&self) -> Unpinned {
+        self.unpinned
+    }
+
+    /// Keys that no path may contain.
+    pub const fn blocklist(&self) -> &HashMap<Sha256, Arc<Blocked>> {
+        &self.blocklist
+    }
+
+    /// As a policy of this generation.
+    pub fn policy(&self, generation: u64) -> Policy {
+        Policy::new(generation, self.rules.clone(), self.unpinned, self.blocklist.clone())
+            .unwrap_or_else(|conflicts| unreachable!("RuleSet::new has refused {conflicts:?}"))
+    }
+}

@@ -1,0 +1,119 @@
+//! The lists of pins of a pinset: from names and texts to what a path has to satisfy.
+
+use super::diagnostic::{Code, Findings};
+use super::item::Word;
+use super::keys::{Blocklist, ListedPin, Role};
+use super::pinsets::{Surroundings, Trust};
+use super::table::Table;
+use crate::policy::pin::Pin;
+use crate::policy::pinset::{Accepts, Clause, Combine, Position};
+use std::collections::HashMap;
+
+const COMBINES: &[Word<Combine>] = &[("all", Some(Combine::All)), ("any", Some(Combine::Any))];
+
+/// The lists, by the key they are written under.
+const LISTS: [(&str, Position); 3] =
+    [("leaf_pins", Position::Leaf), ("ca_pins", Position::Ca), ("pins", Position::Anywhere)];
+
+/// A list as it was written, backups that belong to it included.
+struct List {
+    key: &'static str,
+    position: Position,
+    pins: Vec<ListedPin>,
+}
+
+/// What the lists accept; nothing when something is wrong with them.
+pub(super) fn read_accepts(table: &Table<'_>, trust: Option<Trust>, around: &Surroundings<'_>) -> Option<Accepts> {
+    let mut lists = read_lists(table, around);
+    if lists.is_empty() {
+        let help = "write pins, leaf_pins or ca_pins; to let the host through unpinned, remove the pinset";
+        table.findings.error(Code::E36, &table.span, "the pinset has no pins", help);
+        return None;
+    }
+    read_backup(table, &mut lists, around);
+    for list in &lists {
+        check_list(table.findings, list, trust, around.blocklist);
+    }
+    if let Some(item) = table.item("ca_pins").filter(|_| trust == Some(Trust::PinOnly)) {
+        let message = "ca_pins with trust = \"pin-only\": no chain is built, so no authority is ever seen";
+        table.findings.error(Code::E60, &item.span(), message, "pin the host's own key in leaf_pins");
+    }
+    let combine = table.item("combine").map(|item| item.choice(COMBINES));
+    if combine.is_none() && lists.len() > 1 {
+        let keys: Vec<_> = lists.iter().map(|list| list.key).collect();
+        let message = format!("{} stand side by side, and nothing says how they go together", keys.join(" and "));
+        let help = "write combine = \"all\" (each list must be met) or combine = \"any\" (one is enough)";
+        table.findings.error(Code::E37, &table.span, message, help);
+    }
+    let clauses = lists.into_iter().filter_map(|list| {
+        let pins = list.pins.into_iter().map(|listed| listed.pin).collect();
+        Clause::new(list.position, pins)
+    });
+    Accepts::new(clauses.collect(), combine.unwrap_or(Some(Combine::All))?)
+}
+
+fn read_lists(table: &Table<'_>, around: &Surroundings<'_>) -> Vec<List> {
+    let lists = LISTS.into_iter().filter_map(|(key, position)| {
+        let items = table.item(key)?.some_elements().unwrap_or_default();
+        let pins = items.iter().filter_map(|item| around.ring.resolve(item)).collect();
+        Some(List { key, position, pins })
+    });
+    lists.collect()
+}
+
+/// Backups join the list of their role, or the only list there is.
+fn read_backup(table: &Table<'_>, lists: &mut [List], around: &Surroundings<'_>) {
+    let items = table.item("backup").and_then(|item| item.some_elements()).unwrap_or_default();
+    for backup in items.iter().filter_map(|item| around.ring.resolve(item)) {
+        let position = match backup.role {
+            Some(Role::Leaf) => Some(Position::Leaf),
+            Some(Role::Intermediate | Role::Root) => Some(Position::Ca),
+            None => None,
+        };
+        let own = lists.iter().position(|list| Some(list.position) == position);
+        let anywhere = || lists.iter().position(|list| list.position == Position::Anywhere && position.is_some());
+        let only = || (lists.len() == 1).then_some(0);
+        if let Some(index) = own.or_else(anywhere).or_else(only) {
+            lists[index].pins.push(backup);
+        } else {
+            let help = "define the key under [keys] and give it a role: leaf, intermediate or root";
+            let message = "this backup could belong to several lists";
+            table.findings.error(Code::E37, &backup.span, message, help);
+        }
+    }
+}
+
+fn check_list(findings: &Findings, list: &List, trust: Option<Trust>, blocklist: &Blocklist) {
+    let mut first_seen = HashMap::new();
+    for listed in &list.pins {
+        check_role(findings, list, listed, trust);
+        if let Some(first) = first_seen.insert(listed.pin, &listed.span) {
+            let help = "remove it; a backup has to be another key than the one in use";
+            let message = format!("this pin is twice in {}", list.key);
+            findings.conflict(Code::E09, &listed.span, message, (first, "first given here"), help);
+        }
+        let blocked = if let Pin::Spki(digest) = &listed.pin { blocklist.get(digest) } else { None };
+        if let Some((entry, span)) = blocked {
+            let message = format!("this pin is accepted here and blocked by {:?}", entry.name);
+            let help = "remove it here; the blocklist always wins";
+            findings.conflict(Code::E38, &listed.span, message, (span, "blocked here"), help);
+        }
+    }
+}
+
+fn check_role(findings: &Findings, list: &List, listed: &ListedPin, trust: Option<Trust>) {
+    let (role, contradicts) = match listed.role {
+        Some(Role::Leaf) => ("leaf", list.position == Position::Ca),
+        Some(Role::Intermediate) => ("intermediate", list.position == Position::Leaf),
+        Some(Role::Root) => ("root", list.position == Position::Leaf),
+        None => return,
+    };
+    if contradicts {
+        let message = format!("a key with the role {role} in {}", list.key);
+        let help = "leaf keys belong into leaf_pins, intermediate and root keys into ca_pins, any key into pins";
+        findings.error(Code::E13, &listed.span, message, help);
+    } else if role != "leaf" && trust == Some(Trust::PinOnly) {
+        let message = format!("a key with the role {role} and trust = \"pin-only\": no authority is ever seen");
+        findings.error(Code::E60, &listed.span, message, "pin the host's own key");
+    }
+}

@@ -1,0 +1,221 @@
+//! `[defaults]` and `[[pinset]]`: which keys hosts may show, and what is done when they show others.
+
+use super::diagnostic::Code;
+use super::item::{Item, Located, Word};
+use super::keys::{Blocklist, KeyRing, read_name};
+use super::pins::read_accepts;
+use super::rules::read_hosts;
+use super::sections::DURATION;
+use super::table::{Keys, Table};
+use crate::policy::pattern::HostPattern;
+use crate::policy::pinset::{AfterExpiry, Basis, Expiry, Mode, NameCheck, Pinset, ValidityCheck};
+use crate::policy::rules::Unpinned;
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+const DEFAULTS: Keys = Keys {
+    known: &["mode", "trust", "plaintext", "unpinned", "name_mismatch", "expiry_warning", "refusal"],
+    planned: &[],
+};
+const PINSET: Keys = Keys {
+    known: &[
+        "name",
+        "hosts",
+        "pins",
+        "leaf_pins",
+        "ca_pins",
+        "backup",
+        "combine",
+        "mode",
+        "trust",
+        "plaintext",
+        "verify_name",
+        "verify_validity",
+        "expiry",
+    ],
+    planned: &["inherit", "rollout"],
+};
+const EXPIRY: Keys = Keys { known: &["at", "then"], planned: &[] };
+
+/// Names that logs and replies give to rules that are no pinsets.
+const RESERVED_NAMES: [&str; 3] = ["exempt", "tunnel", "unpinned"];
+
+/// What makes an upstream trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    Roots,
+    PinOnly,
+}
+
+const MODES: &[Word<Mode>] =
+    &[("enforce", Some(Mode::Enforce)), ("report-only", Some(Mode::ReportOnly)), ("off", Some(Mode::Off))];
+const TRUSTS: &[Word<Trust>] = &[("roots", Some(Trust::Roots)), ("pin-only", Some(Trust::PinOnly))];
+const PLAINTEXTS: &[Word<()>] = &[("deny", Some(())), ("upgrade", None), ("allow", None)];
+const UNPINNED: &[Word<Unpinned>] =
+    &[("intercept", Some(Unpinned::Intercept)), ("tunnel", Some(Unpinned::Tunnel)), ("deny", Some(Unpinned::Deny))];
+const NAME_MISMATCHES: &[Word<()>] = &[("deny", Some(())), ("allow", None)];
+const REFUSALS: &[Word<()>] = &[("status", Some(())), ("auto", None), ("page", None)];
+const NAME_CHECKS: &[Word<NameCheck>] =
+    &[("san", Some(NameCheck::San)), ("skip", Some(NameCheck::Skip)), ("as:…", None)];
+const VALIDITY_CHECKS: &[Word<ValidityCheck>] =
+    &[("check", Some(ValidityCheck::Check)), ("ignore", Some(ValidityCheck::Ignore))];
+const AFTER_EXPIRY: &[Word<AfterExpiry>] = &[
+    ("fail-closed", Some(AfterExpiry::FailClosed)),
+    ("report-only", Some(AfterExpiry::ReportOnly)),
+    ("unpinned", Some(AfterExpiry::Unpinned)),
+];
+
+/// What holds where a pinset says nothing.
+pub(super) struct Defaults {
+    mode: Mode,
+    trust: Trust,
+    pub(super) unpinned: Unpinned,
+    /// How long before an end it is told. Default: 30 days.
+    pub(super) expiry_warning: Duration,
+}
+
+pub(super) fn read_defaults(root: &Table<'_>) -> Defaults {
+    let table = root.table("defaults", &DEFAULTS);
+    let item = |key: &str| table.as_ref().and_then(|table| table.item(key));
+    for (key, words) in [("plaintext", PLAINTEXTS), ("name_mismatch", NAME_MISMATCHES), ("refusal", REFUSALS)] {
+        item(key).and_then(|item| item.choice(words));
+    }
+    let month = Duration::from_secs(30 * 24 * 60 * 60);
+    Defaults {
+        mode: item("mode").and_then(|item| item.choice(MODES)).unwrap_or(Mode::Enforce),
+        trust: item("trust").and_then(|item| item.choice(TRUSTS)).unwrap_or(Trust::Roots),
+        unpinned: item("unpinned").and_then(|item| item.choice(UNPINNED)).unwrap_or(Unpinned::Intercept),
+        expiry_warning: item("expiry_warning").and_then(|item| item.duration(DURATION)).unwrap_or(month),
+    }
+}
+
+/// How far off an end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Far,
+    Near { days: u64 },
+    Over,
+}
+
+impl Defaults {
+    /// An end is over from its own moment on, as in the policy.
+    pub(super) fn end(&self, at: SystemTime, now: SystemTime) -> End {
+        match at.duration_since(now) {
+            Ok(left) if left > self.expiry_warning => End::Far,
+            Ok(left) if !left.is_zero() => End::Near { days: left.as_secs() / (24 * 60 * 60) },
+            _ => End::Over,
+        }
+    }
+}
+
+/// What the reading of a pinset looks at besides its table.
+pub(super) struct Surroundings<'a> {
+    pub(super) ring: &'a KeyRing<'a>,
+    pub(super) blocklist: &'a Blocklist,
+    pub(super) defaults: &'a Defaults,
+    pub(super) now: SystemTime,
+}
+
+/// A pinset as far as it could be read.
+pub(super) struct PinsetDraft {
+    /// Absent when something is wrong with it, which has been reported.
+    pub(super) pinset: Option<Pinset>,
+    pub(super) hosts: Vec<Located<HostPattern>>,
+}
+
+pub(super) fn read_pinsets(root: &Table<'_>, around: &Surroundings<'_>) -> Vec<PinsetDraft> {
+    let mut names = HashMap::new();
+    let tables = root.tables("pinset", &PINSET);
+    let read = |table: &Table<'_>, name: Option<&str>| {
+        let hosts = read_hosts(table, Code::E14);
+        let basis = read_basis(table, around);
+        let expiry = read_expiry(table, name.unwrap_or_default(), basis.as_ref(), around);
+        let pinset = name.zip(basis).map(|(name, basis)| Pinset { name: name.to_owned(), basis, expiry });
+        PinsetDraft { pinset, hosts }
+    };
+    let mut drafts = Vec::with_capacity(tables.len());
+    for table in &tables {
+        let name = read_name(table, &mut names).filter(|name| !refuse_reserved(table, name));
+        drafts.push(read(table, name));
+    }
+    drafts
+}
+
+fn refuse_reserved(table: &Table<'_>, name: &str) -> bool {
+    let reserved = RESERVED_NAMES.contains(&name);
+    if let Some(item) = table.item("name").filter(|_| reserved) {
+        item.refuse(&format!("is {name:?}, which logs use for rules without pins"), "choose another name");
+    }
+    reserved
+}
+
+fn read_basis(table: &Table<'_>, around: &Surroundings<'_>) -> Option<Basis> {
+    if let Some(plaintext) = table.item("plaintext") {
+        plaintext.choice(PLAINTEXTS);
+    }
+    let mode = table.item("mode").map_or(Some(around.defaults.mode), |item| item.choice(MODES));
+    let trust = table.item("trust").map_or(Some(around.defaults.trust), |item| item.choice(TRUSTS));
+    let name = table.item("verify_name").map(|item| (read_name_check(&item), item));
+    let validity = table.item("verify_validity").map(|item| (item.choice(VALIDITY_CHECKS), item));
+    let accepts = read_accepts(table, trust, around);
+    match trust? {
+        Trust::Roots => {
+            for item in [name.map(|(_, item)| item), validity.map(|(_, item)| item)].into_iter().flatten() {
+                let message = format!("{} needs trust = \"pin-only\"", item.path);
+                let help = "remove it: a verified chain always has its name and its dates checked";
+                table.findings.error(Code::E69, &item.span(), message, help);
+            }
+            Some(Basis::Chain { accepts: accepts?, mode: mode? })
+        }
+        Trust::PinOnly => {
+            if mode? != Mode::Enforce {
+                refuse_soft_pin_only(table);
+                return None;
+            }
+            Some(Basis::PinOnly {
+                leaf: accepts?,
+                name: name.map_or(Some(NameCheck::San), |(check, _)| check)?,
+                validity: validity.map_or(Some(ValidityCheck::Check), |(check, _)| check)?,
+            })
+        }
+    }
+}
+
+fn refuse_soft_pin_only(table: &Table<'_>) {
+    let item = table.item("mode").or_else(|| table.item("trust"));
+    let span = item.map_or_else(|| table.span.clone(), |item| item.span());
+    let help = "write mode = \"enforce\" in this pinset, or trust = \"roots\"";
+    let message = "trust = \"pin-only\" with a mode other than enforce: without the pin nothing is left to check";
+    table.findings.error(Code::E69, &span, message, help);
+}
+
+fn read_name_check(item: &Item<'_>) -> Option<NameCheck> {
+    let text = item.text()?.value;
+    if text.starts_with("as:") {
+        item.not_implemented(text, NAME_CHECKS);
+        return None;
+    }
+    item.choice(NAME_CHECKS)
+}
+
+fn read_expiry(table: &Table<'_>, name: &str, basis: Option<&Basis>, around: &Surroundings<'_>) -> Option<Expiry> {
+    let expiry = table.table("expiry", &EXPIRY)?;
+    let at = expiry.required("at", Code::E14, "write at = 2027-06-30T00:00:00Z").and_then(|item| item.moment());
+    let help = "write then = \"fail-closed\", \"report-only\" or \"unpinned\"; there is no default";
+    let then = expiry.required("then", Code::E51, help);
+    let after = then.as_ref().and_then(|item| item.choice(AFTER_EXPIRY));
+    if let (Some(then), Some(AfterExpiry::ReportOnly), Some(Basis::PinOnly { .. })) = (then, after, basis) {
+        let message = "a pin-only pinset cannot become report-only: without the pin nothing is left to check";
+        table.findings.error(Code::E69, &then.span(), message, "write \"fail-closed\" or \"unpinned\"");
+    }
+    let at = at?;
+    let warn = |code, message| {
+        table.findings.warning(code, &at.span, message, "renew its pins and move its end, or remove it");
+    };
+    match around.defaults.end(at.value, around.now) {
+        End::Far => {}
+        End::Near { days } => warn(Code::W53, format!("the pinset {name:?} ends in {days} days")),
+        End::Over => warn(Code::W54, format!("the pinset {name:?} has ended")),
+    }
+    Some(Expiry { at: at.value, then: after? })
+}
