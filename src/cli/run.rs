@@ -1,19 +1,15 @@
 //! `pinproxy run`: the proxy itself.
 
 use super::{Exit, Failure};
-use crate::authority::{self, CaError, CertificateAuthority, LeafKeyKind, LeafLifetime, Provenance, Settings};
+use crate::authority::{self, CertificateAuthority, Provenance};
 use crate::config::{self, Config};
-use crate::intercept::{Acceptor, LeafKeyChoice};
 use crate::policy::access::Access;
-use crate::proxy::{Clock, Generation, Parts, Proxy, serve};
-use crate::report::{ClientId, Reporter, Sink};
-use crate::tls::anchors::{AnchorSource, TrustAnchors};
-use crate::tls::revocation::{Revocation, RevocationMode};
+use crate::proxy::{Assembled, Clock, Proxy, assemble, ca_settings, serve};
+use crate::report::TextLog;
 use crate::upstream::resolve::SystemResolver;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -60,9 +56,11 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     };
     let clock = Clock::system();
     let (authority, provenance) =
-        authority::load_or_create(&directory, ca_settings(&config)?, clock.now()).map_err(ca_failure)?;
+        authority::load_or_create(&directory, ca_settings(&config).map_err(Failure::unusable)?, clock.now())
+            .map_err(Failure::unreachable)?;
     let authority = Arc::new(authority);
-    let (proxy, _sinks) = build(&config, &authority, clock)?;
+    let assembled = assemble(&config, &authority, Arc::new(SystemResolver), clock, vec![Box::new(TextLog)]);
+    let Assembled { proxy, sinks: _sinks } = assembled.map_err(Failure::unreachable)?;
     // Signals are taken before the address is told: who reads it may send one at once.
     let shutdown = Signals::new().map_err(Failure::unreachable)?;
     let mut listeners = Vec::new();
@@ -107,66 +105,6 @@ fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
         ))),
         _ => Ok(config),
     }
-}
-
-fn ca_settings(config: &Config) -> Result<Settings, Failure> {
-    Ok(Settings {
-        leaf_lifetime: LeafLifetime::new(config.ca.leaf_lifetime).map_err(Failure::unusable)?,
-        cache_entries: NonZeroUsize::new(config.ca.leaf_cache).unwrap_or(NonZeroUsize::MIN),
-    })
-}
-
-fn ca_failure(error: CaError) -> Failure {
-    Failure::unreachable(error)
-}
-
-/// Puts the parts together. The guards write out what is queued for the files when they are dropped.
-fn build(
-    config: &Config,
-    authority: &Arc<CertificateAuthority>,
-    clock: Clock,
-) -> Result<(Arc<Proxy>, Vec<WorkerGuard>), Failure> {
-    let anchors = TrustAnchors::load(
-        &match &config.upstream.roots {
-            config::Roots::System => AnchorSource::System,
-            config::Roots::Webpki => AnchorSource::Mozilla,
-            config::Roots::File(path) => AnchorSource::File(path.clone()),
-        },
-        &config.upstream.extra_roots,
-        authority.certificates(),
-    )
-    .map_err(Failure::unreachable)?;
-    let mode = match config.upstream.revocation {
-        config::Revocation::Off => RevocationMode::Off,
-        config::Revocation::WhenAvailable => RevocationMode::WhenAvailable,
-        config::Revocation::Require => RevocationMode::Require,
-    };
-    let revocation = Revocation::load(mode, &config.upstream.crls).map_err(Failure::unreachable)?;
-    let mut guards = Vec::new();
-    let mut sink = |path: &Option<PathBuf>| -> Result<Option<Sink>, Failure> {
-        let Some(path) = path else { return Ok(None) };
-        let (sink, guard) = Sink::open(path).map_err(Failure::unreachable)?;
-        guards.push(guard);
-        Ok(Some(sink))
-    };
-    let client_id = match config.reports.client_id {
-        config::ClientId::None => ClientId::None,
-        config::ClientId::Plain => ClientId::Plain,
-        config::ClientId::Hashed => ClientId::hashed().map_err(Failure::unreachable)?,
-    };
-    let reporter = Reporter::new(sink(&config.log.access)?, sink(&config.reports.file)?, client_id);
-    let leaf_key = match config.ca.leaf_key {
-        config::LeafKey::Auto => LeafKeyChoice::Auto,
-        config::LeafKey::P256 => LeafKeyChoice::Always(LeafKeyKind::EcdsaP256),
-        config::LeafKey::Rsa2048 => LeafKeyChoice::Always(LeafKeyKind::Rsa2048),
-    };
-    let acceptor = Acceptor::new(Arc::clone(authority), leaf_key, config.upstream.handshake_timeout)
-        .map_err(Failure::unreachable)?;
-    let generation =
-        Generation { policy: Arc::new(config.policy(1)), anchors: Arc::new(anchors), revocation: Arc::new(revocation) };
-    let parts =
-        Parts { generation, acceptor, reporter: Arc::new(reporter), resolver: Arc::new(SystemResolver), clock };
-    Ok((Proxy::new(config, parts), guards))
 }
 
 /// The RSA key for old clients takes tens of milliseconds of processor time; they are spent while nobody waits.

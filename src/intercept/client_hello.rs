@@ -137,9 +137,7 @@ impl ClientHello {
 fn is_for_ecdsa(suite: CipherSuite) -> bool {
     provider().cipher_suites.iter().find(|own| own.suite() == suite).is_some_and(|own| match own {
         rustls::SupportedCipherSuite::Tls13(_) => true,
-        rustls::SupportedCipherSuite::Tls12(own) => {
-            own.sign.contains(&SignatureScheme::ECDSA_NISTP256_SHA256)
-        }
+        rustls::SupportedCipherSuite::Tls12(own) => own.sign.contains(&SignatureScheme::ECDSA_NISTP256_SHA256),
     })
 }
 

@@ -88,7 +88,9 @@ impl SessionError {
                 AcceptError::Alert(_) | AcceptError::Closed | AcceptError::Protocol(_) | AcceptError::Io(_),
             )
             | Self::Gone => FailureClass::Client,
-            Self::Accept(AcceptError::Issue(_) | AcceptError::Name(_) | AcceptError::NoPermit) => FailureClass::Internal,
+            Self::Accept(AcceptError::Issue(_) | AcceptError::Name(_) | AcceptError::NoPermit) => {
+                FailureClass::Internal
+            }
         }
     }
 

@@ -108,11 +108,8 @@ async fn speak_http(proxy: Arc<Proxy>, stream: TcpStream, client: SocketAddr, pl
         }
     };
     if let (Err(error), true) = (ended, progress.is_unanswered()) {
-        let error = if error.is_timeout() {
-            SessionError::SlowRequest
-        } else {
-            SessionError::Malformed(error.to_string())
-        };
+        let error =
+            if error.is_timeout() { SessionError::SlowRequest } else { SessionError::Malformed(error.to_string()) };
         // hyper has closed the connection; the event is all that is left to do.
         drop(refuse(&proxy, client, "", &error));
     }

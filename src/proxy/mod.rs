@@ -1,6 +1,7 @@
 //! The only room that sees all others: takes connections, runs sessions, answers.
 
 mod alpn;
+mod assemble;
 mod capacity;
 mod error;
 mod head;
@@ -10,6 +11,7 @@ mod reply;
 mod session;
 mod sides;
 
+pub use assemble::{AssembleError, Assembled, assemble, ca_settings};
 pub use listener::serve;
 
 use crate::config::{Config, Limits};

@@ -39,7 +39,7 @@ impl Record {
             port: None,
             sni: None,
             stage: Stage::Request,
-            decision: Decided::None,
+            decision: Decided::Failed,
             failure_class: None,
             detail: None,
             status: None,

@@ -266,7 +266,9 @@ const fn remedy(error: &SessionError) -> &'static str {
             }
             FailureClass::Blocklist => "the key is distrusted on purpose; ask the operator of the host to replace it",
             FailureClass::Name => "check that the host name is the one meant, and that the upstream serves it",
-            FailureClass::Validity => "ask the operator of the host to renew its certificate, and check the proxy's clock",
+            FailureClass::Validity => {
+                "ask the operator of the host to renew its certificate, and check the proxy's clock"
+            }
             FailureClass::Chain => {
                 "if the upstream uses a private CA, the operator of the proxy adds it to [upstream] extra_roots; if \
                  it leaves out its intermediate certificates, its operator has to add them"

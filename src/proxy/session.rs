@@ -400,10 +400,7 @@ enum Judged {
 
 /// The two sides of a relay.
 enum Pair {
-    Tls(
-        Box<tokio_rustls::server::TlsStream<ClientStream>>,
-        Box<tokio_rustls::client::TlsStream<TcpStream>>,
-    ),
+    Tls(Box<tokio_rustls::server::TlsStream<ClientStream>>, Box<tokio_rustls::client::TlsStream<TcpStream>>),
     Plain(BufReader<ClientStream>, BufReader<TcpStream>),
 }
 

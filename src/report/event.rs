@@ -31,7 +31,7 @@ pub enum Stage {
 #[serde(rename_all = "kebab-case")]
 pub enum Decided {
     /// It did not get as far as a verdict.
-    None,
+    Failed,
     /// The chain satisfied its rule.
     Allow,
     /// The pins were not satisfied, and the rule is not enforced.
@@ -160,7 +160,7 @@ impl Decided {
     /// The stable text.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::None => "failed",
+            Self::Failed => "failed",
             Self::Allow => "allow",
             Self::Report => "report",
             Self::Tunnel => "tunnel",

@@ -1,5 +1,9 @@
-//! Files that take JSON lines without making the writer wait.
+//! Sinks: the log for people, files of JSON lines for machines.
 
+use super::event::Event;
+use super::violation::{ClientId, Violation};
+use serde::Serialize;
+use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -10,9 +14,37 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 /// Lines that wait for a slow file; further ones are dropped and counted. A line is about a kilobyte.
 pub(super) const QUEUED_LINES_MAX: usize = 10_000;
 
+/// Takes events. Sessions call it when they end, so it must not wait for anything.
+pub trait Sink: Debug + Send + Sync {
+    /// Takes the event of a session, with the violation if there was one.
+    fn take(&self, event: &Event, violation: Option<&Violation>);
+
+    /// Where events go and how many were lost on the way, for a sink that can lose some.
+    fn lost(&self) -> Option<(&str, u64)> {
+        None
+    }
+}
+
+/// The log: one line a session, for people. Written through the process's tracing subscriber.
+#[derive(Clone, Copy, Debug)]
+pub struct TextLog;
+
+/// The access log: one JSON object a session.
+#[derive(Debug)]
+pub struct AccessFile(pub JsonLines);
+
+/// The file of violation reports.
+#[derive(Debug)]
+pub struct ViolationFile {
+    /// The file.
+    pub file: JsonLines,
+    /// How reports name clients.
+    pub client_id: ClientId,
+}
+
 /// A file opened for appending, written by a thread of its own.
 #[derive(Debug)]
-pub struct Sink {
+pub struct JsonLines {
     path: PathBuf,
     writer: NonBlocking,
     dropped: ErrorCounter,
@@ -27,7 +59,40 @@ pub struct SinkError {
     source: io::Error,
 }
 
-impl Sink {
+impl Sink for TextLog {
+    fn take(&self, event: &Event, _: Option<&Violation>) {
+        // The level of a tracing event is static, so the two are spelt out.
+        if event.failure_class.is_some() {
+            tracing::warn!(target: "session", "{event}");
+        } else {
+            tracing::info!(target: "session", "{event}");
+        }
+    }
+}
+
+impl Sink for AccessFile {
+    fn take(&self, event: &Event, _: Option<&Violation>) {
+        self.0.write(event);
+    }
+
+    fn lost(&self) -> Option<(&str, u64)> {
+        Some(self.0.lost())
+    }
+}
+
+impl Sink for ViolationFile {
+    fn take(&self, event: &Event, violation: Option<&Violation>) {
+        if let Some(violation) = violation {
+            self.file.write(&violation.report(event, &self.client_id));
+        }
+    }
+
+    fn lost(&self) -> Option<(&str, u64)> {
+        Some(self.file.lost())
+    }
+}
+
+impl JsonLines {
     /// Opens a file for appending, creating it readable by its owner only. The guard writes out what is queued when it
     /// is dropped.
     ///
@@ -51,19 +116,19 @@ impl Sink {
     }
 
     /// Queues one line. Returns at once: a line that the queue has no room for is dropped and counted.
-    pub fn write(&self, line: &[u8]) {
+    fn write(&self, value: &impl Serialize) {
+        // Strings, numbers and booleans in structs: nothing that serialising to memory can fail on.
+        let mut line = serde_json::to_vec(value).unwrap_or_default();
+        line.push(b'\n');
         // The handle is a channel's sender; a lossy one reports every line as written and counts what it drops.
-        drop(self.writer.clone().write_all(line));
+        drop(self.writer.clone().write_all(&line));
     }
 
-    /// The path of the file.
-    pub fn name(&self) -> &str {
-        self.path.to_str().unwrap_or("(a path that is not UTF-8)")
-    }
-
-    /// Lines lost since the start: dropped because the queue was full, or not written because the file refused them.
-    pub fn lost(&self) -> u64 {
-        self.dropped.dropped_lines() as u64 + self.unwritten.load(Ordering::Relaxed)
+    /// The path, and the lines lost since the start: dropped because the queue was full, or not written because the
+    /// file refused them.
+    fn lost(&self) -> (&str, u64) {
+        let name = self.path.to_str().unwrap_or("a file whose path is not UTF-8");
+        (name, self.dropped.dropped_lines() as u64 + self.unwritten.load(Ordering::Relaxed))
     }
 }
 

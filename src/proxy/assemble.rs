@@ -1,0 +1,121 @@
+//! From a configuration to a proxy. The program and the tests are put together by the same function.
+
+use super::{Clock, Generation, Parts, Proxy};
+use crate::authority::{CertificateAuthority, LeafKeyKind, LeafLifetime, LeafLifetimeError, Settings};
+use crate::config::{self, Config};
+use crate::intercept::{Acceptor, LeafKeyChoice};
+use crate::report::{AccessFile, ClientId, JsonLines, RandomError, Reporter, Sink, SinkError, ViolationFile};
+use crate::tls::anchors::{AnchorError, AnchorSource, TrustAnchors};
+use crate::tls::revocation::{Revocation, RevocationError, RevocationMode};
+use crate::upstream::resolve::Resolve;
+use rustls::pki_types::CertificateDer;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use tracing_appender::non_blocking::WorkerGuard;
+
+/// A proxy, and what has to outlive it.
+#[derive(Debug)]
+pub struct Assembled {
+    /// The proxy.
+    pub proxy: Arc<Proxy>,
+    /// Write out what is queued for the files when they are dropped.
+    pub sinks: Vec<WorkerGuard>,
+}
+
+/// Why a configuration cannot be put into practice. The texts are shown to operators.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// The trust anchors.
+    #[error(transparent)]
+    Anchors(#[from] AnchorError),
+    /// The revocation lists.
+    #[error(transparent)]
+    Revocation(#[from] RevocationError),
+    /// A file for events.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// Randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The TLS library.
+    #[error("TLS towards clients cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Puts a proxy together. `sinks` take events beside the files that the configuration names.
+///
+/// # Errors
+/// [`AssembleError`].
+pub fn assemble(
+    config: &Config,
+    authority: &Arc<CertificateAuthority>,
+    resolver: Arc<dyn Resolve>,
+    clock: Clock,
+    mut sinks: Vec<Box<dyn Sink>>,
+) -> Result<Assembled, AssembleError> {
+    let generation = Generation::load(config, 1, authority.certificates())?;
+    let mut guards = Vec::new();
+    let mut open = |path: &Path| -> Result<JsonLines, SinkError> {
+        let (file, guard) = JsonLines::open(path)?;
+        guards.push(guard);
+        Ok(file)
+    };
+    if let Some(path) = &config.log.access {
+        sinks.push(Box::new(AccessFile(open(path)?)));
+    }
+    if let Some(path) = &config.reports.file {
+        let client_id = match config.reports.client_id {
+            config::ClientId::None => ClientId::None,
+            config::ClientId::Plain => ClientId::Plain,
+            config::ClientId::Hashed => ClientId::hashed()?,
+        };
+        sinks.push(Box::new(ViolationFile { file: open(path)?, client_id }));
+    }
+    let leaf_key = match config.ca.leaf_key {
+        config::LeafKey::Auto => LeafKeyChoice::Auto,
+        config::LeafKey::P256 => LeafKeyChoice::Always(LeafKeyKind::EcdsaP256),
+        config::LeafKey::Rsa2048 => LeafKeyChoice::Always(LeafKeyKind::Rsa2048),
+    };
+    let acceptor = Acceptor::new(Arc::clone(authority), leaf_key, config.upstream.handshake_timeout)?;
+    let reporter = Arc::new(Reporter::new(sinks));
+    let proxy = Proxy::new(config, Parts { generation, acceptor, reporter, resolver, clock });
+    Ok(Assembled { proxy, sinks: guards })
+}
+
+/// What the configuration says of leaves.
+///
+/// # Errors
+/// For a lifetime out of bounds.
+pub fn ca_settings(config: &Config) -> Result<Settings, LeafLifetimeError> {
+    Ok(Settings {
+        leaf_lifetime: LeafLifetime::new(config.ca.leaf_lifetime)?,
+        cache_entries: NonZeroUsize::new(config.ca.leaf_cache).unwrap_or(NonZeroUsize::MIN),
+    })
+}
+
+impl Generation {
+    /// The generation of this number that a configuration describes; reads its files. Certificates in `own`, the
+    /// proxy's CA, do not become trust anchors.
+    ///
+    /// # Errors
+    /// When anchors or revocation lists cannot be used.
+    pub fn load(config: &Config, number: u64, own: &[CertificateDer<'static>]) -> Result<Self, AssembleError> {
+        let upstream = &config.upstream;
+        let roots = match &upstream.roots {
+            config::Roots::System => AnchorSource::System,
+            config::Roots::Webpki => AnchorSource::Mozilla,
+            config::Roots::File(path) => AnchorSource::File(path.clone()),
+        };
+        let mode = match upstream.revocation {
+            config::Revocation::Off => RevocationMode::Off,
+            config::Revocation::WhenAvailable => RevocationMode::WhenAvailable,
+            config::Revocation::Require => RevocationMode::Require,
+        };
+        Ok(Self {
+            policy: Arc::new(config.policy(number)),
+            anchors: Arc::new(TrustAnchors::load(&roots, &upstream.extra_roots, own)?),
+            revocation: Arc::new(Revocation::load(mode, &upstream.crls)?),
+        })
+    }
+}
