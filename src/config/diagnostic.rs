@@ -1,7 +1,6 @@
 //! What is wrong with a configuration: where it stands, what it is, and what to write instead.
 
-use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
-use std::cell::RefCell;
+use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -12,6 +11,9 @@ pub(super) type Span = Range<usize>;
 
 /// Diagnostics that a rendering shows; the rest is counted in its last line.
 pub const DIAGNOSTICS_SHOWN_MAX: usize = 100;
+
+/// Octets of a line that is shown; of a longer one only the place is told.
+const LINE_OCTETS_MAX: usize = 16 << 10;
 
 /// Whether a diagnostic keeps the configuration from being used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -113,22 +115,22 @@ pub(super) struct Source {
 
 /// A second place that belongs to a diagnostic.
 #[derive(Clone, Debug)]
-struct Note {
-    span: Span,
-    label: &'static str,
+pub(super) struct Note {
+    pub(super) span: Span,
+    pub(super) label: &'static str,
 }
 
 /// One thing that is wrong, or that deserves a look.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
-    severity: Severity,
-    code: Code,
-    message: String,
+    pub(super) severity: Severity,
+    pub(super) code: Code,
+    pub(super) message: String,
     /// Absent when the file as a whole is meant.
-    span: Option<Span>,
-    note: Option<Note>,
-    help: String,
-    source: Arc<Source>,
+    pub(super) span: Option<Span>,
+    pub(super) note: Option<Note>,
+    pub(super) help: String,
+    pub(super) source: Arc<Source>,
 }
 
 impl Diagnostic {
@@ -161,7 +163,7 @@ impl Diagnostic {
     /// Line and column, both counted from 1, the column in characters. Absent when the file as a whole is meant.
     pub fn position(&self) -> Option<(usize, usize)> {
         let excerpt = self.source.excerpt(self.span.as_ref()?);
-        Some((excerpt.line, excerpt.text[..excerpt.span.start].chars().count() + 1))
+        Some((excerpt.line, excerpt.column()))
     }
 
     /// With file, line, column, the marked line and the fix; several lines, no line break at the end.
@@ -173,12 +175,12 @@ impl Diagnostic {
         };
         let path = self.source.path.display().to_string();
         let title = level.primary_title(self.message.as_str()).id(self.code.to_string());
-        let mut group: Group<'_> = match &self.span {
-            Some(span) => title.element(self.source.snippet(&path, span, AnnotationKind::Primary, None)),
+        let mut group = match &self.span {
+            Some(span) => title.element(self.source.place(&path, span, AnnotationKind::Primary, None)),
             None => title.element(Origin::path(path.as_str())),
         };
         if let Some(note) = &self.note {
-            group = group.element(self.source.snippet(&path, &note.span, AnnotationKind::Context, Some(note.label)));
+            group = group.element(self.source.place(&path, &note.span, AnnotationKind::Context, Some(note.label)));
         }
         let help = normalize_untrusted_str(&self.help);
         renderer.render(&[group.element(Level::HELP.message(help))])
@@ -193,10 +195,17 @@ struct Excerpt<'a> {
     span: Span,
 }
 
+impl Excerpt<'_> {
+    /// From 1, in characters.
+    fn column(&self) -> usize {
+        self.text[..self.span.start].chars().count() + 1
+    }
+}
+
 impl Source {
     fn excerpt(&self, span: &Span) -> Excerpt<'_> {
-        let start = self.text.floor_char_boundary(span.start);
-        let end = self.text.floor_char_boundary(span.end.max(start));
+        let start = self.character_at(span.start);
+        let end = self.character_at(span.end.max(start));
         let before = &self.text[..start];
         let from = before.rfind('\n').map_or(0, |at| at + 1);
         let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
@@ -207,16 +216,19 @@ impl Source {
         Excerpt { line, text, span: start..end }
     }
 
-    fn snippet<'a>(
-        &'a self,
-        path: &'a str,
-        span: &Span,
-        kind: AnnotationKind,
-        label: Option<&'a str>,
-    ) -> Snippet<'a, Annotation<'a>> {
+    /// The nearest octet before this one, or itself, at which a character begins.
+    fn character_at(&self, octet: usize) -> usize {
+        (0..=octet.min(self.text.len())).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or(0)
+    }
+
+    /// The marked line, or its number alone.
+    fn place<'a>(&'a self, path: &'a str, span: &Span, kind: AnnotationKind, label: Option<&'a str>) -> Element<'a> {
         let excerpt = self.excerpt(span);
+        if excerpt.text.len() > LINE_OCTETS_MAX {
+            return Origin::path(path).line(excerpt.line).char_column(excerpt.column()).into();
+        }
         let mark = kind.span(excerpt.span).label(label);
-        Snippet::source(excerpt.text).path(path).line_start(excerpt.line).annotation(mark)
+        Snippet::source(excerpt.text).path(path).line_start(excerpt.line).annotation(mark).into()
     }
 }
 
@@ -234,8 +246,9 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
-    pub(super) fn new(first: Diagnostic) -> Self {
-        Self { diagnostics: vec![first] }
+    /// At least one of the diagnostics is an error.
+    pub(super) const fn new(diagnostics: Vec<Diagnostic>) -> Self {
+        Self { diagnostics }
     }
 
     /// The errors, and the warnings found on the way.
@@ -251,18 +264,13 @@ impl ConfigErrors {
     /// All of them, one after the other, and how many there are.
     pub fn render(&self, coloured: bool) -> String {
         let errors = self.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-        let mut text = String::new();
-        for diagnostic in self.diagnostics.iter().take(DIAGNOSTICS_SHOWN_MAX) {
-            text.push_str(&diagnostic.render(coloured));
-            text.push_str("\n\n");
-        }
         let hidden = self.diagnostics.len().saturating_sub(DIAGNOSTICS_SHOWN_MAX);
-        if hidden > 0 {
-            text.push_str(&format!("{hidden} more are not shown; "));
-        }
+        let mut parts: Vec<_> =
+            self.diagnostics.iter().take(DIAGNOSTICS_SHOWN_MAX).map(|d| d.render(coloured)).collect();
+        let hidden = if hidden > 0 { format!("{hidden} more are not shown; ") } else { String::new() };
         let plural = if errors == 1 { "" } else { "s" };
-        text.push_str(&format!("{errors} error{plural} in the configuration"));
-        text
+        parts.push(format!("{hidden}{errors} error{plural} in the configuration"));
+        parts.join("\n\n")
     }
 }
 
@@ -274,55 +282,3 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl std::error::Error for ConfigErrors {}
-
-/// Collects diagnostics while a file is read, so that all are told at once.
-#[derive(Debug)]
-pub(super) struct Findings {
-    source: Arc<Source>,
-    list: RefCell<Vec<Diagnostic>>,
-}
-
-impl Findings {
-    pub(super) fn new(source: Arc<Source>) -> Self {
-        Self { source, list: RefCell::default() }
-    }
-
-    pub(super) fn error(&self, code: Code, span: &Span, message: impl Into<String>, help: impl Into<String>) {
-        self.push(Severity::Error, code, span, message.into(), help.into(), None);
-    }
-
-    pub(super) fn warning(&self, code: Code, span: &Span, message: impl Into<String>, help: impl Into<String>) {
-        self.push(Severity::Warning, code, span, message.into(), help.into(), None);
-    }
-
-    /// An error of two places.
-    pub(super) fn conflict(
-        &self,
-        code: Code,
-        span: &Span,
-        message: impl Into<String>,
-        (other, label): (&Span, &'static str),
-        help: impl Into<String>,
-    ) {
-        let note = Note { span: other.clone(), label };
-        self.push(Severity::Error, code, span, message.into(), help.into(), Some(note));
-    }
-
-    fn push(&self, severity: Severity, code: Code, span: &Span, message: String, help: String, note: Option<Note>) {
-        let span = Some(span.clone());
-        let source = Arc::clone(&self.source);
-        self.list.borrow_mut().push(Diagnostic { severity, code, message, span, note, help, source });
-    }
-
-    pub(super) fn has_errors(&self) -> bool {
-        self.list.borrow().iter().any(|d| d.severity == Severity::Error)
-    }
-
-    /// The warnings, or everything when there is an error among it.
-    pub(super) fn finish(self) -> Result<Vec<Diagnostic>, ConfigErrors> {
-        let failed = self.has_errors();
-        let mut diagnostics = self.list.into_inner();
-        diagnostics.sort_by_key(|d| d.span.as_ref().map(|span| span.start));
-        if failed { Err(ConfigErrors { diagnostics }) } else { Ok(diagnostics) }
-    }
-}

@@ -1,7 +1,8 @@
 //! From the text of a file to a configuration, or to everything that is wrong with it.
 
 use super::access::read_access;
-use super::diagnostic::{Code, ConfigErrors, Diagnostic, Findings, Source, Span};
+use super::diagnostic::{Code, ConfigErrors, Diagnostic, Source, Span};
+use super::findings::Findings;
 use super::keys::KeyRing;
 use super::model::{Config, RuleSet};
 use super::pinsets::{Surroundings, read_defaults, read_pinsets};
@@ -50,7 +51,7 @@ impl Config {
     pub fn load(path: &Path, now: SystemTime) -> Result<(Self, Vec<Diagnostic>), ConfigErrors> {
         let refuse = |code, message, help| {
             let source = Arc::new(Source { path: path.to_owned(), text: String::new() });
-            ConfigErrors::new(Diagnostic::of_file(code, source, message, help))
+            ConfigErrors::new(vec![Diagnostic::of_file(code, source, message, help)])
         };
         let mut octets = Vec::new();
         let limit = FILE_OCTETS_MAX as u64 + 1;
@@ -77,7 +78,7 @@ impl Config {
         if text.len() > FILE_OCTETS_MAX {
             let message = format!("the file is larger than {} MiB", FILE_OCTETS_MAX >> 20);
             let help = "name a configuration file; a real one is far smaller";
-            return Err(ConfigErrors::new(Diagnostic::of_file(Code::E19, source, message, help)));
+            return Err(ConfigErrors::new(vec![Diagnostic::of_file(Code::E19, source, message, help)]));
         }
         let findings = Findings::new(source);
         let (document, readable) = parse_toml(text, &findings);

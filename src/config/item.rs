@@ -1,7 +1,8 @@
 //! Typed reading of the values of a parsed TOML document. Every reader returns what it could read and reports what it
 //! could not, so that one pass finds all errors.
 
-use super::diagnostic::{Code, Findings, Span};
+use super::diagnostic::{Code, Span};
+use super::findings::Findings;
 use super::table::{Keys, Table};
 use super::words::{nearest, parse_octets, quoted};
 use std::ops::RangeInclusive;
@@ -132,7 +133,7 @@ impl<'a> Item<'a> {
             self.wrong_type("a whole number", "write digits, without quotes and without a point");
             return None;
         };
-        self.within(to_u64(integer), &bounds, |n| n.to_string())
+        self.within(to_u64(integer), &bounds, ToString::to_string)
     }
 
     /// A size in octets: a number, or a text with a unit.

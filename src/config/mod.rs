@@ -7,6 +7,7 @@
 mod access;
 mod diagnostic;
 mod document;
+mod findings;
 mod item;
 mod keys;
 mod model;

@@ -1,6 +1,7 @@
 //! The lists of pins of a pinset: from names and texts to what a path has to satisfy.
 
-use super::diagnostic::{Code, Findings};
+use super::diagnostic::{Code, Span};
+use super::findings::Findings;
 use super::item::Word;
 use super::keys::{Blocklist, ListedPin, Role};
 use super::pinsets::{Surroundings, Trust};
@@ -19,6 +20,7 @@ const LISTS: [(&str, Position); 3] =
 struct List {
     key: &'static str,
     position: Position,
+    span: Span,
     pins: Vec<ListedPin>,
 }
 
@@ -39,11 +41,10 @@ pub(super) fn read_accepts(table: &Table<'_>, trust: Option<Trust>, around: &Sur
         table.findings.error(Code::E60, &item.span(), message, "pin the host's own key in leaf_pins");
     }
     let combine = table.item("combine").map(|item| item.choice(COMBINES));
-    if combine.is_none() && lists.len() > 1 {
-        let keys: Vec<_> = lists.iter().map(|list| list.key).collect();
-        let message = format!("{} stand side by side, and nothing says how they go together", keys.join(" and "));
+    if let ([first, second, ..], None) = (lists.as_slice(), &combine) {
+        let message = format!("{} and {}: nothing says how they go together", first.key, second.key);
         let help = "write combine = \"all\" (each list must be met) or combine = \"any\" (one is enough)";
-        table.findings.error(Code::E37, &table.span, message, help);
+        table.findings.conflict(Code::E37, &second.span, message, (&first.span, "the other list"), help);
     }
     let clauses = lists.into_iter().filter_map(|list| {
         let pins = list.pins.into_iter().map(|listed| listed.pin).collect();
@@ -54,9 +55,10 @@ pub(super) fn read_accepts(table: &Table<'_>, trust: Option<Trust>, around: &Sur
 
 fn read_lists(table: &Table<'_>, around: &Surroundings<'_>) -> Vec<List> {
     let lists = LISTS.into_iter().filter_map(|(key, position)| {
-        let items = table.item(key)?.some_elements().unwrap_or_default();
+        let item = table.item(key)?;
+        let items = item.some_elements().unwrap_or_default();
         let pins = items.iter().filter_map(|item| around.ring.resolve(item)).collect();
-        Some(List { key, position, pins })
+        Some(List { key, position, span: item.span(), pins })
     });
     lists.collect()
 }

@@ -1,8 +1,9 @@
 //! `[[exempt]]`, `[[tunnel]]`, and what must not happen between rules: two of them for one host, holes that nobody
 //! meant.
 
-use super::diagnostic::{Code, Findings};
-use super::item::Located;
+use super::diagnostic::Code;
+use super::findings::Findings;
+use super::item::{Item, Located};
 use super::pinsets::{Defaults, End, PinsetDraft};
 use super::table::{Keys, Table};
 use crate::policy::host::{DnsName, Host};
@@ -26,7 +27,7 @@ pub(super) fn read_hosts(table: &Table<'_>, missing: Code) -> Vec<Located<HostPa
     let help = "write hosts = [\"api.bank.example\"]";
     let items = table.required("hosts", missing, help).and_then(|item| item.some_elements()).unwrap_or_default();
     let mut patterns = Vec::with_capacity(items.len());
-    for text in items.iter().filter_map(|item| item.text()) {
+    for text in items.iter().filter_map(Item::text) {
         match HostPattern::parse(text.value) {
             Ok(value) => patterns.push(Located { value, span: text.span }),
             Err(error) => {

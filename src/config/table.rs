@@ -1,6 +1,7 @@
 //! Tables of a parsed TOML document, opened against the keys that they may have.
 
-use super::diagnostic::{Code, Findings, Span};
+use super::diagnostic::{Code, Span};
+use super::findings::Findings;
 use super::item::{Item, Located};
 use super::words::nearest;
 use toml::de::{DeTable, DeValue};

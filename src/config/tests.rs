@@ -276,7 +276,7 @@ fn refused_pinsets() {
         ("pins = \"X1\"", "", Code::E15, 4, 8, "a list, not a text"),
         ("pins = [\"X1\", \"X1\"]", "", Code::E09, 4, 64, "twice in pins"),
         ("pins = [\"X1\"]\nbackup = [\"X1\"]", "", Code::E09, 5, 11, "another key"),
-        ("leaf_pins = [\"X1\"]\nca_pins = [\"X2\"]", "", Code::E37, 1, 1, "combine = \"all\""),
+        ("leaf_pins = [\"X1\"]\nca_pins = [\"X2\"]", "", Code::E37, 5, 11, "combine = \"all\""),
         ("leaf_pins = [\"X1\"]\nca_pins = [\"X2\"]\ncombine = \"both\"", "", Code::E01, 6, 11, "\"all\" or \"any\""),
         (
             "leaf_pins = [\"leaf\"]\nca_pins = [\"root\"]\ncombine = \"all\"\nbackup = [\"plain\"]",
@@ -527,6 +527,14 @@ error[E01]: unknown key \"levle\" in [log]
 
 1 error in the configuration";
     assert_eq!(errors.to_string(), expected);
+}
+
+#[test]
+fn a_very_long_line_is_not_shown() {
+    let keys: Vec<_> = (0..5000).map(|n| format!("k{n} = 1")).collect();
+    let errors = parse(&format!("log = {{ {} }}", keys.join(", "))).unwrap_err();
+    let second = errors.diagnostics()[1].to_string();
+    assert!(second.contains("etc/pinproxy.toml:1:17") && !second.contains("k2"), "{second}");
 }
 
 #[test]
