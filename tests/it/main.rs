@@ -1,5 +1,6 @@
 //! The integration tests: one binary, so that it links once.
 #![forbid(unsafe_code)]
 
+mod enforce;
 mod support;
 mod support_selftest;

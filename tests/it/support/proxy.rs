@@ -1,0 +1,207 @@
+//! The proxy under test: the real listener and the real assembly, with names, time and shutdown given by the test.
+
+use super::pki::{Ca, pem_bundle};
+use super::within_deadline;
+use pinproxy::authority;
+use pinproxy::config::Config;
+use pinproxy::policy::host::DnsName;
+use pinproxy::proxy::{Assembled, Clock, Generation, Proxy, assemble, ca_settings, serve};
+use pinproxy::report::{Event, Sink, Violation};
+use pinproxy::upstream::resolve::{Resolve, Resolving};
+use rustls::pki_types::CertificateDer;
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// What a proxy under test is made of.
+pub(crate) struct ProxyBuilder {
+    toml: String,
+    roots: Vec<Ca>,
+    addresses: HashMap<String, io::Result<Vec<IpAddr>>>,
+    now: Option<SystemTime>,
+}
+
+/// A proxy under test. It ends when this is dropped; [`TestProxy::stop`] ends it as a signal would.
+pub(crate) struct TestProxy {
+    /// Where it listens.
+    pub(crate) addr: SocketAddr,
+    /// The proxy itself.
+    pub(crate) proxy: Arc<Proxy>,
+    /// The certificate of its CA, for clients to trust.
+    pub(crate) ca: CertificateDer<'static>,
+    /// The folder with its CA (`ca/ca.pem`), and whatever the configuration writes.
+    pub(crate) folder: tempfile::TempDir,
+    own: Vec<CertificateDer<'static>>,
+    time: Arc<Mutex<SystemTime>>,
+    events: mpsc::UnboundedReceiver<Told>,
+    shutdown: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<()>,
+}
+
+/// What a session told when it ended.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// Its event.
+    pub(crate) event: Event,
+    /// Its violation, if there was one.
+    pub(crate) violation: Option<Violation>,
+}
+
+#[derive(Debug)]
+struct Channel(mpsc::UnboundedSender<Told>);
+
+impl Sink for Channel {
+    fn take(&self, event: &Event, violation: Option<&Violation>) {
+        let told = Told { event: event.clone(), violation: violation.cloned() };
+        drop(self.0.send(told));
+    }
+}
+
+/// Every name is at 127.0.0.1 unless the test says otherwise.
+#[derive(Debug)]
+struct Names(HashMap<String, io::Result<Vec<IpAddr>>>);
+
+impl Resolve for Names {
+    fn resolve<'a>(&'a self, name: &'a DnsName) -> Resolving<'a> {
+        let answer = match self.0.get(name.as_str()) {
+            None => Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]),
+            Some(Ok(addresses)) => Ok(addresses.clone()),
+            Some(Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
+        };
+        Box::pin(async { answer })
+    }
+}
+
+impl ProxyBuilder {
+    /// A proxy with this configuration. `[upstream] roots` must not be in it: the trust anchors are those given by
+    /// [`ProxyBuilder::trusting`].
+    pub(crate) fn new(toml: impl Into<String>) -> Self {
+        Self { toml: toml.into(), roots: Vec::new(), addresses: HashMap::new(), now: None }
+    }
+
+    /// Upstream trust anchors.
+    pub(crate) fn trusting<'a>(mut self, roots: impl IntoIterator<Item = &'a Ca>) -> Self {
+        self.roots.extend(roots.into_iter().cloned());
+        self
+    }
+
+    /// What a name resolves to.
+    pub(crate) fn name(mut self, name: &str, addresses: &[&str]) -> Self {
+        let addresses = addresses.iter().map(|a| a.parse().expect("an address")).collect();
+        self.addresses.insert(name.to_owned(), Ok(addresses));
+        self
+    }
+
+    /// A name that does not resolve.
+    pub(crate) fn no_such_name(mut self, name: &str) -> Self {
+        let error = io::Error::new(io::ErrorKind::NotFound, "no such host");
+        self.addresses.insert(name.to_owned(), Err(error));
+        self
+    }
+
+    /// What the clock says; the real time unless given.
+    pub(crate) fn at(mut self, now: SystemTime) -> Self {
+        self.now = Some(now);
+        self
+    }
+
+    /// Starts it.
+    pub(crate) async fn start(self) -> TestProxy {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("roots.pem"), pem_bundle(&self.roots)).expect("roots.pem is written");
+        let config = parse(&self.toml, folder.path());
+        let time = Arc::new(Mutex::new(self.now.unwrap_or_else(SystemTime::now)));
+        let clock = match self.now {
+            None => Clock::system(),
+            Some(_) => {
+                let time = Arc::clone(&time);
+                Clock::from_fn(move || *time.lock().expect("the time"))
+            }
+        };
+        let settings = ca_settings(&config).expect("settings of the CA");
+        let (authority, _) =
+            authority::load_or_create(&folder.path().join("ca"), settings, clock.now()).expect("a CA is made");
+        let authority = Arc::new(authority);
+        let (sender, events) = mpsc::unbounded_channel();
+        let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Channel(sender))];
+        let assembled = assemble(&config, &authority, Arc::new(Names(self.addresses)), clock, sinks);
+        let Assembled { proxy, sinks } = assembled.expect("the proxy is assembled");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let addr = listener.local_addr().expect("its address");
+        let (shutdown, stop) = oneshot::channel::<()>();
+        let served = Arc::clone(&proxy);
+        let serving = tokio::spawn(async move {
+            serve(vec![listener], served, async { drop(stop.await) }).await;
+            drop(sinks);
+        });
+        TestProxy {
+            addr,
+            proxy,
+            ca: authority.certificates()[0].clone(),
+            folder,
+            own: authority.certificates().to_vec(),
+            time,
+            events,
+            shutdown: Some(shutdown),
+            serving,
+        }
+    }
+}
+
+/// The configuration as the file would give it, its anchors replaced by those of the test.
+fn parse(toml: &str, folder: &Path) -> Config {
+    let path = folder.join("pinproxy.toml");
+    let (mut config, _) = match Config::parse(toml, &path, SystemTime::now()) {
+        Ok(parsed) => parsed,
+        Err(errors) => panic!("the configuration of the test:\n{errors}"),
+    };
+    config.upstream.roots = pinproxy::config::Roots::File(folder.join("roots.pem"));
+    config
+}
+
+impl TestProxy {
+    /// The event of the next session that ends.
+    pub(crate) async fn told(&mut self) -> Told {
+        within_deadline(self.events.recv()).await.expect("an event within the deadline").expect("the proxy is running")
+    }
+
+    /// Asserts that no further session has ended. Meaningful once everything that could end has been awaited.
+    pub(crate) fn no_more_events(&mut self) {
+        if let Ok(told) = self.events.try_recv() {
+            panic!("one event too many: {told:?}");
+        }
+    }
+
+    /// Moves the clock; only for a proxy started with [`ProxyBuilder::at`].
+    pub(crate) fn set_time(&self, now: SystemTime) {
+        *self.time.lock().expect("the time") = now;
+    }
+
+    /// Puts another configuration's rules, anchors and lists in force.
+    pub(crate) fn replace(&self, toml: &str, number: u64) {
+        let config = parse(toml, self.folder.path());
+        self.proxy.replace(Generation::load(&config, number, &self.own).expect("a generation"));
+    }
+
+    /// Tells the proxy to end, as a signal would.
+    pub(crate) fn begin_stop(&mut self) {
+        drop(self.shutdown.take());
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn stopped(&mut self) {
+        within_deadline(&mut self.serving).await.expect("it ends within the deadline").expect("it does not panic");
+    }
+}
+
+impl Drop for TestProxy {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
