@@ -151,7 +151,7 @@ fn proofs_and_permits_have_one_maker() {
     only_in("struct VerifiedChain {", "tls/chain.rs:", 1);
     only_in("VerifiedChain { passed_over", "tls/verify.rs:", 1);
     only_in("Ok(VerifiedChain {", "tls/verify.rs:", 2);
-    only_in("VerifiedChain {", "tls/", 4);
+    only_in("VerifiedChain {", "tls/", 5);
     only_in("const fn grant(host: Host, passage: Passage) -> Self", "policy/decision.rs:", 1);
     only_in("Self { host, passage }", "policy/decision.rs:", 1);
     only_in("Permit {", "policy/decision.rs:", 2);
