@@ -268,8 +268,13 @@ impl Pinset {
 
 #[cfg(test)]
 mod tests {
+    use super::AfterExpiry::{FailClosed, ReportOnly, Unpinned};
+    use super::Position::{Anywhere, Ca, Leaf};
     use super::*;
     use std::time::Duration;
+
+    /// What is judged, pin lists, how they combine, the position that matches.
+    type Case<'a> = (&'a str, &'a [(Position, &'a [u8])], Combine, Option<usize>);
 
     const fn key(n: u8) -> PathElement {
         PathElement { spki: [n; 32], certificate: Some([n + 100; 32]) }
@@ -292,9 +297,7 @@ mod tests {
 
     #[test]
     fn judgement() {
-        use Position::{Anywhere, Ca, Leaf};
         let path = [key(1), key(2), key(3)];
-        type Case<'a> = (&'a str, &'a [(Position, &'a [u8])], Combine, Option<usize>);
         let table: &[Case<'_>] = &[
             ("unknown key", &[(Anywhere, &[9])], Combine::Any, None),
             ("CA key pinned as leaf", &[(Leaf, &[2, 3])], Combine::Any, None),
@@ -347,7 +350,6 @@ mod tests {
                 Demand::Expired => "expired",
             }
         };
-        use AfterExpiry::{FailClosed, ReportOnly, Unpinned};
         let table = [
             (chain(Mode::Enforce), FailClosed, ["enforced", "expired", "expired"]),
             (chain(Mode::Enforce), ReportOnly, ["enforced", "reported", "reported"]),
