@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn nothing_is_not_a_pinset() {
-        assert_eq!(Clause::new(Position::Anywhere, Vec::new()), None);
+        assert_eq!(Clause::new(Anywhere, Vec::new()), None);
         assert_eq!(Accepts::new(Vec::new(), Combine::Any), None);
     }
 
@@ -321,8 +321,7 @@ mod tests {
 
     #[test]
     fn a_certificate_pin_is_not_a_key_pin() {
-        let clause =
-            |pin| Accepts::new(vec![Clause::new(Position::Anywhere, vec![pin]).unwrap()], Combine::Any).unwrap();
+        let clause = |pin| Accepts::new(vec![Clause::new(Anywhere, vec![pin]).unwrap()], Combine::Any).unwrap();
         let path = [key(1), PathElement { spki: [2; 32], certificate: None }];
         assert_eq!(clause(Pin::Certificate([1; 32])).judge(&path), None, "the digest of the key is no certificate");
         assert_eq!(clause(Pin::Spki([101; 32])).judge(&path), None, "nor the other way round");
@@ -334,9 +333,9 @@ mod tests {
     fn demand_over_time() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let (before, after) = (at - Duration::from_secs(1), at + Duration::from_secs(1));
-        let chain = |mode| Basis::Chain { accepts: accepts(&[(Position::Leaf, &[1])], Combine::Any), mode };
+        let chain = |mode| Basis::Chain { accepts: accepts(&[(Leaf, &[1])], Combine::Any), mode };
         let pin_only = || Basis::PinOnly {
-            leaf: accepts(&[(Position::Leaf, &[1])], Combine::Any),
+            leaf: accepts(&[(Leaf, &[1])], Combine::Any),
             name: NameCheck::San,
             validity: ValidityCheck::Check,
         };
