@@ -144,8 +144,9 @@ impl Session {
 /// The client's connection behind the 200, with what it sent ahead of it.
 pub(super) async fn tunnel(upgrade: OnUpgrade) -> Result<ClientStream, SessionError> {
     let upgraded = upgrade.await.map_err(|_| SessionError::Gone)?;
-    let parts = upgraded.downcast::<TokioIo<Head<TcpStream>>>().map_err(|_| SessionError::Gone)?;
-    Ok(Prefixed::new(parts.read_buf, parts.io.into_inner().into_inner()))
+    let parts = upgraded.downcast::<TokioIo<Head>>().map_err(|_| SessionError::Gone)?;
+    let stream = parts.io.into_inner().into_inner().ok_or(SessionError::Gone)?;
+    Ok(Prefixed::new(parts.read_buf, stream))
 }
 
 /// The SNI, where there is one, names the host of the CONNECT.

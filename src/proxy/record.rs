@@ -16,6 +16,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::time::Instant;
 
+/// How much of a target is told; a valid one has at most 259.
+const TARGET_CHARACTERS_MAX: usize = 300;
+
 /// An event in the making.
 #[derive(Debug)]
 pub(super) struct Record {
@@ -85,8 +88,14 @@ impl Record {
         self.event.stage = stage;
     }
 
+    /// What the client asked for, as far as it is printable: nothing it sent can break a line of the log.
     pub(super) fn asked_for(&mut self, target: &str) {
-        target.chars().take(300).collect::<String>().clone_into(&mut self.event.connect_authority);
+        let shown = target.chars().take(TARGET_CHARACTERS_MAX).map(|c| match c {
+            ' ' => ' '.to_string(),
+            c if c.is_ascii_graphic() => c.to_string(),
+            c => c.escape_default().to_string(),
+        });
+        self.event.connect_authority = shown.collect();
     }
 
     pub(super) fn target(&mut self, target: &Authority, generation: u64) {

@@ -147,7 +147,7 @@ impl Refusal {
     }
 
     fn text(&self) -> String {
-        let mut text = format!("pinproxy refused CONNECT {}\n\n", printable(&self.connect_authority, 300));
+        let mut text = format!("pinproxy refused this request: {}\n\n", self.connect_authority);
         let mut row = |name: &str, value: &str| {
             let _ = writeln!(text, "  {name:<10} {value}");
         };
