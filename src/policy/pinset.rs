@@ -25,7 +25,8 @@ pub struct PathElement {
 }
 
 /// Where in a verified path a key has to stand. The end entity is position 0, the trust anchor is the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Position {
     /// The end entity, position 0.
     Leaf,
