@@ -112,7 +112,11 @@ impl ProxyBuilder {
     }
 
     /// Starts it.
-    pub(crate) async fn start(self) -> TestProxy {
+    pub(crate) async fn start(mut self) -> TestProxy {
+        if self.roots.is_empty() {
+            // A proxy without anchors does not start.
+            self.roots.push(Ca::root("root of nobody"));
+        }
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("roots.pem"), pem_bundle(&self.roots)).expect("roots.pem is written");
         let config = parse(&self.toml, folder.path());
