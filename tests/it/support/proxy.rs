@@ -9,7 +9,7 @@ use pinproxy::proxy::{Assembled, Clock, Generation, Proxy, assemble, ca_settings
 use pinproxy::report::{Event, Sink, Violation};
 use pinproxy::upstream::resolve::{Resolve, Resolving};
 use rustls::pki_types::CertificateDer;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -24,6 +24,7 @@ pub(crate) struct ProxyBuilder {
     toml: String,
     roots: Vec<Ca>,
     addresses: HashMap<String, io::Result<Vec<IpAddr>>>,
+    silent: HashSet<String>,
     now: Option<SystemTime>,
 }
 
@@ -65,11 +66,17 @@ impl Sink for Channel {
 
 /// Every name is at 127.0.0.1 unless the test says otherwise.
 #[derive(Debug)]
-struct Names(HashMap<String, io::Result<Vec<IpAddr>>>);
+struct Names {
+    addresses: HashMap<String, io::Result<Vec<IpAddr>>>,
+    silent: HashSet<String>,
+}
 
 impl Resolve for Names {
     fn resolve<'a>(&'a self, name: &'a DnsName) -> Resolving<'a> {
-        let answer = match self.0.get(name.as_str()) {
+        if self.silent.contains(name.as_str()) {
+            return Box::pin(std::future::pending());
+        }
+        let answer = match self.addresses.get(name.as_str()) {
             None => Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]),
             Some(Ok(addresses)) => Ok(addresses.clone()),
             Some(Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
@@ -82,7 +89,7 @@ impl ProxyBuilder {
     /// A proxy with this configuration. `[upstream] roots` must not be in it: the trust anchors are those given by
     /// [`ProxyBuilder::trusting`].
     pub(crate) fn new(toml: impl Into<String>) -> Self {
-        Self { toml: toml.into(), roots: Vec::new(), addresses: HashMap::new(), now: None }
+        Self { toml: toml.into(), roots: Vec::new(), addresses: HashMap::new(), silent: HashSet::new(), now: None }
     }
 
     /// Upstream trust anchors.
@@ -102,6 +109,12 @@ impl ProxyBuilder {
     pub(crate) fn no_such_name(mut self, name: &str) -> Self {
         let error = io::Error::new(io::ErrorKind::NotFound, "no such host");
         self.addresses.insert(name.to_owned(), Err(error));
+        self
+    }
+
+    /// A name about which no server ever answers.
+    pub(crate) fn silent_name(mut self, name: &str) -> Self {
+        self.silent.insert(name.to_owned());
         self
     }
 
@@ -134,7 +147,8 @@ impl ProxyBuilder {
         let authority = Arc::new(authority);
         let (sender, events) = mpsc::unbounded_channel();
         let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Channel(sender))];
-        let assembled = assemble(&config, &authority, Arc::new(Names(self.addresses)), clock, sinks);
+        let names = Names { addresses: self.addresses, silent: self.silent };
+        let assembled = assemble(&config, &authority, Arc::new(names), clock, sinks);
         let Assembled { proxy, sinks } = assembled.expect("the proxy is assembled");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let addr = listener.local_addr().expect("its address");
