@@ -3,6 +3,7 @@
 
 mod access;
 mod enforce;
+mod hello;
 mod requests;
 mod support;
 mod support_selftest;
