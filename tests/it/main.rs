@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod alpn;
 mod enforce;
 mod hello;
 mod requests;
