@@ -5,6 +5,7 @@ mod access;
 mod alpn;
 mod enforce;
 mod hello;
+mod relaying;
 mod requests;
 mod support;
 mod support_selftest;

@@ -12,6 +12,8 @@ pub(crate) const HOST: &str = "api.bank.example";
 pub(crate) struct Setting {
     pub(crate) proxy: TestProxy,
     pub(crate) origin: Origin,
+    /// The root of the origin's chain.
+    pub(crate) root: Ca,
 }
 
 impl Setting {
@@ -26,7 +28,7 @@ impl Setting {
         let chain = Leaf::named(HOST).signed_by(&root.intermediate("intermediate"));
         let origin = Origin::start(shape(OriginConfig::new(chain))).await;
         let proxy = ProxyBuilder::new(toml).trusting([&root]).start().await;
-        Self { proxy, origin }
+        Self { proxy, origin, root }
     }
 
     /// The target of a CONNECT to the origin.
