@@ -211,3 +211,6 @@ fn step<S: Side, T: Side>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
