@@ -196,6 +196,23 @@ impl TestProxy {
         }
     }
 
+    /// Waits until this many connections and tunnels are open. A session gives its place back right after its event.
+    pub(crate) async fn until_open(&self, count: usize) {
+        let polled = async {
+            while self.proxy.open_sessions() != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        if within_deadline(polled).await.is_none() {
+            panic!("{} sessions are open, and should be {count}", self.proxy.open_sessions());
+        }
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_serving(&self) -> bool {
+        !self.serving.is_finished()
+    }
+
     /// Moves the clock; only for a proxy started with [`ProxyBuilder::at`].
     pub(crate) fn set_time(&self, now: SystemTime) {
         *self.time.lock().expect("the time") = now;
