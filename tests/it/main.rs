@@ -7,6 +7,7 @@ mod enforce;
 mod hello;
 mod limits;
 mod relaying;
+mod reports;
 mod requests;
 mod shutdown;
 mod support;
