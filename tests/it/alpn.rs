@@ -19,9 +19,9 @@ async fn session(setting: &Setting, user_agent: &str, offer: &[&str]) -> Result<
 
 /// Says something, hears it back, and closes; gives the event.
 async fn talk(setting: &mut Setting, mut client: TlsClient) -> Event {
-    client.send(b"ping").await.unwrap();
-    assert_eq!(client.read_exact(4).await.unwrap(), b"ping");
-    client.shutdown().await.unwrap();
+    client.send(b"ping").await.expect("the session relays");
+    assert_eq!(client.read_exact(4).await.expect("the session relays"), b"ping");
+    client.shutdown().await.expect("the session relays");
     let event = setting.proxy.told().await.event;
     assert_eq!(event.ended.as_deref(), Some("closed"), "{event}");
     event
@@ -29,12 +29,13 @@ async fn talk(setting: &mut Setting, mut client: TlsClient) -> Event {
 
 #[tokio::test]
 async fn the_client_gets_what_the_upstream_chose() {
+    type Row<'a> = (&'a [&'a str], &'a [&'a str], Option<&'a str>, usize, usize);
     const BOTH: &[&str] = &["h2", "http/1.1"];
     const H1: &[&str] = &["http/1.1"];
     const H2: &[&str] = &["h2"];
     const MQTT: &[&str] = &["mqtt"];
     const NONE: &[&str] = &[];
-    let table: &[(&[&str], &[&str], Option<&str>, usize, usize)] = &[
+    let table: &[Row<'_>] = &[
         // client offers, upstream speaks, protocol, connections of the first session, of the second
         (BOTH, BOTH, Some("h2"), 1, 1),
         (BOTH, H1, Some("http/1.1"), 1, 1),

@@ -9,11 +9,11 @@ use pinproxy::report::{Decided, Event, Stage};
 
 /// A connection over a limit is answered before it asks.
 async fn assert_is_full(proxy: &mut TestProxy, reason: &str) {
-    let mut client = RawClient::connect(proxy.addr).await.unwrap();
-    let reply = client.read_reply().await.unwrap();
+    let mut client = RawClient::connect(proxy.addr).await.expect("an answer");
+    let reply = client.read_reply().await.expect("an answer");
     assert_is_refusal(&reply, 503, reason);
-    assert!(reply.header("proxy-status").unwrap().starts_with("pinproxy; error=connection_limit_reached; "));
-    client.read_to_end().await.unwrap();
+    assert!(reply.header("proxy-status").expect("an answer").starts_with("pinproxy; error=connection_limit_reached; "));
+    client.read_to_end().await.expect("an answer");
     let event = proxy.told().await.event;
     assert_eq!((event.stage, event.decision, event.status), (Stage::Request, Decided::Refuse, Some(503)));
     assert_eq!((event.failure_class, event.pinset), (Some(FailureClass::Overload), None));
@@ -85,8 +85,8 @@ async fn refused_requests_leave_no_place_behind() {
 
 /// Sends a request and waits until its session is open.
 async fn asked(proxy: &TestProxy, bytes: &[u8]) -> RawClient {
-    let mut client = RawClient::connect(proxy.addr).await.unwrap();
-    client.send(bytes).await.unwrap();
+    let mut client = RawClient::connect(proxy.addr).await.expect("the proxy listens");
+    client.send(bytes).await.expect("the proxy listens");
     proxy.until_open(1).await;
     client
 }
@@ -135,9 +135,9 @@ async fn a_client_that_leaves_after_its_200_is_one_event() {
             let mut client = setting.tunnel().await;
             client.send(sent).await.unwrap();
             if reset {
-                client.reset().unwrap()
+                client.reset().unwrap();
             } else {
-                drop(client)
+                drop(client);
             }
             let event = gone(&mut setting.proxy, Stage::ClientTls).await;
             assert_eq!(event.failure_class, Some(FailureClass::Client), "{event}");
@@ -147,9 +147,9 @@ async fn a_client_that_leaves_after_its_200_is_one_event() {
         client.send(b"question").await.unwrap();
         setting.origin.until("the question is there", |tally| tally.received() == 8).await.unwrap();
         if reset {
-            client.reset().unwrap()
+            client.reset().unwrap();
         } else {
-            drop(client)
+            drop(client);
         }
         let event = gone(&mut setting.proxy, Stage::Relay).await;
         assert_eq!((event.decision, event.bytes.upstream), (Decided::Allow, 8), "{event}");

@@ -134,12 +134,11 @@ impl ProxyBuilder {
         std::fs::write(folder.path().join("roots.pem"), pem_bundle(&self.roots)).expect("roots.pem is written");
         let config = parse(&self.toml, folder.path());
         let time = Arc::new(Mutex::new(self.now.unwrap_or_else(SystemTime::now)));
-        let clock = match self.now {
-            None => Clock::system(),
-            Some(_) => {
-                let time = Arc::clone(&time);
-                Clock::from_fn(move || *time.lock().expect("the time"))
-            }
+        let clock = if self.now.is_none() {
+            Clock::system()
+        } else {
+            let time = Arc::clone(&time);
+            Clock::from_fn(move || *time.lock().expect("the time"))
         };
         let settings = ca_settings(&config).expect("settings of the CA");
         let (authority, _) =
@@ -203,9 +202,8 @@ impl TestProxy {
                 tokio::task::yield_now().await;
             }
         };
-        if within_deadline(polled).await.is_none() {
-            panic!("{} sessions are open, and should be {count}", self.proxy.open_sessions());
-        }
+        let reached = within_deadline(polled).await.is_some();
+        assert!(reached, "{} sessions are open, and should be {count}", self.proxy.open_sessions());
     }
 
     /// Whether it has not ended yet.
