@@ -4,6 +4,7 @@
 mod access;
 mod alpn;
 mod enforce;
+mod findings;
 mod hello;
 mod limits;
 mod relaying;
