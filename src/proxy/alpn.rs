@@ -38,8 +38,8 @@ impl Offers {
     }
 
     /// Remembers what it did offer.
-    pub(super) fn remember(&self, client: ClientKey, guessed: &Offer, offered: &Offer) {
-        if guessed != offered {
+    pub(super) fn remember(&self, client: ClientKey, offered: &Offer) {
+        if self.guess(client) != *offered {
             self.last.insert(client, offered.clone());
         }
     }
@@ -98,7 +98,7 @@ mod tests {
         let (java, curl) = (offers.key(client, b"Java/17"), offers.key(client, b"curl/8"));
         let default = offer("h2 http/1.1");
         assert_eq!(offers.guess(java), default);
-        offers.remember(java, &default, &Offer::new());
+        offers.remember(java, &Offer::new());
         assert_eq!(offers.guess(java), Offer::new());
         assert_eq!(offers.guess(curl), default, "another program at the same address keeps its own");
     }

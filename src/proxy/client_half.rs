@@ -41,10 +41,13 @@ impl Session {
         verified: Verified,
         record: &mut Record,
     ) -> Result<Pair, SessionError> {
-        let hello = self.client_hello(&mut client).await?;
+        let hello = match self.client_hello(&mut client).await {
+            Ok(hello) => hello,
+            Err(error) => return Err(turned_away(&mut client, error).await),
+        };
         let agreed = async {
             same_host(&verified.host, &hello, record)?;
-            self.proxy.offers.remember(self.client_key, &verified.offered, &hello.alpn);
+            self.proxy.offers.remember(self.client_key, &hello.alpn);
             self.suited(target, verified, &hello, record).await
         };
         match agreed.await {
@@ -61,7 +64,10 @@ impl Session {
         dialled: Dialled,
         record: &mut Record,
     ) -> Result<Pair, SessionError> {
-        let hello = self.client_hello(&mut client).await?;
+        let hello = match self.client_hello(&mut client).await {
+            Ok(hello) => hello,
+            Err(error) => return Err(turned_away(&mut client, error).await),
+        };
         let judged = async {
             let (host, rule) = self.rule_by_hello(target, &hello, record)?;
             record.rule(&rule, self.now);

@@ -21,6 +21,8 @@ pub(super) enum SessionError {
     Method(Method),
     #[error("the request is not valid HTTP/1.1: {0}")]
     Malformed(String),
+    #[error("a CONNECT has no content and one Host at most, this one has {0}")]
+    Ambiguous(&'static str),
     #[error("no complete request head within the time allowed")]
     SlowRequest,
     #[error("the request head is longer than {0} bytes or has more than {HEADER_FIELDS_MAX} fields")]
@@ -57,7 +59,9 @@ impl SessionError {
     /// The class told in logs, metrics and reports.
     pub(super) const fn class(&self) -> FailureClass {
         match self {
-            Self::Target(_) | Self::Method(_) | Self::Malformed(_) | Self::LongRequest(_) => FailureClass::Request,
+            Self::Target(_) | Self::Method(_) | Self::Malformed(_) | Self::Ambiguous(_) | Self::LongRequest(_) => {
+                FailureClass::Request
+            }
             Self::Access(_) | Self::Unlisted(_) | Self::Dial(DialError::Denied(_)) => FailureClass::Access,
             Self::Overload { .. } | Self::Shutdown => FailureClass::Overload,
             Self::SlowRequest
@@ -95,30 +99,27 @@ impl SessionError {
         }
     }
 
-    /// The stage that failed.
-    pub(super) const fn stage(&self) -> Stage {
+    /// The stage that failed. `None` for what can happen in any of them.
+    pub(super) const fn stage(&self) -> Option<Stage> {
         match self {
             Self::Target(_)
             | Self::Method(_)
             | Self::Malformed(_)
+            | Self::Ambiguous(_)
             | Self::SlowRequest
             | Self::LongRequest(_)
-            | Self::Access(_)
-            | Self::Unlisted(_)
-            | Self::Overload { .. }
-            | Self::Shutdown => Stage::Request,
-            Self::Dial(_) => Stage::Dial,
-            Self::Handshake(_) => Stage::UpstreamTls,
-            Self::Rejected(rejection) => match rejection.class {
+            | Self::Overload { .. } => Some(Stage::Request),
+            Self::Dial(_) => Some(Stage::Dial),
+            Self::Handshake(_) => Some(Stage::UpstreamTls),
+            Self::Rejected(rejection) => Some(match rejection.class {
                 FailureClass::Pin | FailureClass::Blocklist => Stage::Pin,
                 _ => Stage::UpstreamTls,
-            },
-            Self::ClientHello(_)
-            | Self::ServerNameForm(_)
-            | Self::ServerName { .. }
-            | Self::Disagreement(_)
-            | Self::Accept(_)
-            | Self::Gone => Stage::ClientTls,
+            }),
+            Self::ClientHello(_) | Self::ServerNameForm(_) | Self::ServerName { .. } | Self::Accept(_) => {
+                Some(Stage::ClientTls)
+            }
+            // The rules are asked before the dial, and again where the ClientHello brings another name.
+            Self::Access(_) | Self::Unlisted(_) | Self::Disagreement(_) | Self::Gone | Self::Shutdown => None,
         }
     }
 
@@ -129,6 +130,7 @@ impl SessionError {
             Self::Target(_)
                 | Self::Method(_)
                 | Self::Malformed(_)
+                | Self::Ambiguous(_)
                 | Self::LongRequest(_)
                 | Self::Access(_)
                 | Self::Unlisted(_)
@@ -150,6 +152,7 @@ impl SessionError {
             Self::Rejected(_) | Self::Access(_) | Self::Unlisted(_) | Self::Disagreement(_) => {
                 Some(AlertDescription::AccessDenied)
             }
+            Self::Handshake(HandshakeError::NoApplicationProtocol) => Some(AlertDescription::NoApplicationProtocol),
             Self::Dial(_) | Self::Handshake(_) => Some(AlertDescription::InternalError),
             Self::ClientHello(ClientHelloError::TooLong(_)) => Some(AlertDescription::DecodeError),
             Self::ClientHello(_)
@@ -157,6 +160,7 @@ impl SessionError {
             | Self::Target(_)
             | Self::Method(_)
             | Self::Malformed(_)
+            | Self::Ambiguous(_)
             | Self::SlowRequest
             | Self::LongRequest(_)
             | Self::Overload { .. }

@@ -49,6 +49,15 @@ pub(super) struct Unparsed {
     pub(super) error: SessionError,
 }
 
+/// How HTTP on a connection ended without a request.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error(transparent)]
+    Http(hyper::Error),
+    #[error("the proxy is shutting down")]
+    Shutdown,
+}
+
 impl Progress {
     /// A request was parsed.
     pub(super) fn parsed(&self) {
@@ -57,7 +66,7 @@ impl Progress {
 
     /// What is to be said of a connection that ended without a request. `None` where there was one, and where the
     /// client never sent a byte.
-    pub(super) fn unparsed(&self, error: &hyper::Error, bytes_max: usize) -> Option<Unparsed> {
+    pub(super) fn unparsed(&self, ended: &Ended, bytes_max: usize) -> Option<Unparsed> {
         let mut state = self.state();
         if state.parsed || state.received == 0 {
             return None;
@@ -66,12 +75,13 @@ impl Progress {
         let line = line.lines().next().unwrap_or_default();
         let target = line.strip_prefix("CONNECT ").map(|rest| rest.rsplit_once(' ').map_or(rest, |(target, _)| target));
         let error = match (state.held_back.as_ref(), target.map(Authority::parse)) {
-            _ if error.is_timeout() => SessionError::SlowRequest,
+            _ if matches!(ended, Ended::Shutdown) => SessionError::Shutdown,
+            _ if matches!(ended, Ended::Http(error) if error.is_timeout()) => SessionError::SlowRequest,
             _ if state.ended => SessionError::Gone,
             _ if state.received >= bytes_max => SessionError::LongRequest(bytes_max),
             (Some(b"431" | b"414"), _) => SessionError::LongRequest(bytes_max),
             (_, Some(Err(error))) => SessionError::Target(error),
-            _ => SessionError::Malformed(error.to_string()),
+            _ => SessionError::Malformed(ended.to_string()),
         };
         let stream = state.left.take().filter(|_| !matches!(error, SessionError::Gone));
         Some(Unparsed { stream, target: target.unwrap_or_default().to_owned(), error })

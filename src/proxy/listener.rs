@@ -2,7 +2,7 @@
 
 use super::Proxy;
 use super::error::SessionError;
-use super::head::{Head, Progress, Unparsed};
+use super::head::{Ended, Head, Progress, Unparsed};
 use super::record::Record;
 use super::reply::Refusal;
 use super::{capacity::Place, session};
@@ -93,8 +93,8 @@ fn admit(proxy: &Arc<Proxy>, stream: TcpStream, client: SocketAddr) {
 async fn speak_http(proxy: Arc<Proxy>, stream: TcpStream, client: SocketAddr, place: Place) {
     let progress = Arc::new(Progress::default());
     let place = Arc::new(place);
-    let Err(error) = parse_and_serve(&proxy, stream, client, &place, &progress).await else { return };
-    let Some(Unparsed { stream, target, error }) = progress.unparsed(&error, proxy.limits.header_bytes) else { return };
+    let Err(ended) = parse_and_serve(&proxy, stream, client, &place, &progress).await else { return };
+    let Some(Unparsed { stream, target, error }) = progress.unparsed(&ended, proxy.limits.header_bytes) else { return };
     let refusal = refuse(&proxy, client, &target, &error);
     if let Some(stream) = stream {
         // The session has failed; whether the client hears why does not change that.
@@ -109,7 +109,7 @@ async fn parse_and_serve(
     client: SocketAddr,
     place: &Arc<Place>,
     progress: &Arc<Progress>,
-) -> hyper::Result<()> {
+) -> Result<(), Ended> {
     let head = Head::new(stream, Arc::clone(progress), proxy.limits.header_bytes);
     let service = service_fn(|request| {
         progress.parsed();
@@ -121,18 +121,18 @@ async fn parse_and_serve(
         .header_read_timeout(proxy.limits.header_timeout)
         .max_buf_size(proxy.limits.header_bytes)
         .max_headers(HEADER_FIELDS_MAX)
-        .keep_alive(false)
         // Some old clients choke on any header in the reply to a CONNECT.
         .auto_date_header(false)
         .serve_connection(TokioIo::new(head), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = proxy.stopping.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+        ended = connection.as_mut() => return ended.map_err(Ended::Http),
+        () = proxy.stopping.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    tokio::select! {
+        ended = connection => ended.map_err(Ended::Http),
+        () = proxy.ending.cancelled() => Err(Ended::Shutdown),
     }
 }
 

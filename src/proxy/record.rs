@@ -134,20 +134,26 @@ impl Record {
         self.event.decision = Decided::Tunnel;
     }
 
-    /// The verdict, and what it rests on.
+    /// The verdict, and what it rests on. A session whose upstream was dialled twice has two: the event tells the last,
+    /// and keeps the violation of a first that was let through.
     pub(super) fn decided(&mut self, decision: &Decision, attempt: &Attempt, rule: &Rule) {
-        self.event.stage = Stage::Pin;
         self.event.upstream_certificate = attempt.leaf_sha256();
+        self.event.matched_position = None;
+        self.event.matched_pin = None;
         if let Ok(chain) = &attempt.result {
             self.event.seen_pins = pins_of(chain.path());
         }
         match decision {
             Decision::Allowed { matched, violation: None, .. } => {
-                self.event.decision = Decided::Allow;
+                self.event.stage = Stage::Pin;
                 self.event.matched_position = matched.map(|matched| matched.position);
                 self.event.matched_pin = matched.map(|matched| matched.pin.to_string());
+                if self.violation.is_none() {
+                    self.event.decision = Decided::Allow;
+                }
             }
             Decision::Allowed { violation: Some(violation), .. } => {
+                self.event.stage = Stage::Pin;
                 self.event.decision = Decided::Report;
                 self.event.failure_class = Some(violation.class);
                 self.event.detail = Some(violation.detail.clone());
@@ -189,7 +195,7 @@ impl Record {
 
     /// Ends the session with an error.
     pub(super) fn fail(&mut self, error: &SessionError) {
-        self.event.stage = error.stage().max(self.event.stage);
+        self.event.stage = error.stage().unwrap_or(self.event.stage);
         self.event.failure_class = Some(error.class());
         self.event.detail = Some(error.to_string());
         if error.is_refusal() {

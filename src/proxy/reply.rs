@@ -220,7 +220,9 @@ fn printable(text: &str, characters_max: usize) -> String {
 fn status(error: &SessionError) -> (StatusCode, &'static str) {
     use StatusCode as S;
     match error {
-        SessionError::Target(_) | SessionError::Malformed(_) => (S::BAD_REQUEST, "http_request_error"),
+        SessionError::Target(_) | SessionError::Malformed(_) | SessionError::Ambiguous(_) => {
+            (S::BAD_REQUEST, "http_request_error")
+        }
         SessionError::Method(_) => (S::METHOD_NOT_ALLOWED, "http_request_error"),
         SessionError::SlowRequest => (S::REQUEST_TIMEOUT, "http_request_error"),
         SessionError::LongRequest(_) => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "http_request_error"),
@@ -287,7 +289,10 @@ fn phrase(error: &SessionError, event: &Event) -> String {
 /// What a person can do about it.
 const fn remedy(error: &SessionError) -> &'static str {
     match error {
-        SessionError::Target(_) | SessionError::Malformed(_) | SessionError::LongRequest(_) => {
+        SessionError::Target(_)
+        | SessionError::Malformed(_)
+        | SessionError::Ambiguous(_)
+        | SessionError::LongRequest(_) => {
             "send CONNECT host:port HTTP/1.1, as every HTTP client does for https:// URLs"
         }
         SessionError::Method(_) => "use an https:// URL; the client then sends CONNECT",

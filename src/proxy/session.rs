@@ -16,16 +16,17 @@ use super::record::Record;
 use super::reply::{BodyForm, Refusal};
 use super::upstream_half::{Verified, no_permit};
 use super::{Generation, Proxy};
-use crate::policy::decision::Permit;
+use crate::policy::decision::{Permit, expired};
 use crate::policy::host::{Authority, Host};
+use crate::policy::pinset::Demand;
 use crate::policy::rules::{RuleKind, Unpinned};
 use crate::relay::{Counters, Limits, relay};
 use crate::report::Stage;
 use crate::upstream::dial::Dialled;
 use crate::upstream::handshake::HandshakeError;
 use bytes::Bytes;
-use http::header::USER_AGENT;
-use http::{Method, Request, Response, StatusCode};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, USER_AGENT};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
@@ -72,7 +73,10 @@ pub(super) async fn open(
     };
     let form = BodyForm::of(request.headers());
     let approached = match session.request(&request, &mut record) {
-        Ok(target) => Box::pin(session.approach(&target, &mut record)).await.map(|approach| (target, approach)),
+        Ok(target) => tokio::select! {
+            approach = Box::pin(session.approach(&target, &mut record)) => approach.map(|approach| (target, approach)),
+            () = session.proxy.ending.cancelled() => Err(SessionError::Shutdown),
+        },
         Err(error) => Err(error),
     };
     match approached {
@@ -96,6 +100,21 @@ pub(super) async fn open(
     }
 }
 
+/// What follows a CONNECT is the tunnel (RFC 9110 section 9.3.6). A head that says otherwise, or names two hosts, may
+/// have been read otherwise by somebody on the way (RFC 9112 sections 3.2 and 11.2).
+fn check_framing(headers: &HeaderMap) -> Result<(), SessionError> {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return Err(SessionError::Ambiguous("Transfer-Encoding"));
+    }
+    if headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0") {
+        return Err(SessionError::Ambiguous("Content-Length"));
+    }
+    if headers.get_all(HOST).iter().nth(1).is_some() {
+        return Err(SessionError::Ambiguous("several Host fields"));
+    }
+    Ok(())
+}
+
 fn established() -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     response.extensions_mut().insert(ReasonPhrase::from_static(b"Connection established"));
@@ -111,6 +130,7 @@ impl Session {
             return Err(SessionError::Method(request.method().clone()));
         }
         self.proxy.access.check_client(self.client.ip())?;
+        check_framing(request.headers())?;
         let target = Authority::parse(&asked)?;
         record.target(&target, self.generation.policy.generation());
         self.proxy.access.check_target(&target)?;
@@ -121,6 +141,9 @@ impl Session {
     async fn approach(&self, target: &Authority, record: &mut Record) -> Result<Approach, SessionError> {
         let rule = self.generation.policy.select(target, self.now);
         record.rule(rule, self.now);
+        if rule.demand(self.now) == Demand::Expired {
+            return Err(SessionError::Rejected(expired()));
+        }
         match (&rule.kind, &target.host) {
             (RuleKind::Tunnel { .. }, host) => {
                 let permit = Permit::tunnel(rule, host).ok_or_else(no_permit)?;

@@ -219,3 +219,6 @@ fn step<S: Side, T: Side>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

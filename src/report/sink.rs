@@ -99,6 +99,10 @@ impl JsonLines {
     /// # Errors
     /// [`SinkError`] when the file cannot be opened.
     pub fn open(path: &Path) -> Result<(Self, WorkerGuard), SinkError> {
+        Self::open_with_queue(path, QUEUED_LINES_MAX)
+    }
+
+    fn open_with_queue(path: &Path, lines_max: usize) -> Result<(Self, WorkerGuard), SinkError> {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
         #[cfg(unix)]
@@ -108,7 +112,7 @@ impl JsonLines {
         let counted = Counted { file, unwritten: Arc::clone(&unwritten) };
         let (writer, guard) = NonBlockingBuilder::default()
             .lossy(true)
-            .buffered_lines_limit(QUEUED_LINES_MAX)
+            .buffered_lines_limit(lines_max)
             .thread_name("pinproxy-sink")
             .finish(counted);
         let dropped = writer.error_counter();
@@ -149,5 +153,83 @@ impl Write for Counted {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
+    /// Waits until so many lines are lost. The queue's thread tells nobody when it has written one.
+    fn lost_in_the_end(file: &JsonLines, expected: impl Fn(u64) -> bool) -> u64 {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !expected(file.lost().1) {
+            assert!(Instant::now() < deadline, "{} lines are lost", file.lost().1);
+            std::thread::yield_now();
+        }
+        file.lost().1
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_holds_nobody_up_and_loses_what_is_counted() {
+        const QUEUE: usize = 10;
+        const LINES: u64 = 2_000;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        // Open for both, a pipe has a reader without anyone reading.
+        let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let (file, guard) = JsonLines::open_with_queue(&path, QUEUE).unwrap();
+        let line = "x".repeat(1_000);
+        let started = Instant::now();
+        for _ in 0..LINES {
+            file.write(&line);
+        }
+        assert!(started.elapsed() < Duration::from_secs(5), "writing waits for the reader");
+        // A pipe holds 64 KiB, or up to 1 MiB where the system is set so: fewer lines than were written.
+        let lost = lost_in_the_end(&file, |lost| lost > 0);
+        assert!(lost < LINES, "what fits is not lost");
+
+        // Every line is in the pipe, in the queue, or counted.
+        let rest = std::thread::spawn(move || {
+            let mut bytes = vec![0; usize::try_from(LINES - lost).unwrap() * (line.len() + 3)];
+            reader.read_exact(&mut bytes).unwrap();
+            bytes
+        });
+        let bytes = rest.join().unwrap();
+        assert!(bytes.split_inclusive(|byte| *byte == b'\n').all(|line| line.len() == 1_003));
+        assert_eq!(file.lost().1, lost);
+        drop(guard);
+    }
+
+    #[test]
+    fn lines_that_the_device_refuses_are_counted() {
+        let (file, guard) = JsonLines::open(Path::new("/dev/full")).unwrap();
+        for _ in 0..100 {
+            file.write(&"line");
+        }
+        assert_eq!(lost_in_the_end(&file, |lost| lost >= 100), 100);
+        assert_eq!(file.lost().0, "/dev/full");
+        drop(guard);
+    }
+
+    #[test]
+    fn a_file_is_its_owners_and_is_appended_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        for text in ["first", "second"] {
+            let (file, guard) = JsonLines::open(&path).unwrap();
+            file.write(&text);
+            drop(guard);
+            assert_eq!(file.lost().1, 0);
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "\"first\"\n\"second\"\n");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let error = JsonLines::open(folder.path()).unwrap_err().to_string();
+        assert!(error.starts_with("cannot open ") && error.contains(" for appending: "), "{error}");
     }
 }

@@ -83,6 +83,8 @@ pub async fn dial(
     let mut allowed = Vec::with_capacity(addresses.len());
     let mut denied = None;
     for address in addresses {
+        // The form that is judged is the form that is dialled and told: an IPv4-mapped address is the IPv4 one.
+        let address = address.to_canonical();
         match access.check_address(address) {
             Ok(()) => allowed.push(SocketAddr::new(address, target.port.get())),
             Err(error) => denied = denied.or(Some(error)),

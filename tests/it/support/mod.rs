@@ -9,6 +9,7 @@ pub(crate) mod client;
 pub(crate) mod origin;
 pub(crate) mod pki;
 pub(crate) mod proxy;
+pub(crate) mod setting;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

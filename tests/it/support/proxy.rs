@@ -9,7 +9,7 @@ use pinproxy::proxy::{Assembled, Clock, Generation, Proxy, assemble, ca_settings
 use pinproxy::report::{Event, Sink, Violation};
 use pinproxy::upstream::resolve::{Resolve, Resolving};
 use rustls::pki_types::CertificateDer;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -24,6 +24,7 @@ pub(crate) struct ProxyBuilder {
     toml: String,
     roots: Vec<Ca>,
     addresses: HashMap<String, io::Result<Vec<IpAddr>>>,
+    silent: HashSet<String>,
     now: Option<SystemTime>,
 }
 
@@ -65,11 +66,17 @@ impl Sink for Channel {
 
 /// Every name is at 127.0.0.1 unless the test says otherwise.
 #[derive(Debug)]
-struct Names(HashMap<String, io::Result<Vec<IpAddr>>>);
+struct Names {
+    addresses: HashMap<String, io::Result<Vec<IpAddr>>>,
+    silent: HashSet<String>,
+}
 
 impl Resolve for Names {
     fn resolve<'a>(&'a self, name: &'a DnsName) -> Resolving<'a> {
-        let answer = match self.0.get(name.as_str()) {
+        if self.silent.contains(name.as_str()) {
+            return Box::pin(std::future::pending());
+        }
+        let answer = match self.addresses.get(name.as_str()) {
             None => Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]),
             Some(Ok(addresses)) => Ok(addresses.clone()),
             Some(Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
@@ -82,7 +89,7 @@ impl ProxyBuilder {
     /// A proxy with this configuration. `[upstream] roots` must not be in it: the trust anchors are those given by
     /// [`ProxyBuilder::trusting`].
     pub(crate) fn new(toml: impl Into<String>) -> Self {
-        Self { toml: toml.into(), roots: Vec::new(), addresses: HashMap::new(), now: None }
+        Self { toml: toml.into(), roots: Vec::new(), addresses: HashMap::new(), silent: HashSet::new(), now: None }
     }
 
     /// Upstream trust anchors.
@@ -105,6 +112,12 @@ impl ProxyBuilder {
         self
     }
 
+    /// A name about which no server ever answers.
+    pub(crate) fn silent_name(mut self, name: &str) -> Self {
+        self.silent.insert(name.to_owned());
+        self
+    }
+
     /// What the clock says; the real time unless given.
     pub(crate) fn at(mut self, now: SystemTime) -> Self {
         self.now = Some(now);
@@ -112,15 +125,20 @@ impl ProxyBuilder {
     }
 
     /// Starts it.
-    pub(crate) async fn start(self) -> TestProxy {
+    pub(crate) async fn start(mut self) -> TestProxy {
+        if self.roots.is_empty() {
+            // A proxy without anchors does not start.
+            self.roots.push(Ca::root("root of nobody"));
+        }
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("roots.pem"), pem_bundle(&self.roots)).expect("roots.pem is written");
         let config = parse(&self.toml, folder.path());
         let time = Arc::new(Mutex::new(self.now.unwrap_or_else(SystemTime::now)));
-        let told = Arc::clone(&time);
-        let clock = match self.now {
-            None => Clock::system(),
-            Some(_) => Clock::from_fn(move || *told.lock().expect("the time")),
+        let clock = if self.now.is_none() {
+            Clock::system()
+        } else {
+            let time = Arc::clone(&time);
+            Clock::from_fn(move || *time.lock().expect("the time"))
         };
         let settings = ca_settings(&config).expect("settings of the CA");
         let (authority, _) =
@@ -128,7 +146,8 @@ impl ProxyBuilder {
         let authority = Arc::new(authority);
         let (sender, events) = mpsc::unbounded_channel();
         let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Channel(sender))];
-        let assembled = assemble(&config, &authority, Arc::new(Names(self.addresses)), clock, sinks);
+        let names = Names { addresses: self.addresses, silent: self.silent };
+        let assembled = assemble(&config, &authority, Arc::new(names), clock, sinks);
         let Assembled { proxy, sinks } = assembled.expect("the proxy is assembled");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let addr = listener.local_addr().expect("its address");
@@ -174,6 +193,22 @@ impl TestProxy {
         if let Ok(told) = self.events.try_recv() {
             panic!("one event too many: {told:?}");
         }
+    }
+
+    /// Waits until this many connections and tunnels are open. A session gives its place back right after its event.
+    pub(crate) async fn until_open(&self, count: usize) {
+        let polled = async {
+            while self.proxy.open_sessions() != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        let reached = within_deadline(polled).await.is_some();
+        assert!(reached, "{} sessions are open, and should be {count}", self.proxy.open_sessions());
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_serving(&self) -> bool {
+        !self.serving.is_finished()
     }
 
     /// Moves the clock; only for a proxy started with [`ProxyBuilder::at`].

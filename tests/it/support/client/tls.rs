@@ -168,6 +168,19 @@ impl TlsClient {
         Ok((bytes, ending))
     }
 
+    /// Sends these bytes and reads exactly `length` bytes, both at once, so that neither waits for the other.
+    pub(crate) async fn exchange(&mut self, bytes: &[u8], length: usize) -> Result<Vec<u8>, Fault> {
+        let mut received = vec![0; length];
+        let (mut reader, mut writer) = tokio::io::split(&mut self.stream);
+        let send = async {
+            writer.write_all(bytes).await?;
+            writer.flush().await
+        };
+        let both = async { tokio::try_join!(send, reader.read_exact(&mut received)).map(drop) };
+        step("exchange", both).await?;
+        Ok(received)
+    }
+
     /// Ends the sending direction with `close_notify`; reading goes on.
     pub(crate) async fn shutdown(&mut self) -> Result<(), Fault> {
         step("shut down", self.stream.shutdown()).await

@@ -10,6 +10,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::tally::{End, Failure, Log};
 use crate::support::client::http::{Head, content_length, head_length};
+use crate::support::pki::hex;
+use sha2::{Digest as _, Sha256};
 
 /// How an origin treats each connection.
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub(crate) enum Behaviour {
     SendThenClose { bytes: Vec<u8>, clean: bool },
     /// Reads until the peer closes cleanly, then answers with the count of bytes in decimal digits and closes.
     HalfClose,
+    /// Reads until the peer closes cleanly, then answers with the SHA-256 of what came, in hexadecimal, and closes.
+    Digest,
     /// Reads for ever and says nothing.
     Drain,
     /// Sends this many bytes, see [`pattern`], and closes cleanly.
@@ -39,7 +43,11 @@ pub(crate) enum Behaviour {
 
 /// The bytes that [`Behaviour::Download`] sends, from `offset` on: easy to check at any place.
 pub(crate) fn pattern(offset: usize, length: usize) -> Vec<u8> {
-    (offset..offset + length).map(|at| u8::try_from(at % 251).expect("a remainder below 251")).collect()
+    let period: Vec<u8> = (0..251).collect();
+    let start = offset % period.len();
+    let mut bytes = period.repeat((start + length).div_ceil(period.len()));
+    bytes.truncate(start + length);
+    bytes.split_off(start)
 }
 
 /// Says something or nothing in clear text, then waits for the peer to leave.
@@ -87,6 +95,7 @@ impl Conversation {
             Behaviour::Echo => self.echo().await,
             Behaviour::Http1 => self.http1().await,
             Behaviour::HalfClose => self.count_until_closed().await,
+            Behaviour::Digest => self.digest_until_closed().await,
             Behaviour::SendThenClose { bytes, clean: true } => {
                 self.write(&bytes).await?;
                 self.close().await
@@ -125,6 +134,20 @@ impl Conversation {
             }
         }
         self.write(count.to_string().as_bytes()).await?;
+        self.close().await?;
+        Err(End::PeerClosed)
+    }
+
+    async fn digest_until_closed(&mut self) -> Result<(), End> {
+        let mut digest = Sha256::new();
+        loop {
+            match self.read().await {
+                Ok(bytes) => digest.update(&bytes),
+                Err(End::PeerClosed) => break,
+                Err(end) => return Err(end),
+            }
+        }
+        self.write(hex(&digest.finalize()).as_bytes()).await?;
         self.close().await?;
         Err(End::PeerClosed)
     }

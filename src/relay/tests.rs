@@ -1,0 +1,244 @@
+//! Scripted sides: what one reads is given, what is written to the other is looked at.
+
+use super::*;
+use std::collections::VecDeque;
+use std::future::pending;
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// What a side does when it is read from.
+#[derive(Clone, Debug)]
+enum Read {
+    Bytes(Vec<u8>),
+    Clean,
+    Cut,
+    Fails(io::ErrorKind),
+    /// Nothing, ever.
+    Silent,
+    /// The same bytes again and again.
+    Endless(Vec<u8>),
+}
+
+/// A side whose reads are a script.
+#[derive(Debug)]
+struct Scripted {
+    reads: VecDeque<Read>,
+    read: usize,
+    written: Vec<u8>,
+    flushed: usize,
+    /// Bytes that can still be written before the side takes no more.
+    room: usize,
+    /// Bytes taken by one write.
+    bite: usize,
+    write_error: Option<io::ErrorKind>,
+    end_error: Option<io::ErrorKind>,
+    ended: Option<End>,
+}
+
+impl Scripted {
+    fn new(reads: impl IntoIterator<Item = Read>) -> Self {
+        Self {
+            reads: reads.into_iter().collect(),
+            read: 0,
+            written: Vec::new(),
+            flushed: 0,
+            room: usize::MAX,
+            bite: usize::MAX,
+            write_error: None,
+            end_error: None,
+            ended: None,
+        }
+    }
+
+    fn says(text: &str, end: Read) -> Self {
+        Self::new([Read::Bytes(text.into()), end])
+    }
+
+    fn end(&mut self, how: End) -> Poll<io::Result<()>> {
+        assert_eq!(self.flushed, self.written.len(), "what was written goes out before the end");
+        assert_eq!(self.ended.replace(how), None, "a side is ended once");
+        Poll::Ready(self.end_error.map_or(Ok(()), |error| Err(error.into())))
+    }
+}
+
+impl AsyncRead for Scripted {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        unreachable!("the relay reads what is buffered")
+    }
+}
+
+impl AsyncBufRead for Scripted {
+    fn poll_fill_buf(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        match Pin::get_mut(self).reads.front() {
+            Some(Read::Bytes(bytes) | Read::Endless(bytes)) => Poll::Ready(Ok(bytes)),
+            Some(Read::Clean) => Poll::Ready(Ok(&[])),
+            Some(Read::Cut) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Some(Read::Fails(kind)) => Poll::Ready(Err((*kind).into())),
+            Some(Read::Silent) | None => Poll::Pending,
+        }
+    }
+
+    fn consume(mut self: Pin<&mut Self>, amount: usize) {
+        self.read += amount;
+        if let Some(Read::Bytes(bytes)) = self.reads.front_mut() {
+            bytes.drain(..amount);
+            if bytes.is_empty() {
+                self.reads.pop_front();
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Scripted {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        assert_eq!(self.ended, None, "nothing is written behind the end");
+        if let Some(error) = self.write_error {
+            return Poll::Ready(Err(error.into()));
+        }
+        let length = bytes.len().min(self.bite).min(self.room);
+        if length == 0 && self.bite > 0 {
+            return Poll::Pending;
+        }
+        self.room -= length;
+        self.written.extend_from_slice(&bytes[..length]);
+        Poll::Ready(Ok(length))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.flushed = self.written.len();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::get_mut(self).end(End::Clean)
+    }
+}
+
+impl Side for &mut Scripted {
+    fn poll_cut(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::get_mut(self).end(End::Cut)
+    }
+}
+
+const LONG: Limits = Limits { idle_timeout: Duration::from_secs(60), session_lifetime: Duration::from_secs(60) };
+const SHORT: Duration = Duration::from_millis(30);
+
+/// Relays between the two until an outcome, which must come before a deadline.
+async fn run(client: &mut Scripted, upstream: &mut Scripted, limits: Limits) -> (Outcome, Counters) {
+    let mut counters = Counters::default();
+    let relaying = relay(client, upstream, limits, &mut counters, pending());
+    let outcome = tokio::time::timeout(Duration::from_secs(10), relaying).await.expect("an outcome");
+    (outcome, counters)
+}
+
+#[tokio::test]
+async fn bytes_and_ends_pass_unchanged() {
+    let ends = [(Read::Clean, End::Clean), (Read::Cut, End::Cut)];
+    for (client_ends, client_end) in &ends {
+        for (upstream_ends, upstream_end) in &ends {
+            for bite in [1, 3, usize::MAX] {
+                let mut client = Scripted::says("question", client_ends.clone());
+                let mut upstream = Scripted::says("a longer answer", upstream_ends.clone());
+                (client.bite, upstream.bite) = (bite, bite);
+                let (outcome, counters) = run(&mut client, &mut upstream, LONG).await;
+                assert_eq!(outcome, Outcome::Ended { client: *client_end, upstream: *upstream_end });
+                assert_eq!(counters, Counters { upstream: 8, client: 15 });
+                assert_eq!((client.written.as_slice(), client.ended), (&b"a longer answer"[..], Some(*upstream_end)));
+                assert_eq!((upstream.written.as_slice(), upstream.ended), (&b"question"[..], Some(*client_end)));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_direction_may_end_long_before_the_other() {
+    let mut client = Scripted::says("question", Read::Clean);
+    let mut upstream = Scripted::says("still talking", Read::Silent);
+    let limits = Limits { idle_timeout: SHORT, ..LONG };
+    let (outcome, counters) = run(&mut client, &mut upstream, limits).await;
+    assert_eq!(outcome, Outcome::Idle);
+    assert_eq!(counters, Counters { upstream: 8, client: 13 });
+    assert_eq!((client.ended, upstream.ended), (None, Some(End::Clean)));
+    assert_eq!(client.flushed, 13, "a source that pauses lets what it said go out");
+}
+
+#[tokio::test]
+async fn failures_name_their_side() {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected, TimedOut, WriteZero};
+    let quiet = || Scripted::new([Read::Silent]);
+    let speaks = || Scripted::says("x", Read::Silent);
+    let fails = |kind| Scripted::new([Read::Fails(kind)]);
+    let refuses = |kind| Scripted { write_error: Some(kind), ..quiet() };
+    let ends = |end, error| Scripted { end_error: error, ..Scripted::new([end]) };
+    let (client, upstream) = (Some(SideName::Client), Some(SideName::Upstream));
+    let table = [
+        ("reading from the client", fails(ConnectionReset), quiet(), client, ConnectionReset),
+        ("reading from the upstream", quiet(), fails(TimedOut), upstream, TimedOut),
+        ("writing to the client", refuses(BrokenPipe), speaks(), client, BrokenPipe),
+        ("writing to the upstream", speaks(), refuses(BrokenPipe), upstream, BrokenPipe),
+        ("a write of nothing", speaks(), Scripted { bite: 0, ..quiet() }, upstream, WriteZero),
+        ("ending the upstream", ends(Read::Clean, None), ends(Read::Silent, Some(TimedOut)), upstream, TimedOut),
+        ("cutting the client", ends(Read::Silent, Some(TimedOut)), ends(Read::Cut, None), client, TimedOut),
+        ("ending who is gone", ends(Read::Clean, None), ends(Read::Clean, Some(NotConnected)), None, NotConnected),
+        ("cutting who is gone", ends(Read::Cut, None), ends(Read::Cut, Some(BrokenPipe)), None, BrokenPipe),
+    ];
+    for (name, mut client, mut upstream, failed, error) in table {
+        let (outcome, _) = run(&mut client, &mut upstream, LONG).await;
+        match failed {
+            Some(side) => assert_eq!(outcome, Outcome::Failed { side, error }, "{name}"),
+            None => assert!(matches!(outcome, Outcome::Ended { .. }), "{name}: {outcome:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_takes_no_more_stops_its_source() {
+    let mut client = Scripted { room: 1_000, ..Scripted::new([Read::Silent]) };
+    let mut upstream = Scripted::new([Read::Endless(vec![b'x'; 64])]);
+    let limits = Limits { idle_timeout: SHORT, ..LONG };
+    let (outcome, counters) = run(&mut client, &mut upstream, limits).await;
+    assert_eq!(outcome, Outcome::Idle, "a side that is full does not count as life");
+    assert_eq!((upstream.read, client.written.len()), (1_000, 1_000), "nothing is held in between");
+    assert_eq!(counters, Counters { upstream: 0, client: 1_000 });
+}
+
+#[tokio::test]
+async fn the_lifetime_ends_a_session_whose_idle_time_is_longer() {
+    let limits = Limits { session_lifetime: SHORT, ..LONG };
+    let started = std::time::Instant::now();
+    let (outcome, _) = run(&mut Scripted::new([Read::Silent]), &mut Scripted::new([Read::Silent]), limits).await;
+    assert_eq!(outcome, Outcome::Lifetime);
+    assert!(started.elapsed() >= SHORT);
+}
+
+#[tokio::test]
+async fn a_shutdown_keeps_the_count() {
+    let (mut client, mut upstream) = (Scripted::says("question", Read::Silent), Scripted::new([Read::Silent]));
+    let mut counters = Counters::default();
+    let outcome = relay(&mut client, &mut upstream, LONG, &mut counters, async {}).await;
+    assert_eq!(outcome, Outcome::Shutdown);
+    assert_eq!((counters, upstream.written.as_slice()), (Counters { upstream: 8, client: 0 }, &b"question"[..]));
+    assert_eq!(upstream.ended, None, "a session that is cut short does not end cleanly");
+}
+
+#[tokio::test]
+async fn progress_in_one_direction_keeps_a_session_alive() {
+    // In memory, and spoken to by the test: the idle time is many times the pause between two words.
+    let (mut test, proxied) = tokio::io::duplex(64);
+    let mut upstream = Scripted::new([Read::Silent]);
+    let limits = Limits { idle_timeout: SHORT * 10, ..LONG };
+    let talking = async {
+        use tokio::io::AsyncWriteExt as _;
+        let mut pace = tokio::time::interval(SHORT);
+        for _ in 0..15 {
+            pace.tick().await;
+            test.write_all(b"word").await.expect("the relay reads");
+        }
+        test.shutdown().await.expect("it ends");
+    };
+    let mut counters = Counters::default();
+    let relaying = relay(tokio::io::BufReader::new(proxied), &mut upstream, limits, &mut counters, pending());
+    let (outcome, ()) = tokio::join!(relaying, talking);
+    assert_eq!(outcome, Outcome::Idle, "after the last word, and not between two");
+    assert_eq!(counters.upstream, 60);
+    assert_eq!(upstream.ended, Some(End::Clean));
+}

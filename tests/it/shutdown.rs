@@ -1,0 +1,100 @@
+//! The end of the proxy: open sessions are let finish, for as long as the configuration says.
+
+use crate::support::client::{Ending, RawClient};
+use crate::support::origin::Behaviour;
+use crate::support::proxy::TestProxy;
+use crate::support::setting::Setting;
+use crate::support::within_deadline;
+use pinproxy::policy::decision::FailureClass;
+use pinproxy::report::{Decided, Stage};
+use std::time::{Duration, Instant};
+
+/// Begins the end and waits until nobody is let in any more.
+async fn stop_listening(proxy: &mut TestProxy) {
+    proxy.begin_stop();
+    let closed = async {
+        while RawClient::connect(proxy.addr).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within_deadline(closed).await.expect("the listener closes");
+}
+
+#[tokio::test]
+async fn an_open_tunnel_is_let_finish_and_nobody_else_is_let_in() {
+    let mut setting = Setting::start(Behaviour::Echo).await;
+    let mut client = setting.connected().await;
+    stop_listening(&mut setting.proxy).await;
+    assert_eq!(client.exchange(b"still here", 10).await.unwrap(), b"still here");
+    assert!(setting.proxy.is_serving());
+    client.shutdown().await.unwrap();
+    assert_eq!(client.read_to_end().await.unwrap(), (Vec::new(), Ending::Clean));
+    let event = setting.proxy.told().await.event;
+    assert_eq!((event.decision, event.ended.as_deref()), (Decided::Allow, Some("closed")));
+    setting.proxy.stopped().await;
+    setting.proxy.no_more_events();
+}
+
+#[tokio::test]
+async fn a_session_between_request_and_relay_is_let_finish_too() {
+    let mut setting = Setting::start(Behaviour::Echo).await;
+    let tunnel = setting.tunnel().await;
+    stop_listening(&mut setting.proxy).await;
+    let mut client = tunnel.tls(&setting.tls().build()).await.unwrap();
+    assert_eq!(client.exchange(b"ping", 4).await.unwrap(), b"ping");
+    client.shutdown().await.unwrap();
+    assert_eq!(setting.proxy.told().await.event.ended.as_deref(), Some("closed"));
+    setting.proxy.stopped().await;
+}
+
+#[tokio::test]
+async fn without_sessions_it_ends_at_once() {
+    let mut setting = Setting::start(Behaviour::Echo).await;
+    let silent = RawClient::connect(setting.proxy.addr).await.unwrap();
+    setting.proxy.until_open(1).await;
+    let started = Instant::now();
+    setting.proxy.begin_stop();
+    setting.proxy.stopped().await;
+    assert!(started.elapsed() < Duration::from_secs(5), "a connection that has asked for nothing holds nobody up");
+    setting.proxy.no_more_events();
+    drop(silent);
+}
+
+#[tokio::test]
+async fn what_is_open_after_the_drain_timeout_is_cut_off() {
+    let toml = "[limits]\ndrain_timeout = \"200ms\"\n";
+    let mut setting = Setting::with(toml, |origin| origin.behaviour(Behaviour::Echo)).await;
+    let mut relaying = [setting.connected().await, setting.connected().await];
+    for client in &mut relaying {
+        assert_eq!(client.exchange(b"ping", 4).await.unwrap(), b"ping");
+    }
+    let mut waiting = setting.tunnel().await;
+    let started = Instant::now();
+    setting.proxy.begin_stop();
+    let mut ends = Vec::new();
+    for _ in 0..3 {
+        let event = setting.proxy.told().await.event;
+        assert!(event.duration >= Duration::from_millis(200), "{event}");
+        match event.stage {
+            Stage::Relay => {
+                assert_eq!((event.decision, event.bytes.client), (Decided::Allow, 4), "{event}");
+                ends.push(event.ended.expect("the relay ended"));
+            }
+            stage => {
+                assert_eq!((stage, event.failure_class), (Stage::ClientTls, Some(FailureClass::Overload)), "{event}");
+                assert_eq!(event.detail.as_deref(), Some("the proxy is shutting down"));
+            }
+        }
+    }
+    assert_eq!(ends, ["shutdown", "shutdown"]);
+    setting.proxy.stopped().await;
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    setting.proxy.no_more_events();
+    for client in &mut relaying {
+        let (rest, ending) = client.read_to_end().await.unwrap();
+        assert_eq!(rest, b"");
+        assert_ne!(ending, Ending::Clean, "nobody has said that it was all");
+    }
+    assert!(waiting.read_to_end().await.is_ok_and(|rest| rest.is_empty()));
+    assert_eq!(setting.origin.until_ended(3).await.unwrap().clean_closes(), 0);
+}
