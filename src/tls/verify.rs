@@ -6,7 +6,7 @@
 //! for nothing.
 
 use super::anchors::{TrustAnchors, sha256};
-use super::chain::{Attempt, VerifiedChain, system_time};
+use super::chain::{Attempt, VerifiedChain, system_time, whole_seconds};
 use super::fault::{is_budget, rejection};
 use super::provider::provider;
 use super::revocation::{Revocation, RevocationMode};
@@ -58,7 +58,9 @@ impl Question {
     pub fn verify(&self, end_entity: &CertificateDer<'_>, others: &[CertificateDer<'_>], now: SystemTime) -> Attempt {
         let served = std::iter::once(end_entity).chain(others).map(|der| der.clone().into_owned()).collect();
         let mut validated = Vec::new();
-        let result = match self.rule.demand(now) {
+        let demand = self.rule.demand(now);
+        let now = whole_seconds(now);
+        let result = match demand {
             Demand::Expired => Err(crate::policy::decision::expired()),
             Demand::PinOnly { leaf, name, validity } => self.verify_key_only(end_entity, leaf, name, validity, now),
             Demand::Chain => self.verify_anchored(end_entity, others, None, now, &mut validated),
