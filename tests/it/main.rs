@@ -4,7 +4,9 @@
 mod chains;
 mod enforce;
 mod hosts;
+mod limbo;
 mod modes;
+mod resumption;
 mod structure;
 mod support;
 mod support_selftest;

@@ -1,11 +1,14 @@
 //! Chains that no rule lets through, whether it pins, reports, exempts or says nothing: pins come on top of what a
 //! verified chain is, and softening them softens nothing else.
 
-use crate::support::bench::{Case, every_rule, judge};
-use crate::support::pki::{Ca, Chain, Leaf, Validity};
+use crate::support::bench::{Bench, Case, bank_with, every_rule, judge};
+use crate::support::origin::OriginConfig;
+use crate::support::pki::{Ca, Chain, Leaf, Validity, now, system_time};
+use crate::support::proxy::ProxyBuilder;
 use crate::support::verdict::{BANK, Verdict};
 use pinproxy::policy::decision::FailureClass::{self, Chain as Untrusted, Name, Validity as Dates};
 use rcgen::ExtendedKeyUsagePurpose;
+use std::time::Duration;
 
 /// An authority whose every certificate can be made wrong.
 struct World {
@@ -145,4 +148,26 @@ async fn issuers() {
             ("path too long", leaf().signed_by(&deep), Untrusted, too_long),
         ])
         .await;
+}
+
+/// A validity ends with its last second, not with the beginning of it.
+#[tokio::test]
+async fn the_last_second() {
+    let end = now() + Duration::from_secs(60 * 60);
+    let ends = Validity::between(now() - Duration::from_secs(60 * 60), end);
+    let root = Ca::builder("Root").validity(ends).self_signed();
+    let chain = Leaf::named(BANK).signed_by(&root);
+    let device = Leaf::named(BANK).validity(ends).self_signed();
+    let lasting = Ca::root("Lasting Root");
+    let short = Leaf::named(BANK).validity(ends).signed_by(&lasting);
+    let pin_only = bank_with("leaf_pins", &[&device.pin()], "trust = \"pin-only\"");
+    for (toml, chain) in [(String::new(), &chain), (pin_only, &device), (String::new(), &short)] {
+        let proxy =
+            ProxyBuilder::new(toml).trusting([&root, &lasting]).at(system_time(end + Duration::from_millis(999)));
+        let mut bench = Bench::start(proxy, OriginConfig::new(chain.clone())).await;
+        assert_eq!(bench.ask(BANK).await.reply.status, 200);
+        bench.proxy.set_time(system_time(end + Duration::from_secs(1)));
+        let outcome = bench.ask(BANK).await;
+        assert_eq!((outcome.reply.status, outcome.told.event.failure_class), (502, Some(Dates)));
+    }
 }
