@@ -9,6 +9,7 @@ use crate::support::verdict::{BANK, Outcome, Verdict};
 use pinproxy::policy::decision::FailureClass::{Access, Client, Name};
 use pinproxy::report::{Decided, Stage};
 use rustls::AlertDescription::{AccessDenied, UnrecognisedName};
+use std::net::Ipv6Addr;
 
 const ADDRESS: &str = "127.0.0.1";
 const SHOP: &str = "www.shop.example";
@@ -29,7 +30,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let root = Ca::root("Root");
-        let leaf = Leaf::named(ADDRESS).dns(BANK).dns(SHOP).ip("::1".parse().unwrap());
+        let leaf = Leaf::named(ADDRESS).dns(BANK).dns(SHOP).ip(Ipv6Addr::LOCALHOST.into());
         let chain = leaf.signed_by(&root);
         Self { root, chain }
     }

@@ -16,10 +16,9 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn around(end: OffsetDateTime, toml: String, root: &Ca, chain: &Chain, expected: [&Verdict; 3]) {
     let proxy = ProxyBuilder::new(toml.as_str()).trusting([root]).at(system_time(end - SECOND));
     let mut bench = Bench::start(proxy, OriginConfig::new(chain.clone())).await;
-    for (offset, expected) in expected.into_iter().enumerate() {
-        let moment = end - SECOND + SECOND * u32::try_from(offset).unwrap();
+    for (moment, expected) in [end - SECOND, end, end + SECOND].into_iter().zip(expected) {
         bench.proxy.set_time(system_time(moment));
-        assert_eq!(bench.ask(BANK).await.verdict(), *expected, "second {offset} of\n{toml}");
+        assert_eq!(bench.ask(BANK).await.verdict(), *expected, "{moment}, the end being {end}, of\n{toml}");
     }
 }
 
