@@ -2,7 +2,7 @@
 
 use crate::support::bench::{Bench, Case, bank, bank_with, judge, path};
 use crate::support::origin::OriginConfig;
-use crate::support::pki::{Ca, Chain, CrossSigns, Key, Leaf, many_cross_signs};
+use crate::support::pki::{Ca, Chain, CrossSigns, Key, Leaf, hex, many_cross_signs};
 use crate::support::proxy::ProxyBuilder;
 use crate::support::verdict::{BANK, Verdict};
 use pinproxy::policy::decision::FailureClass::Budget;
@@ -42,6 +42,10 @@ async fn the_work_for_one_chain_is_bounded() {
     cases.push(("a pinned leaf needs one way", bank("leaf_pins", &[&chain.pin()]), {
         Verdict::matched(0, &chain.pin()).seen(&first)
     }));
+    // Presented last, and pinned: what the pins name is tried first.
+    let certificate = format!("cert:sha256:{}", hex(&world.variants[39].cert_sha256()));
+    let last = Verdict::matched(2, &certificate).seen(&way(&world, &chain, 39));
+    cases.push(("the last way is tried first", bank("ca_pins", &[&certificate]), last));
     for (what, toml, expected) in cases {
         let proxy = ProxyBuilder::new(toml).trusting(&world.roots);
         let mut bench = Bench::start(proxy, OriginConfig::new(chain.clone())).await;

@@ -5,7 +5,7 @@ use crate::support::client::{ClientTls, RawClient, Sni};
 use crate::support::origin::{End, OriginConfig};
 use crate::support::pki::{Ca, Chain, Key, Leaf};
 use crate::support::proxy::ProxyBuilder;
-use crate::support::verdict::{BANK, Outcome, Verdict};
+use crate::support::verdict::{BANK, Outcome, Verdict, unlisted};
 use pinproxy::policy::decision::FailureClass::{Access, Client, Name};
 use pinproxy::report::{Decided, Stage};
 use rustls::AlertDescription::{AccessDenied, UnrecognisedName};
@@ -133,8 +133,7 @@ async fn no_server_name() {
     assert_eq!(outcome.verdict(), Verdict::passed().under("unpinned", false).seen(&world.seen()));
     assert_eq!(outcome.upstream[0].sni, None);
 
-    let unlisted =
-        format!("{ADDRESS} is in no pinset, and hosts without one are denied ([defaults] unpinned = \"deny\")");
+    let unlisted = unlisted(ADDRESS);
     let refused = Verdict::turned_away(0, "", Access, Stage::ClientTls, &unlisted).by_alert(AccessDenied);
     let outcome = world.ask(&default("deny"), ADDRESS, Named::NotAtAll).await;
     assert_eq!(outcome.verdict(), refused.under("unpinned", false));

@@ -15,6 +15,11 @@ pub(crate) const BANK: &str = "api.bank.example";
 /// The detail of a pin mismatch on a verified chain.
 pub(crate) const NO_PINNED_KEY: &str = "no verified path of the upstream's chain holds a pinned key";
 
+/// The detail of a host that no rule names, where such hosts are denied.
+pub(crate) fn unlisted(host: &str) -> String {
+    format!("no pinset for {host}, and hosts without one are denied ([defaults] unpinned = \"deny\")")
+}
+
 /// Everything about one CONNECT that an operator, a client or an origin could notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
