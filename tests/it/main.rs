@@ -6,6 +6,7 @@ mod enforce;
 mod hosts;
 mod limbo;
 mod modes;
+mod open_bugs;
 mod resumption;
 mod structure;
 mod support;
