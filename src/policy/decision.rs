@@ -227,3 +227,6 @@ impl FailureClass {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

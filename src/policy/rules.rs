@@ -271,3 +271,6 @@ impl Rule {
         self.pinset().map(|pinset| pinset.accepts().pins().copied().collect()).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,6 +64,11 @@ impl Progress {
         self.state().parsed = true;
     }
 
+    /// Whether a request was parsed.
+    pub(super) fn is_parsed(&self) -> bool {
+        self.state().parsed
+    }
+
     /// What is to be said of a connection that ended without a request. `None` where there was one, and where the
     /// client never sent a byte.
     pub(super) fn unparsed(&self, ended: &Ended, bytes_max: usize) -> Option<Unparsed> {

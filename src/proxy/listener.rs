@@ -131,8 +131,11 @@ async fn parse_and_serve(
         () = proxy.stopping.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
-        ended = connection => ended.map_err(Ended::Http),
-        () = proxy.ending.cancelled() => Err(Ended::Shutdown),
+        ended = connection.as_mut() => ended.map_err(Ended::Http),
+        // A session ends itself, and answers.
+        () = proxy.ending.cancelled() => {
+            if progress.is_parsed() { connection.await.map_err(Ended::Http) } else { Err(Ended::Shutdown) }
+        }
     }
 }
 

@@ -65,3 +65,9 @@ impl ChainProof for VerifiedChain {
 pub(super) fn system_time(timestamp: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(timestamp).unwrap_or(0))
 }
+
+/// A moment as certificates can state it: the last second of a validity belongs to it whole (RFC 5280 section 4.1.2.5).
+pub(super) fn whole_seconds(moment: SystemTime) -> SystemTime {
+    let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
+}

@@ -6,7 +6,8 @@
 //! for nothing.
 
 use super::anchors::{TrustAnchors, sha256};
-use super::chain::{Attempt, VerifiedChain, system_time};
+use super::chain::{Attempt, VerifiedChain, system_time, whole_seconds};
+use super::fault::{is_budget, rejection};
 use super::provider::provider;
 use super::revocation::{Revocation, RevocationMode};
 use crate::policy::decision::{Candidate, FailureClass, Footing, PIN_MISMATCH, Rejection};
@@ -57,7 +58,9 @@ impl Question {
     pub fn verify(&self, end_entity: &CertificateDer<'_>, others: &[CertificateDer<'_>], now: SystemTime) -> Attempt {
         let served = std::iter::once(end_entity).chain(others).map(|der| der.clone().into_owned()).collect();
         let mut validated = Vec::new();
-        let result = match self.rule.demand(now) {
+        let demand = self.rule.demand(now);
+        let now = whole_seconds(now);
+        let result = match demand {
             Demand::Expired => Err(crate::policy::decision::expired()),
             Demand::PinOnly { leaf, name, validity } => self.verify_key_only(end_entity, leaf, name, validity, now),
             Demand::Chain => self.verify_anchored(end_entity, others, None, now, &mut validated),
@@ -211,7 +214,7 @@ impl Question {
         let names = EndEntityCert::try_from(end_entity)
             .map(|certificate| certificate.valid_dns_names().take(5).collect::<Vec<_>>().join(", "))
             .unwrap_or_default();
-        let names = if names.is_empty() { "no DNS name".to_owned() } else { names };
+        let names = if names.is_empty() { "no valid DNS name".to_owned() } else { names };
         Rejection::new(FailureClass::Name, format!("the certificate is not for {} but for {names}", self.host))
     }
 }
@@ -305,44 +308,4 @@ fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<x509_parser::certificate::X5
 fn server_name(host: &Host) -> Result<ServerName<'static>, Rejection> {
     super::name::server_name(host)
         .map_err(|_| Rejection::new(FailureClass::Name, format!("{host} cannot be the name in a certificate")))
-}
-
-fn is_budget(error: &webpki::Error) -> bool {
-    use webpki::Error as E;
-    matches!(
-        error,
-        E::MaximumSignatureChecksExceeded
-            | E::MaximumPathBuildCallsExceeded
-            | E::MaximumNameConstraintComparisonsExceeded
-    )
-}
-
-/// The class and the words for an error of webpki.
-fn rejection(error: &webpki::Error) -> Rejection {
-    use webpki::Error as E;
-    let moment = |time: &UnixTime| match time::OffsetDateTime::from_unix_timestamp(
-        i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-    ) {
-        Ok(moment) => moment.date().to_string(),
-        Err(_) => "a date beyond reckoning".to_owned(),
-    };
-    let (class, detail) = match error {
-        E::CertExpired { not_after, .. } => {
-            (FailureClass::Validity, format!("a certificate of the chain expired on {}", moment(not_after)))
-        }
-        E::CertNotValidYet { not_before, .. } => {
-            (FailureClass::Validity, format!("a certificate of the chain is not valid before {}", moment(not_before)))
-        }
-        E::UnknownIssuer => (FailureClass::Chain, "the chain does not lead to a trusted root".to_owned()),
-        E::CertRevoked => (FailureClass::Chain, "a certificate of the chain is revoked".to_owned()),
-        E::CertDistrusted => (FailureClass::Chain, "the chain holds a key that is publicly distrusted".to_owned()),
-        E::CaUsedAsEndEntity => {
-            (FailureClass::Chain, "the upstream's certificate is that of a certificate authority".to_owned())
-        }
-        budget if is_budget(budget) => {
-            (FailureClass::Budget, "the chain needs more work to verify than is allowed".to_owned())
-        }
-        other => (FailureClass::Chain, format!("the chain does not verify: {other}")),
-    };
-    Rejection::new(class, detail)
 }

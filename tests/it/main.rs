@@ -3,12 +3,18 @@
 
 mod access;
 mod alpn;
+mod chains;
 mod enforce;
+mod events;
 mod hello;
+mod hosts;
+mod limbo;
 mod limits;
+mod modes;
 mod relaying;
 mod reports;
 mod requests;
+mod resumption;
 mod shutdown;
 mod structure;
 mod support;

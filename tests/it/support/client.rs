@@ -19,11 +19,17 @@ pub(crate) use http::Reply;
 pub(crate) use settings::{ClientTls, ClientTlsBuilder, Sni};
 pub(crate) use tls::{Ending, TlsClient, TlsFailure};
 
-use std::{error::Error, fmt, future::Future, io, net::SocketAddr};
+use std::{
+    error::Error,
+    fmt,
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 use super::{DEADLINE, within_deadline};
@@ -81,6 +87,16 @@ impl RawClient {
     /// Connects; every later write goes out at once (`TCP_NODELAY`).
     pub(crate) async fn connect(addr: SocketAddr) -> Result<Self, Fault> {
         let tcp = step("connect", TcpStream::connect(addr)).await?;
+        tcp.set_nodelay(true).map_err(|error| Fault::Io { during: "set TCP_NODELAY", error })?;
+        Ok(Self { tcp, ahead: Vec::new() })
+    }
+
+    /// Connects from another address of this machine, as another client; 127.0.0.0/8 is all loopback on Linux.
+    pub(crate) async fn connect_from(source: IpAddr, addr: SocketAddr) -> Result<Self, Fault> {
+        let failed = |error| Fault::Io { during: "bind", error };
+        let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
+        socket.bind(SocketAddr::new(source, 0)).map_err(failed)?;
+        let tcp = step("connect", socket.connect(addr)).await?;
         tcp.set_nodelay(true).map_err(|error| Fault::Io { during: "set TCP_NODELAY", error })?;
         Ok(Self { tcp, ahead: Vec::new() })
     }

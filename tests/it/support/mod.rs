@@ -1,15 +1,17 @@
 //! What every integration test stands on: certificates made in memory, origins that count what they see, and a client
 //! that speaks CONNECT byte by byte.
 //!
-//! Only `proxy` knows the library under test. Nothing here waits by sleeping, or keeps state outside the values it hands out.
+//! Only `proxy`, `bench` and `verdict` know the library under test. Nothing here waits by sleeping, or keeps state outside the values it hands out.
 // Each test file uses the part of this toolbox that it needs; what one build leaves unused is no mistake.
 #![allow(dead_code, unused_imports)]
 
+pub(crate) mod bench;
 pub(crate) mod client;
 pub(crate) mod origin;
 pub(crate) mod pki;
 pub(crate) mod proxy;
 pub(crate) mod setting;
+pub(crate) mod verdict;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -1,0 +1,64 @@
+//! What webpki found wrong with a chain, as a class and in words.
+
+use crate::policy::decision::{FailureClass, Rejection};
+use rustls::pki_types::UnixTime;
+use webpki::Error as E;
+
+/// Whether the work allowed for path building was used up.
+pub(super) const fn is_budget(error: &E) -> bool {
+    matches!(
+        error,
+        E::MaximumSignatureChecksExceeded
+            | E::MaximumPathBuildCallsExceeded
+            | E::MaximumNameConstraintComparisonsExceeded
+    )
+}
+
+/// The class and the words for an error of webpki.
+pub(super) fn rejection(error: &E) -> Rejection {
+    match error {
+        E::CertExpired { not_after, .. } => {
+            let detail = format!("a certificate of the chain expired on {}", date(*not_after));
+            Rejection::new(FailureClass::Validity, detail)
+        }
+        E::CertNotValidYet { not_before, .. } => {
+            let detail = format!("a certificate of the chain is not valid before {}", date(*not_before));
+            Rejection::new(FailureClass::Validity, detail)
+        }
+        budget if is_budget(budget) => {
+            Rejection::new(FailureClass::Budget, "the chain needs more work to verify than is allowed")
+        }
+        other => match words(other) {
+            Some(words) => Rejection::new(FailureClass::Chain, words),
+            None => Rejection::new(FailureClass::Chain, format!("the chain does not verify: {other}")),
+        },
+    }
+}
+
+/// The faults that an operator meets; webpki names the others well enough for a search.
+const fn words(error: &E) -> Option<&'static str> {
+    Some(match error {
+        E::UnknownIssuer => "the chain does not lead to a trusted root",
+        E::InvalidSignatureForPublicKey => "a signature in the chain does not fit its issuer's key",
+        E::CertRevoked => "a certificate of the chain is revoked",
+        E::CertDistrusted => "the chain holds a key that is publicly distrusted",
+        E::UnknownRevocationStatus => "no revocation list says whether a certificate of the chain is revoked",
+        E::CrlExpired { .. } => "the revocation list for a certificate of the chain is out of date",
+        E::CaUsedAsEndEntity => "the upstream's certificate is that of a certificate authority",
+        E::EndEntityUsedAsCa => "a certificate of the chain is signed by one that is no certificate authority",
+        E::PathLenConstraintViolated => "the chain is longer than one of its certificate authorities allows",
+        E::NameConstraintViolation => "a certificate authority of the chain may not certify this name",
+        E::RequiredEkuNotFoundContext(_) => "a certificate of the chain is not for servers",
+        E::UnsupportedCertVersion => "the upstream's certificate is not of X.509 version 3",
+        E::UnsupportedCriticalExtension => "a certificate of the chain has a critical extension that is not known",
+        _ => return None,
+    })
+}
+
+fn date(moment: UnixTime) -> String {
+    let seconds = i64::try_from(moment.as_secs()).unwrap_or(i64::MAX);
+    match time::OffsetDateTime::from_unix_timestamp(seconds) {
+        Ok(moment) => moment.date().to_string(),
+        Err(_) => "a date beyond reckoning".to_owned(),
+    }
+}
