@@ -2,5 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod enforce;
+mod foreign;
 mod support;
 mod support_selftest;

@@ -8,6 +8,7 @@
 pub(crate) mod client;
 pub(crate) mod origin;
 pub(crate) mod pki;
+pub(crate) mod process;
 pub(crate) mod proxy;
 
 use std::{future::Future, sync::Arc, time::Duration};
