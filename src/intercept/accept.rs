@@ -5,7 +5,7 @@ use super::prefixed::Prefixed;
 use crate::authority::{CertificateAuthority, IssueError, IssuedLeaf, LeafKeyKind};
 use crate::policy::decision::{Passage, Permit};
 use crate::policy::host::Host;
-use crate::tls::client::server_name;
+use crate::tls::name::server_name;
 use crate::tls::provider::provider;
 use rustls::server::{ClientHello as RustlsClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;

@@ -178,10 +178,10 @@ pub enum AccessError {
     #[error("port {0} may not be reached through this proxy ([access] ports_allow)")]
     Port(NonZeroU16),
     /// The host is denied by name.
-    #[error("{0} may not be reached through this proxy ([access] destinations_deny lists {1})")]
+    #[error("destination {0} may not be reached through this proxy ([access] destinations_deny lists {1})")]
     Host(Authority, HostPattern),
     /// Every address of the host is denied.
-    #[error("{address} may not be reached through this proxy ([access] destinations_deny lists {rule})")]
+    #[error("address {address} may not be reached through this proxy ([access] destinations_deny lists {rule})")]
     Address {
         /// The address.
         address: IpAddr,

@@ -42,7 +42,7 @@ pub enum HostError {
     #[error("the host is empty")]
     Empty,
     /// Bytes outside ASCII; on the wire an internationalised name travels as A-labels (RFC 5890).
-    #[error("the host is not ASCII; write an internationalised name as A-labels (xn--…)")]
+    #[error("the host is not ASCII; write an internationalised name as A-labels (xn--...)")]
     NotAscii,
     /// A character that no host name contains.
     #[error("the host contains {0:?}, which no host name may contain")]

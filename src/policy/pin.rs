@@ -259,7 +259,7 @@ mod tests {
             ("sha256/a".into(), "not base64"),
             ("sha256/*".into(), "not base64"),
             (format!("sha256/{}", &ISRG_X1[..43]), "the = at the end is missing"),
-            (format!("sha256/{}\n", ISRG_X1), "not base64"),
+            (format!("sha256/{ISRG_X1}\n"), "not base64"),
             (format!(" sha256/{ISRG_X1}"), "not a pin"),
             (format!("SHA256/{ISRG_X1}"), "not a pin"),
             ("sha256/C5-lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=".into(), "URL-safe"),

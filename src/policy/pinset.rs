@@ -25,7 +25,8 @@ pub struct PathElement {
 }
 
 /// Where in a verified path a key has to stand. The end entity is position 0, the trust anchor is the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Position {
     /// The end entity, position 0.
     Leaf,
@@ -268,8 +269,13 @@ impl Pinset {
 
 #[cfg(test)]
 mod tests {
+    use super::AfterExpiry::{FailClosed, ReportOnly, Unpinned};
+    use super::Position::{Anywhere, Ca, Leaf};
     use super::*;
     use std::time::Duration;
+
+    /// What is judged, pin lists, how they combine, the position that matches.
+    type Case<'a> = (&'a str, &'a [(Position, &'a [u8])], Combine, Option<usize>);
 
     const fn key(n: u8) -> PathElement {
         PathElement { spki: [n; 32], certificate: Some([n + 100; 32]) }
@@ -286,15 +292,13 @@ mod tests {
 
     #[test]
     fn nothing_is_not_a_pinset() {
-        assert_eq!(Clause::new(Position::Anywhere, Vec::new()), None);
+        assert_eq!(Clause::new(Anywhere, Vec::new()), None);
         assert_eq!(Accepts::new(Vec::new(), Combine::Any), None);
     }
 
     #[test]
     fn judgement() {
-        use Position::{Anywhere, Ca, Leaf};
         let path = [key(1), key(2), key(3)];
-        type Case<'a> = (&'a str, &'a [(Position, &'a [u8])], Combine, Option<usize>);
         let table: &[Case<'_>] = &[
             ("unknown key", &[(Anywhere, &[9])], Combine::Any, None),
             ("CA key pinned as leaf", &[(Leaf, &[2, 3])], Combine::Any, None),
@@ -318,8 +322,7 @@ mod tests {
 
     #[test]
     fn a_certificate_pin_is_not_a_key_pin() {
-        let clause =
-            |pin| Accepts::new(vec![Clause::new(Position::Anywhere, vec![pin]).unwrap()], Combine::Any).unwrap();
+        let clause = |pin| Accepts::new(vec![Clause::new(Anywhere, vec![pin]).unwrap()], Combine::Any).unwrap();
         let path = [key(1), PathElement { spki: [2; 32], certificate: None }];
         assert_eq!(clause(Pin::Certificate([1; 32])).judge(&path), None, "the digest of the key is no certificate");
         assert_eq!(clause(Pin::Spki([101; 32])).judge(&path), None, "nor the other way round");
@@ -331,9 +334,9 @@ mod tests {
     fn demand_over_time() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let (before, after) = (at - Duration::from_secs(1), at + Duration::from_secs(1));
-        let chain = |mode| Basis::Chain { accepts: accepts(&[(Position::Leaf, &[1])], Combine::Any), mode };
+        let chain = |mode| Basis::Chain { accepts: accepts(&[(Leaf, &[1])], Combine::Any), mode };
         let pin_only = || Basis::PinOnly {
-            leaf: accepts(&[(Position::Leaf, &[1])], Combine::Any),
+            leaf: accepts(&[(Leaf, &[1])], Combine::Any),
             name: NameCheck::San,
             validity: ValidityCheck::Check,
         };
@@ -347,7 +350,6 @@ mod tests {
                 Demand::Expired => "expired",
             }
         };
-        use AfterExpiry::{FailClosed, ReportOnly, Unpinned};
         let table = [
             (chain(Mode::Enforce), FailClosed, ["enforced", "expired", "expired"]),
             (chain(Mode::Enforce), ReportOnly, ["enforced", "reported", "reported"]),

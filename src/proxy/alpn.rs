@@ -51,6 +51,8 @@ pub(super) fn suits(chosen: Option<&[u8]>, offered: &Offer, client: &Offer) -> b
     const HTTP_1_1: &[u8] = b"http/1.1";
     match chosen {
         Some(chosen) => client.iter().any(|c| c == chosen) || (client.is_empty() && chosen == HTTP_1_1),
+        // Where nothing was offered, nothing could be chosen.
+        None if offered.is_empty() => client.is_empty(),
         // No choice means HTTP/1.1 to those who speak it. Anyone else may still find what it wants upstream, unless
         // that was among the offers and the upstream passed over it.
         None => client.is_empty() || client.iter().any(|c| c == HTTP_1_1) || client.iter().all(|c| offered.contains(c)),
@@ -74,13 +76,13 @@ mod tests {
             (Some("http/1.1"), "h2 http/1.1", "h2", false),
             (Some("http/1.1"), "h2 http/1.1", "mqtt", false),
             (None, "", "h2", false),
+            (None, "", "h2 http/1.1", false),
             (None, "h2 http/1.1", "mqtt", false),
             (Some("h2"), "h2 http/1.1", "h2 http/1.1", true),
             (Some("http/1.1"), "h2 http/1.1", "h2 http/1.1", true),
             (Some("http/1.1"), "h2 http/1.1", "", true),
             (None, "h2 http/1.1", "h2", true),
             (None, "h2 http/1.1", "h2 http/1.1", true),
-            (None, "", "h2 http/1.1", true),
             (None, "", "", true),
         ];
         for (chosen, offered, client, expected) in table {

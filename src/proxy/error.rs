@@ -1,5 +1,6 @@
 //! Why a session failed: the side it failed on, the stage, and the class that replies, logs and metrics share.
 
+use super::listener::HEADER_FIELDS_MAX;
 use crate::intercept::{AcceptError, ClientHelloError};
 use crate::policy::access::AccessError;
 use crate::policy::decision::{FailureClass, Rejection};
@@ -22,11 +23,11 @@ pub(super) enum SessionError {
     Malformed(String),
     #[error("no complete request head within the time allowed")]
     SlowRequest,
-    #[error("the request head is longer than {0} bytes")]
+    #[error("the request head is longer than {0} bytes or has more than {HEADER_FIELDS_MAX} fields")]
     LongRequest(usize),
     #[error(transparent)]
     Access(#[from] AccessError),
-    #[error("{0} is in no pinset, and hosts without one are denied ([defaults] unpinned = \"deny\")")]
+    #[error("no pinset for {0}, and hosts without one are denied ([defaults] unpinned = \"deny\")")]
     Unlisted(Host),
     #[error("the proxy has reached its limit of {limit} sessions{whose} ([limits] {key})")]
     Overload { limit: usize, whose: &'static str, key: &'static str },
@@ -127,6 +128,8 @@ impl SessionError {
             self,
             Self::Target(_)
                 | Self::Method(_)
+                | Self::Malformed(_)
+                | Self::LongRequest(_)
                 | Self::Access(_)
                 | Self::Unlisted(_)
                 | Self::Overload { .. }

@@ -1,134 +1,150 @@
-//! The connection while it speaks HTTP. hyper answers what it cannot parse with a bare status and closes; this stream
-//! notices, and answers instead with a refusal that says what is wrong and with an event.
+//! The connection while it speaks HTTP. hyper answers what it cannot parse with a bare status, or not at all, and
+//! closes. This stream holds such an answer back and survives the parser, so that the client can be told what is wrong.
 
-use super::Proxy;
 use super::error::SessionError;
-use super::record::Record;
-use super::reply::Refusal;
 use crate::policy::host::Authority;
-use bytes::{Buf as _, Bytes};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
+use tokio::net::TcpStream;
 
 /// How much of a request line is kept for the words of a refusal. A CONNECT target has at most 259 octets.
 const REQUEST_LINE_KEPT: usize = 1_024;
 
-/// What a connection has come to while it speaks HTTP, shared with its service.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    /// Bytes have arrived.
-    begun: AtomicBool,
-    /// A request was parsed, or a refusal sent in place of one.
-    answered: AtomicBool,
-}
-
 /// A connection that speaks HTTP.
 #[derive(Debug)]
-pub(super) struct Head<S> {
-    stream: S,
-    proxy: Arc<Proxy>,
-    client: SocketAddr,
+pub(super) struct Head {
+    /// Absent only after `into_inner`.
+    stream: Option<Take<TcpStream>>,
     progress: Arc<Progress>,
+}
+
+/// How far a connection has come, shared between its stream, its service and its listener.
+#[derive(Debug, Default)]
+pub(super) struct Progress(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// A request was parsed: from here on, what is written comes from its service.
+    parsed: bool,
+    received: usize,
     request_line: Vec<u8>,
-    /// A refusal that goes out in place of what hyper writes.
-    instead: Option<Bytes>,
+    /// The status of the answer that was held back.
+    held_back: Option<[u8; 3]>,
+    /// The client has closed its side.
+    ended: bool,
+    /// The connection, left behind by a parser that gave up on it.
+    left: Option<TcpStream>,
+}
+
+/// A connection on which no request could be parsed.
+#[derive(Debug)]
+pub(super) struct Unparsed {
+    /// The connection, unless the client has closed it.
+    pub(super) stream: Option<TcpStream>,
+    /// The target, or what stands in its place.
+    pub(super) target: String,
+    pub(super) error: SessionError,
 }
 
 impl Progress {
-    /// A request was parsed: from here on, what is written comes from its service.
-    pub(super) fn answer(&self) {
-        self.answered.store(true, Ordering::Relaxed);
+    /// A request was parsed.
+    pub(super) fn parsed(&self) {
+        self.state().parsed = true;
     }
 
-    /// Whether bytes came and no request was made of them.
-    pub(super) fn is_unanswered(&self) -> bool {
-        self.begun.load(Ordering::Relaxed) && !self.answered.load(Ordering::Relaxed)
+    /// What is to be said of a connection that ended without a request. `None` where there was one, and where the
+    /// client never sent a byte.
+    pub(super) fn unparsed(&self, error: &hyper::Error, bytes_max: usize) -> Option<Unparsed> {
+        let mut state = self.state();
+        if state.parsed || state.received == 0 {
+            return None;
+        }
+        let line = String::from_utf8_lossy(&state.request_line).into_owned();
+        let line = line.lines().next().unwrap_or_default();
+        let target = line.strip_prefix("CONNECT ").map(|rest| rest.rsplit_once(' ').map_or(rest, |(target, _)| target));
+        let error = match (state.held_back.as_ref(), target.map(Authority::parse)) {
+            _ if error.is_timeout() => SessionError::SlowRequest,
+            _ if state.ended => SessionError::Gone,
+            _ if state.received >= bytes_max => SessionError::LongRequest(bytes_max),
+            (Some(b"431" | b"414"), _) => SessionError::LongRequest(bytes_max),
+            (_, Some(Err(error))) => SessionError::Target(error),
+            _ => SessionError::Malformed(error.to_string()),
+        };
+        let stream = state.left.take().filter(|_| !matches!(error, SessionError::Gone));
+        Some(Unparsed { stream, target: target.unwrap_or(line).to_owned(), error })
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<S> Head<S> {
-    pub(super) fn new(stream: S, proxy: Arc<Proxy>, client: SocketAddr, progress: Arc<Progress>) -> Self {
-        Self { stream, proxy, client, progress, request_line: Vec::new(), instead: None }
+impl Head {
+    /// A connection from which at most `bytes_max` bytes are read until a request is parsed.
+    pub(super) fn new(stream: TcpStream, progress: Arc<Progress>, bytes_max: usize) -> Self {
+        Self { stream: Some(stream.take(bytes_max as u64)), progress }
     }
 
     /// The connection, once it does not speak HTTP any more.
-    pub(super) fn into_inner(self) -> S {
-        self.stream
+    pub(super) fn into_inner(mut self) -> Option<TcpStream> {
+        self.stream.take().map(Take::into_inner)
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
-        let room = REQUEST_LINE_KEPT - self.request_line.len();
-        if self.request_line.contains(&b'\n') || room == 0 {
-            return;
-        }
-        self.request_line.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
-
-    /// The refusal that says what hyper's status does not.
-    fn refusal(&self, written: &[u8]) -> Bytes {
-        let line = String::from_utf8_lossy(&self.request_line);
-        let line = line.lines().next().unwrap_or_default();
-        let target = line.strip_prefix("CONNECT ").map(|rest| rest.rsplit_once(' ').map_or(rest, |(target, _)| target));
-        let error = match (written.get(9..12), target.map(Authority::parse)) {
-            (Some(b"431" | b"414"), _) => SessionError::LongRequest(self.proxy.limits.header_bytes),
-            (_, Some(Err(error))) => SessionError::Target(error),
-            _ => SessionError::Malformed("the head cannot be parsed".to_owned()),
-        };
-        refuse(&self.proxy, self.client, target.unwrap_or(line), &error)
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        self.stream.as_mut().map(|stream| Pin::new(stream.get_mut())).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
 
-/// Refuses a client for which there is no HTTP implementation to hand the refusal to; emits the event.
-pub(super) fn refuse(proxy: &Proxy, client: SocketAddr, target: &str, error: &SessionError) -> Bytes {
-    let mut record = Record::open(&proxy.reporter, proxy.session_name(), client, proxy.clock.now());
-    record.asked_for(target);
-    record.fail(error);
-    let refusal = Refusal::new(error, record.event(), Vec::new());
-    record.replied(refusal.status());
-    record.finish();
-    refusal.to_bytes().into()
+impl Drop for Head {
+    fn drop(&mut self) {
+        let left = self.stream.take();
+        self.progress.state().left = left.map(Take::into_inner);
+    }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Head<S> {
+impl AsyncRead for Head {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.progress.state().parsed {
+            return self.stream()?.poll_read(cx, buffer);
+        }
+        let Some(stream) = self.stream.as_mut() else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        if let Some(fresh @ [_, ..]) = buffer.filled().get(before..) {
-            self.progress.begun.store(true, Ordering::Relaxed);
-            self.keep(fresh);
+        ready!(Pin::new(&mut *stream).poll_read(cx, buffer))?;
+        let exhausted = stream.limit() == 0;
+        let fresh = buffer.filled().get(before..).unwrap_or_default();
+        let mut state = self.progress.state();
+        state.received += fresh.len();
+        state.ended = fresh.is_empty() && !exhausted;
+        if !state.request_line.contains(&b'\n') {
+            let kept = fresh.len().min(REQUEST_LINE_KEPT - state.request_line.len());
+            state.request_line.extend_from_slice(&fresh[..kept]);
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Head<S> {
+impl AsyncWrite for Head {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.instead.is_none() {
-            if self.progress.answered.load(Ordering::Relaxed) {
-                return Pin::new(&mut self.stream).poll_write(cx, bytes);
-            }
-            let refusal = self.refusal(bytes);
-            self.progress.answer();
-            self.instead = Some(refusal);
+        let mut state = self.progress.state();
+        if !state.parsed {
+            state.held_back = state.held_back.or_else(|| bytes.get(9..12)?.try_into().ok());
+            return Poll::Ready(Ok(bytes.len()));
         }
-        let this = &mut *self;
-        while let Some(rest) = this.instead.as_mut().filter(|rest| !rest.is_empty()) {
-            let written = ready!(Pin::new(&mut this.stream).poll_write(cx, rest))?;
-            rest.advance(written);
-        }
-        Poll::Ready(Ok(bytes.len()))
+        drop(state);
+        self.stream()?.poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.stream()?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if !self.progress.state().parsed {
+            return Poll::Ready(Ok(()));
+        }
+        self.stream()?.poll_shutdown(cx)
     }
 }

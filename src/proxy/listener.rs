@@ -2,7 +2,9 @@
 
 use super::Proxy;
 use super::error::SessionError;
-use super::head::{Head, Progress, refuse};
+use super::head::{Head, Progress, Unparsed};
+use super::record::Record;
+use super::reply::Refusal;
 use super::{capacity::Place, session};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -12,6 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{interval, sleep, timeout};
 
@@ -19,6 +22,12 @@ use tokio::time::{interval, sleep, timeout};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Sessions that are told to end at the end of the drain have this long to write their event.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
+/// Fields of a request head.
+pub(super) const HEADER_FIELDS_MAX: usize = 100;
+/// How long a refused client may take to read its refusal and close.
+const LINGER: Duration = Duration::from_secs(2);
+/// What a refused client may still send meanwhile.
+const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 /// How often lost events are looked for and told.
 const LOSS_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -83,36 +92,68 @@ fn admit(proxy: &Arc<Proxy>, stream: TcpStream, client: SocketAddr) {
 /// One request a connection: CONNECT turns it into a tunnel, everything else is refused and ends it.
 async fn speak_http(proxy: Arc<Proxy>, stream: TcpStream, client: SocketAddr, place: Place) {
     let progress = Arc::new(Progress::default());
-    let head = Head::new(stream, Arc::clone(&proxy), client, Arc::clone(&progress));
     let place = Arc::new(place);
+    let Err(error) = parse_and_serve(&proxy, stream, client, &place, &progress).await else { return };
+    let Some(Unparsed { stream, target, error }) = progress.unparsed(&error, proxy.limits.header_bytes) else { return };
+    let refusal = refuse(&proxy, client, &target, &error);
+    if let Some(stream) = stream {
+        // The session has failed; whether the client hears why does not change that.
+        drop(timeout(LINGER, send_last(stream, &refusal)).await);
+    }
+}
+
+/// HTTP by hyper. When this returns the connection belongs to a session, or is closed, or is left in `progress`.
+async fn parse_and_serve(
+    proxy: &Arc<Proxy>,
+    stream: TcpStream,
+    client: SocketAddr,
+    place: &Arc<Place>,
+    progress: &Arc<Progress>,
+) -> hyper::Result<()> {
+    let head = Head::new(stream, Arc::clone(progress), proxy.limits.header_bytes);
     let service = service_fn(|request| {
-        progress.answer();
-        let session = session::open(Arc::clone(&proxy), client, Arc::clone(&place), request);
+        progress.parsed();
+        let session = session::open(Arc::clone(proxy), client, Arc::clone(place), request);
         async { Ok::<_, Infallible>(session.await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(proxy.limits.header_timeout)
         .max_buf_size(proxy.limits.header_bytes)
+        .max_headers(HEADER_FIELDS_MAX)
         .keep_alive(false)
         // Some old clients choke on any header in the reply to a CONNECT.
         .auto_date_header(false)
         .serve_connection(TokioIo::new(head), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
+    tokio::select! {
         ended = connection.as_mut() => ended,
         () = proxy.stopping.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-    };
-    if let (Err(error), true) = (ended, progress.is_unanswered()) {
-        let error =
-            if error.is_timeout() { SessionError::SlowRequest } else { SessionError::Malformed(error.to_string()) };
-        // hyper has closed the connection; the event is all that is left to do.
-        drop(refuse(&proxy, client, "", &error));
     }
+}
+
+/// Refuses a client outside of HTTP; emits the event.
+fn refuse(proxy: &Proxy, client: SocketAddr, target: &str, error: &SessionError) -> Vec<u8> {
+    let mut record = Record::open(&proxy.reporter, proxy.session_name(), client, proxy.clock.now());
+    record.asked_for(target);
+    record.fail(error);
+    let refusal = Refusal::new(error, record.event(), Vec::new());
+    record.replied(refusal.status());
+    record.finish();
+    refusal.to_bytes()
+}
+
+/// Sends the last bytes of a connection and waits for the client to close: to close first, with bytes of the client
+/// unread, would reset the connection and could take the refusal with it (RFC 9112 section 9.6).
+async fn send_last(mut stream: TcpStream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream.take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 async fn tell_losses(proxy: Arc<Proxy>) {

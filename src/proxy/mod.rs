@@ -3,6 +3,7 @@
 mod alpn;
 mod assemble;
 mod capacity;
+mod client_half;
 mod error;
 mod head;
 mod listener;
@@ -10,6 +11,7 @@ mod record;
 mod reply;
 mod session;
 mod sides;
+mod upstream_half;
 
 pub use assemble::{AssembleError, Assembled, assemble, ca_settings};
 pub use listener::serve;

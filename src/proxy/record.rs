@@ -2,11 +2,12 @@
 //! dropped before that, because its client went away.
 
 use super::error::SessionError;
+use super::reply::ExpectedPin;
 use crate::policy::decision::{Candidate, ChainProof as _, Decision, FailureClass, Rejection};
 use crate::policy::host::{Authority, Host};
 use crate::policy::pattern::{HostPattern, Scope};
 use crate::policy::pin::Pin;
-use crate::policy::pinset::{Demand, PathElement};
+use crate::policy::pinset::{Clause, Demand, PathElement};
 use crate::policy::rules::Rule;
 use crate::relay::{Counters, End, Outcome, SideName};
 use crate::report::{Bytes, Client, Decided, Event, Reporter, Stage, Violation};
@@ -16,6 +17,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::time::Instant;
 
+/// How much of a target is told; a valid one has at most 259.
+const TARGET_CHARACTERS_MAX: usize = 300;
+
 /// An event in the making.
 #[derive(Debug)]
 pub(super) struct Record {
@@ -23,7 +27,7 @@ pub(super) struct Record {
     started: Instant,
     event: Event,
     violation: Option<Violation>,
-    expected_pins: Vec<String>,
+    expected_pins: Vec<ExpectedPin>,
     finished: bool,
 }
 
@@ -76,7 +80,7 @@ impl Record {
     }
 
     /// The pins that the rule would accept, where pins were what failed.
-    pub(super) fn expected_pins(&self) -> Vec<String> {
+    pub(super) fn expected_pins(&self) -> Vec<ExpectedPin> {
         self.expected_pins.clone()
     }
 
@@ -85,8 +89,14 @@ impl Record {
         self.event.stage = stage;
     }
 
+    /// What the client asked for, as far as it is printable: nothing it sent can break a line of the log.
     pub(super) fn asked_for(&mut self, target: &str) {
-        target.chars().take(300).collect::<String>().clone_into(&mut self.event.connect_authority);
+        let shown = target.chars().take(TARGET_CHARACTERS_MAX).map(|c| match c {
+            ' ' => ' '.to_string(),
+            c if c.is_ascii_graphic() => c.to_string(),
+            c => c.escape_default().to_string(),
+        });
+        self.event.connect_authority = shown.collect();
     }
 
     pub(super) fn target(&mut self, target: &Authority, generation: u64) {
@@ -163,7 +173,7 @@ impl Record {
         if !matches!(rejection.class, FailureClass::Pin | FailureClass::Blocklist | FailureClass::Budget) {
             return;
         }
-        self.expected_pins = rule.expected_pins().iter().map(Pin::to_string).collect();
+        self.expected_pins = expected(rule);
         let noted = self.noted_pattern(rule);
         self.violation = Some(Violation {
             class: rejection.class,
@@ -232,6 +242,16 @@ impl Drop for Record {
 
 fn pins_of(path: &[PathElement]) -> Vec<String> {
     path.iter().map(|element| Pin::Spki(element.spki).to_string()).collect()
+}
+
+/// The pins of a rule, each with where it has to stand.
+fn expected(rule: &Rule) -> Vec<ExpectedPin> {
+    let clauses = rule.pinset().map(|pinset| pinset.accepts().clauses()).unwrap_or_default();
+    let told = |clause: &Clause| {
+        let pins = clause.pins().iter().map(|pin| ExpectedPin { pin: pin.to_string(), position: clause.position() });
+        pins.collect()
+    };
+    clauses.iter().flat_map::<Vec<ExpectedPin>, _>(told).collect()
 }
 
 /// `pin-sha256="…"` (RFC 7469 section 3); a certificate pin, which that RFC does not know, in our own form.

@@ -3,6 +3,7 @@
 
 use super::error::SessionError;
 use crate::policy::decision::FailureClass;
+use crate::policy::pinset::Position;
 use crate::report::Event;
 use crate::upstream::dial::DialError;
 use crate::upstream::handshake::HandshakeError;
@@ -37,12 +38,20 @@ pub(super) struct Refusal {
     error: &'static str,
     reason: String,
     connect_authority: String,
+    hostname: Option<String>,
     pinset: Option<String>,
     enforced: bool,
     seen_pins: Vec<String>,
-    expected_pins: Vec<String>,
+    expected_pins: Vec<ExpectedPin>,
     remedy: &'static str,
     session: String,
+}
+
+/// A pin that the rule would have accepted.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ExpectedPin {
+    pub(super) pin: String,
+    pub(super) position: Position,
 }
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -67,7 +76,7 @@ impl BodyForm {
 
 impl Refusal {
     /// The refusal for an error, with what the event knows of the session.
-    pub(super) fn new(error: &SessionError, event: &Event, expected_pins: Vec<String>) -> Self {
+    pub(super) fn new(error: &SessionError, event: &Event, expected_pins: Vec<ExpectedPin>) -> Self {
         let (status, proxy_error) = status(error);
         let alert = match error {
             SessionError::Handshake(HandshakeError::Alert(alert)) => Some(*alert),
@@ -84,6 +93,7 @@ impl Refusal {
             error: error.class().as_str(),
             reason: error.to_string(),
             connect_authority: event.connect_authority.clone(),
+            hostname: event.hostname.clone(),
             pinset: event.pinset.clone(),
             enforced: event.enforced,
             seen_pins: event.seen_pins.clone(),
@@ -147,27 +157,57 @@ impl Refusal {
     }
 
     fn text(&self) -> String {
-        let mut text = format!("pinproxy refused CONNECT {}\n\n", printable(&self.connect_authority, 300));
+        let mut text = format!("pinproxy refused this request: {}\n\n", self.connect_authority);
         let mut row = |name: &str, value: &str| {
-            let _ = writeln!(text, "  {name:<10} {value}");
+            for (index, line) in wrapped(value).enumerate() {
+                let _ = writeln!(text, "  {:<9} {line}", if index == 0 { name } else { "" });
+            }
         };
         row("reason", &self.reason);
-        if let Some(pinset) = &self.pinset {
-            row("rule", &format!("{pinset}{}", if self.enforced { " (enforced)" } else { "" }));
+        if let Some(host) = &self.hostname {
+            row("host", host);
         }
-        rows(&mut row, "seen", &self.seen_pins);
-        rows(&mut row, "expected", &self.expected_pins);
+        if let Some(pinset) = &self.pinset {
+            row("pinset", &format!("{pinset}{}", if self.enforced { " (enforced)" } else { "" }));
+        }
+        let last = self.seen_pins.len().saturating_sub(1);
+        for (position, pin) in self.seen_pins.iter().enumerate() {
+            let role = match position {
+                0 => " (end entity)",
+                position if position == last => " (trust anchor)",
+                _ => "",
+            };
+            row(if position == 0 { "seen" } else { "" }, &format!("{pin}{role}"));
+        }
+        for (index, expected) in self.expected_pins.iter().enumerate() {
+            let place = match expected.position {
+                Position::Leaf => "end entity",
+                Position::Ca => "certificate authority",
+                Position::Anywhere => "anywhere in the chain",
+            };
+            row(if index == 0 { "expected" } else { "" }, &format!("{} ({place})", expected.pin));
+        }
         row("to do", self.remedy);
         row("session", &self.session);
         text
     }
 }
 
-/// A list under one name.
-fn rows(row: &mut impl FnMut(&str, &str), name: &str, values: &[String]) {
-    for (index, value) in values.iter().enumerate() {
-        row(if index == 0 { name } else { "" }, value);
+/// Lines of at most 88 columns where spaces allow it, so that with its margin a row fits a terminal of 100.
+fn wrapped(text: &str) -> impl Iterator<Item = String> {
+    const COLUMNS: usize = 88;
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + 1 + word.len() <= COLUMNS => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
     }
+    lines.into_iter()
 }
 
 /// Visible ASCII and spaces; whatever else becomes a question mark, so that nothing a peer sent can end a line.

@@ -3,10 +3,9 @@
 use super::chain::Attempt;
 use super::provider::provider;
 use super::verify::Question;
-use crate::policy::host::Host;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -181,15 +180,4 @@ fn template() -> &'static ClientConfig {
         config
     });
     &TEMPLATE
-}
-
-/// A host as rustls takes it: the name that is sent as SNI and checked against the certificate.
-///
-/// # Errors
-/// For names that DNS knows and certificates do not.
-pub fn server_name(host: &Host) -> Result<ServerName<'static>, InvalidDnsNameError> {
-    match host {
-        Host::Name(name) => ServerName::try_from(name.as_str().to_owned()),
-        Host::Address(address) => Ok(ServerName::from(*address)),
-    }
 }

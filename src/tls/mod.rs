@@ -5,6 +5,7 @@
 pub mod anchors;
 pub mod chain;
 pub mod client;
+pub mod name;
 pub mod provider;
 pub mod revocation;
 pub mod verify;

@@ -303,7 +303,7 @@ fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<x509_parser::certificate::X5
 }
 
 fn server_name(host: &Host) -> Result<ServerName<'static>, Rejection> {
-    super::client::server_name(host)
+    super::name::server_name(host)
         .map_err(|_| Rejection::new(FailureClass::Name, format!("{host} cannot be the name in a certificate")))
 }
 

@@ -32,7 +32,7 @@ pub struct Dialled {
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// The name has no address.
-    #[error("{host} has no address: {source}")]
+    #[error("no address for {host}: {source}")]
     NotFound {
         /// The host.
         host: Host,

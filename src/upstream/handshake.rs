@@ -2,7 +2,8 @@
 
 use crate::policy::decision::Permit;
 use crate::tls::chain::Attempt;
-use crate::tls::client::{SessionVerifier, server_name, turned_down};
+use crate::tls::client::{SessionVerifier, turned_down};
+use crate::tls::name::server_name;
 use rustls::pki_types::CertificateDer;
 use rustls::{AlertDescription, ClientConfig, HandshakeKind, ProtocolVersion};
 use std::io;

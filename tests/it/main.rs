@@ -3,5 +3,6 @@
 
 mod enforce;
 mod foreign;
+mod structure;
 mod support;
 mod support_selftest;

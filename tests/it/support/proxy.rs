@@ -117,12 +117,10 @@ impl ProxyBuilder {
         std::fs::write(folder.path().join("roots.pem"), pem_bundle(&self.roots)).expect("roots.pem is written");
         let config = parse(&self.toml, folder.path());
         let time = Arc::new(Mutex::new(self.now.unwrap_or_else(SystemTime::now)));
+        let told = Arc::clone(&time);
         let clock = match self.now {
             None => Clock::system(),
-            Some(_) => {
-                let time = Arc::clone(&time);
-                Clock::from_fn(move || *time.lock().expect("the time"))
-            }
+            Some(_) => Clock::from_fn(move || *told.lock().expect("the time")),
         };
         let settings = ca_settings(&config).expect("settings of the CA");
         let (authority, _) =

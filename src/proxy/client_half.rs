@@ -1,0 +1,165 @@
+//! The client's half of a session, behind its 200: client_tls, and what is relayed with what.
+
+use super::error::SessionError;
+use super::head::Head;
+use super::record::Record;
+use super::session::Session;
+use super::sides::TUNNEL_BUFFER_BYTES;
+use super::upstream_half::Verified;
+use crate::intercept::{ClientHello, HelloLimits, Prefixed, read_client_hello, refuse};
+use crate::policy::decision::Permit;
+use crate::policy::host::{Authority, Host};
+use crate::policy::rules::{Rule, RuleKind, Unpinned};
+use crate::upstream::dial::Dialled;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use std::sync::Arc;
+use tokio::io::BufReader;
+use tokio::net::TcpStream;
+
+/// The client's connection, once it is a tunnel.
+pub(super) type ClientStream = Prefixed<TcpStream>;
+
+/// The two sides of a relay.
+pub(super) enum Pair {
+    Tls(Box<tokio_rustls::server::TlsStream<ClientStream>>, Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    Plain(BufReader<ClientStream>, BufReader<TcpStream>),
+}
+
+/// What the ClientHello led to.
+enum Judged {
+    Verified(Verified),
+    Blind(Dialled, Permit),
+}
+
+impl Session {
+    /// client_tls for an upstream that is verified already: the ClientHello has to ask for the same host.
+    pub(super) async fn greet(
+        &self,
+        target: &Authority,
+        mut client: ClientStream,
+        verified: Verified,
+        record: &mut Record,
+    ) -> Result<Pair, SessionError> {
+        let hello = self.client_hello(&mut client).await?;
+        let agreed = async {
+            same_host(&verified.host, &hello, record)?;
+            self.proxy.offers.remember(self.client_key, &verified.offered, &hello.alpn);
+            self.suited(target, verified, &hello, record).await
+        };
+        match agreed.await {
+            Ok(verified) => self.accept(client, hello, verified, record).await,
+            Err(error) => Err(turned_away(&mut client, error).await),
+        }
+    }
+
+    /// The ClientHello first, then the rule: for a CONNECT to an address, and for default tunnels.
+    pub(super) async fn judge_by_hello(
+        &self,
+        target: &Authority,
+        mut client: ClientStream,
+        dialled: Dialled,
+        record: &mut Record,
+    ) -> Result<Pair, SessionError> {
+        let hello = self.client_hello(&mut client).await?;
+        let judged = async {
+            let (host, rule) = self.rule_by_hello(target, &hello, record)?;
+            record.rule(&rule, self.now);
+            if let Some(permit) = Permit::tunnel(&rule, &host) {
+                return Ok(Judged::Blind(dialled, permit));
+            }
+            if matches!(rule.kind, RuleKind::Default(Unpinned::Deny)) {
+                return Err(SessionError::Unlisted(host));
+            }
+            let verified = self.verified(target, dialled, &host, &rule, hello.alpn.clone(), record).await?;
+            Ok(Judged::Verified(verified))
+        };
+        match judged.await {
+            Ok(Judged::Verified(verified)) => self.accept(client, hello, verified, record).await,
+            Ok(Judged::Blind(dialled, permit)) => {
+                Ok(Self::blind(client.with_prefix(&hello.raw), dialled, &permit, record))
+            }
+            Err(error) => Err(turned_away(&mut client, error).await),
+        }
+    }
+
+    /// The host that the session is about, and its rule, once the ClientHello is known.
+    fn rule_by_hello(
+        &self,
+        target: &Authority,
+        hello: &ClientHello,
+        record: &mut Record,
+    ) -> Result<(Host, Arc<Rule>), SessionError> {
+        let policy = &self.generation.policy;
+        let name = match (&target.host, hello.server_name().map_err(SessionError::ServerNameForm)?) {
+            (Host::Name(_), _) => {
+                same_host(&target.host, hello, record)?;
+                return Ok((target.host.clone(), Arc::clone(policy.select(target, self.now))));
+            }
+            (Host::Address(_), None) => {
+                return Ok((target.host.clone(), Arc::clone(policy.select(target, self.now))));
+            }
+            (Host::Address(_), Some(name)) => name,
+        };
+        record.server_name(&name);
+        record.judged_as(&name);
+        let named = Authority { host: name, port: target.port };
+        self.proxy.access.check_target(&named)?;
+        let rule = Arc::clone(policy.select_for_address(target, &named, self.now)?);
+        Ok((named.host, rule))
+    }
+
+    async fn client_hello(&self, client: &mut ClientStream) -> Result<ClientHello, SessionError> {
+        let limits = HelloLimits {
+            bytes: self.proxy.limits.client_hello_bytes,
+            timeout: self.proxy.limits.client_hello_timeout,
+        };
+        Ok(read_client_hello(client, limits).await?)
+    }
+
+    async fn accept(
+        &self,
+        client: ClientStream,
+        hello: ClientHello,
+        verified: Verified,
+        record: &mut Record,
+    ) -> Result<Pair, SessionError> {
+        let Verified { permit, upstream, leaf_not_after, .. } = verified;
+        let alpn = upstream.alpn.clone();
+        let acceptor = &self.proxy.acceptor;
+        let accepted = acceptor.accept(&permit, hello, client, alpn.as_deref(), leaf_not_after, self.now).await?;
+        let version = accepted.stream.get_ref().1.protocol_version();
+        record.client_tls(version, &accepted.leaf.serial);
+        Ok(Pair::Tls(Box::new(accepted.stream), upstream.into_stream(&permit)))
+    }
+
+    /// relay without looking, for which the rule gave the permit.
+    pub(super) fn blind(client: ClientStream, dialled: Dialled, _permit: &Permit, record: &mut Record) -> Pair {
+        record.tunnelled();
+        let buffered = |stream| BufReader::with_capacity(TUNNEL_BUFFER_BYTES, stream);
+        Pair::Plain(buffered(client), BufReader::with_capacity(TUNNEL_BUFFER_BYTES, dialled.stream))
+    }
+}
+
+/// The client's connection behind the 200, with what it sent ahead of it.
+pub(super) async fn tunnel(upgrade: OnUpgrade) -> Result<ClientStream, SessionError> {
+    let upgraded = upgrade.await.map_err(|_| SessionError::Gone)?;
+    let parts = upgraded.downcast::<TokioIo<Head>>().map_err(|_| SessionError::Gone)?;
+    let stream = parts.io.into_inner().into_inner().ok_or(SessionError::Gone)?;
+    Ok(Prefixed::new(parts.read_buf, stream))
+}
+
+/// The SNI, where there is one, names the host of the CONNECT.
+fn same_host(asked: &Host, hello: &ClientHello, record: &mut Record) -> Result<(), SessionError> {
+    let Some(named) = hello.server_name().map_err(SessionError::ServerNameForm)? else { return Ok(()) };
+    record.server_name(&named);
+    if named == *asked { Ok(()) } else { Err(SessionError::ServerName { asked: asked.clone(), named }) }
+}
+
+/// Tells a client that waits for the answer to its ClientHello.
+async fn turned_away(client: &mut ClientStream, error: SessionError) -> SessionError {
+    if let Some(alert) = error.alert() {
+        refuse(client, alert).await;
+    }
+    error
+}

@@ -1,0 +1,115 @@
+//! The upstream's half of a session: dial, upstream_tls, pin.
+
+use super::alpn::{Offer, suits};
+use super::error::SessionError;
+use super::record::Record;
+use super::session::Session;
+use crate::intercept::ClientHello;
+use crate::policy::decision::{Decision, FailureClass, Permit, Rejection, evaluate, expired};
+use crate::policy::host::{Authority, Host};
+use crate::policy::pinset::Demand;
+use crate::policy::rules::Rule;
+use crate::report::Stage;
+use crate::tls::client::{SessionVerifier, config};
+use crate::tls::verify::Question;
+use crate::upstream::dial::{Dialled, dial};
+use crate::upstream::handshake::{Handshake, Upstream, handshake};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// An upstream with its verdict.
+pub(super) struct Verified {
+    /// The host that its chain was verified for.
+    pub(super) host: Host,
+    rule: Arc<Rule>,
+    pub(super) permit: Permit,
+    pub(super) upstream: Upstream,
+    pub(super) leaf_not_after: Option<SystemTime>,
+    /// What was offered to the upstream.
+    pub(super) offered: Offer,
+}
+
+impl Session {
+    /// dial: TCP to an address that the access rules allow.
+    pub(super) async fn dial(&self, target: &Authority, record: &mut Record) -> Result<Dialled, SessionError> {
+        record.at(Stage::Dial);
+        let proxy = &self.proxy;
+        let dialled = dial(target, &proxy.access, proxy.resolver.as_ref(), proxy.connect_timeout).await?;
+        record.dialled(dialled.address);
+        Ok(dialled)
+    }
+
+    /// upstream_tls and pin: the handshake, the verified chain, the verdict.
+    pub(super) async fn verified(
+        &self,
+        target: &Authority,
+        dialled: Dialled,
+        host: &Host,
+        rule: &Arc<Rule>,
+        offer: Offer,
+        record: &mut Record,
+    ) -> Result<Verified, SessionError> {
+        if rule.demand(self.now) == Demand::Expired {
+            return Err(SessionError::Rejected(expired()));
+        }
+        record.at(Stage::UpstreamTls);
+        let question = Question {
+            anchors: Arc::clone(&self.generation.anchors),
+            revocation: Arc::clone(&self.generation.revocation),
+            policy: Arc::clone(&self.generation.policy),
+            rule: Arc::clone(rule),
+            host: host.clone(),
+        };
+        let (verifier, config) = if let Some(tickets) = &self.proxy.tickets {
+            tickets.config(self.client.ip().to_canonical(), target, &question, &offer)
+        } else {
+            let verifier = Arc::new(SessionVerifier::once(question, self.now));
+            let config = config(&verifier, &offer);
+            (verifier, config)
+        };
+        let shaking = handshake(dialled.stream, config, &verifier, self.now, self.proxy.handshake_timeout);
+        // The leaf is made while the upstream computes its answer to our ClientHello.
+        let (shaken, ()) = tokio::join!(shaking, async { self.proxy.acceptor.prepare(host, self.now) });
+        let Handshake { upstream, attempt } = shaken?;
+        let chain = attempt.result.as_ref().map_err(Clone::clone);
+        let decision = evaluate(&self.generation.policy, rule, self.now, chain);
+        record.decided(&decision, &attempt, rule);
+        match (decision, upstream, &attempt.result) {
+            (Decision::Allowed { permit, .. }, Some(upstream), Ok(chain)) => {
+                record.upstream_tls(upstream.version, upstream.alpn.as_deref());
+                let leaf_not_after = chain.leaf_not_after();
+                Ok(Verified {
+                    host: host.clone(),
+                    rule: Arc::clone(rule),
+                    permit,
+                    upstream,
+                    leaf_not_after,
+                    offered: offer,
+                })
+            }
+            (Decision::Refused(rejection), ..) => Err(SessionError::Rejected(rejection)),
+            (Decision::Allowed { .. }, ..) => Err(no_permit()),
+        }
+    }
+
+    /// The upstream again, with the client's own offer, if the client cannot take what the upstream chose of the guess.
+    pub(super) async fn suited(
+        &self,
+        target: &Authority,
+        verified: Verified,
+        hello: &ClientHello,
+        record: &mut Record,
+    ) -> Result<Verified, SessionError> {
+        if suits(verified.upstream.alpn.as_deref(), &verified.offered, &hello.alpn) {
+            return Ok(verified);
+        }
+        let Verified { host, rule, .. } = verified;
+        let dialled = self.dial(target, record).await?;
+        self.verified(target, dialled, &host, &rule, hello.alpn.clone(), record).await
+    }
+}
+
+/// Where a permit and what it is for do not come together. No known input leads here; it fails closed.
+pub(super) fn no_permit() -> SessionError {
+    SessionError::Rejected(Rejection::new(FailureClass::Internal, "no permit for this session"))
+}
