@@ -3,6 +3,7 @@
 
 mod enforce;
 mod foreign;
+mod program;
 mod structure;
 mod support;
 mod support_selftest;
