@@ -29,10 +29,12 @@ const PROGRAM_DEADLINE: Duration = Duration::from_secs(90);
 const PORT_ATTEMPTS: u32 = 500;
 const PORT_PAUSE: Duration = Duration::from_millis(20);
 
-/// The program of this name on the `PATH`. Without it the test cannot run, which [`skipped`] tells.
+/// The program of this name on the `PATH`, or where servers are kept. Without it the test cannot run, which [`skipped`]
+/// tells.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).map(|folder| folder.join(name)).find(|file| is_executable(file));
+    let mut files = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]).map(|folder| folder.join(name));
+    let found = files.find(|file| is_executable(file));
     if found.is_none() {
         skipped(&format!("the program {name} is not installed"));
     }
