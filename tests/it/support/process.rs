@@ -50,7 +50,8 @@ fn is_executable(file: &Path) -> bool {
 pub(crate) fn skipped(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     assert!(env::var_os("PINPROXY_TEST_NO_SKIP").is_none(), "{test} must not be skipped, but {why}");
-    writeln!(std::io::stderr().lock(), "SKIPPED: {test}: {why}").ok();
+    // One write, so that the lines of tests that run side by side do not mix.
+    std::io::stderr().write_all(format!("SKIPPED: {test}: {why}\n").as_bytes()).ok();
 }
 
 /// A program about to be started. Of our environment it gets the `PATH` alone: variables that point clients at proxies
@@ -221,7 +222,9 @@ impl Running {
             if self.has_ended() {
                 return false;
             }
-            if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+            // While nothing listens, the system may choose the very same port for our end, and connect us to ourselves.
+            let connected = TcpStream::connect(("127.0.0.1", port)).await;
+            if connected.is_ok_and(|stream| stream.local_addr().is_ok_and(|own| own.port() != port)) {
                 return true;
             }
             tokio::time::sleep(PORT_PAUSE).await;
