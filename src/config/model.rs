@@ -44,7 +44,7 @@ pub struct Ca {
     pub directory: Option<PathBuf>,
     /// The kind of key that issued leaves have. Default: auto.
     pub leaf_key: LeafKey,
-    /// How long issued leaves are valid, 1 hour to 7 days. Default: 7 days.
+    /// How long issued leaves are valid, 2 hours to 7 days. Default: 7 days.
     pub leaf_lifetime: Duration,
     /// How many issued leaves are kept. Default: 10 000.
     pub leaf_cache: usize,

@@ -16,7 +16,9 @@ use std::time::Duration;
 const COUNT_BOUNDS: RangeInclusive<u64> = 1..=1_000_000;
 const HEADER_OCTETS: RangeInclusive<u64> = 8 << 10..=1 << 20;
 const CLIENT_HELLO_OCTETS: RangeInclusive<u64> = 1 << 10..=256 << 10;
-const LEAF_LIFETIME: RangeInclusive<Duration> = Duration::from_secs(60 * 60)..=Duration::from_secs(7 * 24 * 60 * 60);
+/// A leaf is backdated by an hour, so it needs more than that to be of use; clients refuse what lives long.
+const LEAF_LIFETIME: RangeInclusive<Duration> =
+    Duration::from_secs(2 * 60 * 60)..=Duration::from_secs(7 * 24 * 60 * 60);
 /// Any other duration. A year is far below what clocks overflow at.
 pub(super) const DURATION: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(365 * 24 * 60 * 60);

@@ -141,8 +141,8 @@ fn refused_settings() {
         ("[ca]\ndirectory = \"\"", &[(Code::E16, 2, 13, "is empty")]),
         ("[ca]\ndirectory = \"a\\u0000b\"", &[(Code::E16, 2, 13, "control character")]),
         ("[ca]\nleaf_key = \"p265\"", &[(Code::E01, 2, 12, "did you mean \"p256\"?")]),
-        ("[ca]\nleaf_lifetime = \"8d\"", &[(Code::E16, 2, 17, "from 1h to 7days")]),
-        ("[ca]\nleaf_lifetime = \"59m\"", &[(Code::E16, 2, 17, "out of bounds")]),
+        ("[ca]\nleaf_lifetime = \"8d\"", &[(Code::E16, 2, 17, "from 2h to 7days")]),
+        ("[ca]\nleaf_lifetime = \"119m\"", &[(Code::E16, 2, 17, "out of bounds")]),
         ("[ca]\nleaf_lifetime = \"0s\"", &[(Code::E16, 2, 17, "never means \"no limit\"")]),
         ("[ca]\nleaf_lifetime = \"0\"", &[(Code::E16, 2, 17, "zero")]),
         ("[ca]\nleaf_lifetime = \"7\"", &[(Code::E16, 2, 17, "is not a duration")]),
@@ -586,7 +586,7 @@ fn an_empty_file_is_the_builtin_configuration() {
 fn settings() {
     let config = config(
         "[[listener]]\naddress = \"127.0.0.1:0\"\nkind = \"forward\"\n[[listener]]\naddress = \"[::]:3128\"\n\
-         [ca]\ndirectory = \"../certs\"\nleaf_key = \"rsa2048\"\nleaf_lifetime = \"1h\"\nleaf_cache = 1\n\
+         [ca]\ndirectory = \"../certs\"\nleaf_key = \"rsa2048\"\nleaf_lifetime = \"2h\"\nleaf_cache = 1\n\
          [upstream]\nroots = \"r.pem\"\nextra_roots = [\"/x.pem\"]\ncrls = [\"a.crl\"]\nrevocation = \"require\"\n\
          certificate_transparency = \"off\"\nconnect_timeout = \"1s\"\nhandshake_timeout = \"2s\"\nresumption = true\n\
          [access]\nclients = [\"10.0.0.0/8\", \"::1\", \"[2001:db8::1]\", \"::ffff:192.0.2.1\"]\n\
@@ -602,7 +602,7 @@ fn settings() {
     assert_eq!(config.listeners, ["127.0.0.1:0", "[::]:3128"].map(|a| a.parse().unwrap()));
     assert_eq!(config.ca.directory, Some(PathBuf::from("etc/../certs")));
     assert_eq!((config.ca.leaf_key, config.ca.leaf_cache), (LeafKey::Rsa2048, 1));
-    assert_eq!(config.ca.leaf_lifetime, Duration::from_secs(3600));
+    assert_eq!(config.ca.leaf_lifetime, Duration::from_secs(7200));
     assert_eq!(config.upstream.roots, Roots::File("etc/r.pem".into()));
     assert_eq!(config.upstream.extra_roots, [PathBuf::from("/x.pem")]);
     assert_eq!(config.upstream.crls, [PathBuf::from("etc/a.crl")]);

@@ -79,8 +79,9 @@ where
         if from >= bytes_max {
             return Err(ClientHelloError::TooLong(bytes_max));
         }
-        let room = READ_BYTES.min(bytes_max - from) as u64;
-        let read = (&mut *stream).take(room).read_buf(&mut raw).await.map_err(ClientHelloError::Io)?;
+        let room = READ_BYTES.min(bytes_max - from);
+        raw.reserve(room);
+        let read = (&mut *stream).take(room as u64).read_buf(&mut raw).await.map_err(ClientHelloError::Io)?;
         if read == 0 {
             return Err(ClientHelloError::Closed);
         }

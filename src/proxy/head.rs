@@ -44,7 +44,7 @@ struct State {
 pub(super) struct Unparsed {
     /// The connection, unless the client has closed it.
     pub(super) stream: Option<TcpStream>,
-    /// The target, or what stands in its place.
+    /// What stands where the target of a CONNECT stands; empty for anything else.
     pub(super) target: String,
     pub(super) error: SessionError,
 }
@@ -74,7 +74,7 @@ impl Progress {
             _ => SessionError::Malformed(error.to_string()),
         };
         let stream = state.left.take().filter(|_| !matches!(error, SessionError::Gone));
-        Some(Unparsed { stream, target: target.unwrap_or(line).to_owned(), error })
+        Some(Unparsed { stream, target: target.unwrap_or_default().to_owned(), error })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {

@@ -89,14 +89,9 @@ impl Record {
         self.event.stage = stage;
     }
 
-    /// What the client asked for, as far as it is printable: nothing it sent can break a line of the log.
+    /// What the client asked for, as far as it may be told.
     pub(super) fn asked_for(&mut self, target: &str) {
-        let shown = target.chars().take(TARGET_CHARACTERS_MAX).map(|c| match c {
-            ' ' => ' '.to_string(),
-            c if c.is_ascii_graphic() => c.to_string(),
-            c => c.escape_default().to_string(),
-        });
-        self.event.connect_authority = shown.collect();
+        self.event.connect_authority = tellable(target);
     }
 
     pub(super) fn target(&mut self, target: &Authority, generation: u64) {
@@ -240,6 +235,20 @@ impl Drop for Record {
     }
 }
 
+/// A target for logs and replies: without userinfo, path and query, which may hold secrets, and printable, so that
+/// nothing a client sends can break a line.
+fn tellable(target: &str) -> String {
+    let (scheme, rest) = target.split_once("://").map_or(("", target), |(scheme, rest)| (scheme, rest));
+    let (authority, cut) = rest.find(['/', '?', '#']).map_or((rest, ""), |end| (&rest[..end], "/..."));
+    let (userinfo, host) = authority.rsplit_once('@').map_or(("", authority), |(_, host)| ("...@", host));
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    let shown = scheme.chars().chain(separator.chars()).chain(userinfo.chars()).chain(host.chars());
+    let printable = shown
+        .take(TARGET_CHARACTERS_MAX)
+        .map(|c| if c == ' ' || c.is_ascii_graphic() { c.to_string() } else { c.escape_default().to_string() });
+    printable.collect::<String>() + cut
+}
+
 fn pins_of(path: &[PathElement]) -> Vec<String> {
     path.iter().map(|element| Pin::Spki(element.spki).to_string()).collect()
 }
@@ -282,5 +291,28 @@ fn ended(outcome: Outcome) -> String {
         Outcome::Idle => "idle timeout".to_owned(),
         Outcome::Lifetime => "session lifetime".to_owned(),
         Outcome::Shutdown => "shutdown".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tellable;
+
+    #[test]
+    fn secrets_and_line_breaks_are_not_told() {
+        let table = [
+            ("user:secret@bank.example:443", "...@bank.example:443"),
+            ("http://user:secret@bank.example/path?token=1#f", "http://...@bank.example/..."),
+            ("http://bank.example?token=1", "http://bank.example/..."),
+            ("bank.example:443/path", "bank.example:443/..."),
+            ("/path?token=1", "/..."),
+            ("bank.example:443\r\nx: y", "bank.example:443\\r\\nx: y"),
+            ("b\u{fc}cher.example\u{202e}:443", "b\\u{fc}cher.example\\u{202e}:443"),
+            ("bank.example:443", "bank.example:443"),
+        ];
+        for (target, expected) in table {
+            assert_eq!(tellable(target), expected);
+        }
+        assert!(tellable(&"a".repeat(10_000)).len() <= 300);
     }
 }

@@ -96,6 +96,9 @@ enum Fault {
     Sink(io::Error),
 }
 
+/// Steps of a session that never pauses between two looks at the shutdown.
+const SHUTDOWN_STEPS: u32 = 64;
+
 /// Relays until both directions have ended, a connection fails, a limit is reached or `shutdown` completes. `counters`
 /// holds what was relayed so far at any time.
 pub async fn relay<C: Side, U: Side>(
@@ -111,6 +114,7 @@ pub async fn relay<C: Side, U: Side>(
     let mut last_progress = started;
     let mut timer = std::pin::pin!(sleep_until((started + limits.idle_timeout).min(end_of_life)));
     let (mut to_upstream, mut to_client) = (Flow::Copying { unflushed: false }, Flow::Copying { unflushed: false });
+    let mut steps = 0_u32;
     poll_fn(|cx| {
         let before = *counters;
         let sent = step(cx, &mut to_upstream, Pin::new(&mut client), Pin::new(&mut upstream), &mut counters.upstream);
@@ -118,12 +122,16 @@ pub async fn relay<C: Side, U: Side>(
         if let Some(outcome) = ended(sent, received) {
             return Poll::Ready(outcome);
         }
-        if *counters != before {
+        let moved = *counters != before;
+        if moved {
             last_progress = Instant::now();
         }
-        if shutdown.as_mut().poll(cx).is_ready() {
+        // Asking whether to shut down may take a lock that all sessions share. It wakes this task, so it is asked when
+        // no bytes were what woke it, and now and then where bytes never cease.
+        if (!moved || steps.is_multiple_of(SHUTDOWN_STEPS)) && shutdown.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Outcome::Shutdown);
         }
+        steps = steps.wrapping_add(1);
         poll_timer(cx, timer.as_mut(), last_progress + limits.idle_timeout, end_of_life)
     })
     .await

@@ -68,7 +68,7 @@ pub struct Event {
     pub session: String,
     /// Who asked.
     pub client: Client,
-    /// The target as the client wrote it, as far as it is printable.
+    /// The target as the client wrote it, without userinfo, path and query, and as far as it is printable.
     pub connect_authority: String,
     /// The canonical host that was judged: the CONNECT host, or the SNI of a CONNECT to an address.
     pub hostname: Option<String>,
@@ -172,7 +172,8 @@ impl Decided {
 /// One line for people: verdict and target first, then what explains it.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.decision.as_str(), self.connect_authority)?;
+        let target = if self.connect_authority.is_empty() { "(no target)" } else { &self.connect_authority };
+        write!(f, "{} {target}", self.decision.as_str())?;
         if let Some(pinset) = &self.pinset {
             write!(f, " pinset={pinset}")?;
         }

@@ -181,3 +181,54 @@ fn template() -> &'static ClientConfig {
     });
     &TEMPLATE
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::host::Authority;
+    use crate::policy::rules::{Policy, Unpinned};
+    use crate::tls::anchors::TrustAnchors;
+    use crate::tls::revocation::Revocation;
+    use rustls::server::Acceptor;
+    use rustls::{CipherSuite, ClientConnection, NamedGroup};
+    use std::collections::HashMap;
+
+    fn question() -> Question {
+        let policy = Arc::new(Policy::new(1, Vec::new(), Unpinned::Intercept, HashMap::new()).unwrap());
+        let target = Authority::parse("bank.example:443").unwrap();
+        let rule = Arc::clone(policy.select(&target, SystemTime::now()));
+        Question {
+            anchors: Arc::new(TrustAnchors::from_certificates([]).unwrap()),
+            revocation: Arc::new(Revocation::off()),
+            policy,
+            rule,
+            host: target.host,
+        }
+    }
+
+    #[test]
+    fn what_is_offered_to_upstreams() {
+        let verifier = Arc::new(SessionVerifier::once(question(), SystemTime::now()));
+        let offer = [b"h2".to_vec(), b"http/1.1".to_vec()];
+        let name = crate::tls::name::server_name(&verifier.question().host).unwrap();
+        let mut connection = ClientConnection::new(config(&verifier, &offer), name).unwrap();
+        let mut bytes = Vec::new();
+        connection.write_tls(&mut bytes).unwrap();
+        let mut acceptor = Acceptor::default();
+        acceptor.read_tls(&mut bytes.as_slice()).unwrap();
+        let accepted = acceptor.accept().unwrap().unwrap();
+        let hello = accepted.client_hello();
+        assert_eq!(hello.server_name(), Some("bank.example"));
+        assert_eq!(hello.alpn().unwrap().collect::<Vec<_>>(), [b"h2".as_slice(), b"http/1.1"]);
+        assert_eq!(hello.named_groups().unwrap().first(), Some(&NamedGroup::X25519MLKEM768));
+        assert_eq!(hello.cipher_suites().first(), Some(&CipherSuite::TLS13_AES_128_GCM_SHA256));
+        assert!(hello.cipher_suites().contains(&CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256), "TLS 1.2 too");
+        let weak = |suite: &CipherSuite| {
+            let name = format!("{suite:?}");
+            ["CBC", "RC4", "3DES", "NULL", "EXPORT", "_RSA_WITH_AES_128_GCM_SHA256"]
+                .iter()
+                .any(|w| name.contains(w) && !name.contains("ECDHE_RSA"))
+        };
+        assert!(!hello.cipher_suites().iter().any(weak), "{:?}", hello.cipher_suites());
+    }
+}
