@@ -11,7 +11,12 @@ use std::process::ExitCode;
 /// An intercepting forward proxy: for each CONNECT it verifies the upstream's certificate chain, judges it against the
 /// pinsets of its configuration, and re-signs towards the client with a local CA.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "To begin, start the proxy; it prints what to paste into a shell whose programs shall use it:\n  pinproxy run"
+)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -29,7 +29,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Listen here instead of where the configuration says; may be given several times
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = socket_address)]
     listen: Vec<SocketAddr>,
     /// Keep the CA here instead of where the configuration says
     #[arg(long, value_name = "DIR")]
@@ -82,8 +82,10 @@ fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
     let mut config = match &arguments.config {
         None => Config::builtin(),
         Some(path) => {
-            let (config, warnings) =
-                Config::load(path, SystemTime::now()).map_err(|errors| Failure::unusable(format!("\n{errors}")))?;
+            let (config, warnings) = Config::load(path, SystemTime::now()).map_err(|errors| {
+                let message = format!("the configuration cannot be used\n\n{errors}");
+                if errors.is_unreadable() { Failure::unreachable(message) } else { Failure::unusable(message) }
+            })?;
             for warning in warnings {
                 drop(writeln!(io::stderr().lock(), "{warning}"));
             }
@@ -105,6 +107,10 @@ fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
         ))),
         _ => Ok(config),
     }
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080")
 }
 
 /// The RSA key for old clients takes tens of milliseconds of processor time; they are spent while nobody waits.

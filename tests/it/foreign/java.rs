@@ -1,0 +1,58 @@
+//! Java: its two HTTP clients, which ignore the environment and are configured by system properties.
+
+use super::*;
+
+/// A client for each of its ways to fetch; see the file itself.
+const FETCH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/foreign/Fetch.java");
+
+/// A trust store with the proxy's CA alone, as `keytool` makes it.
+async fn trust_store(keytool: &Path, proxy: &TestProxy) -> PathBuf {
+    let store = proxy.folder.path().join("trust.p12");
+    let start =
+        command(keytool, proxy).args(["-importcert", "-noprompt", "-alias", "pinproxy", "-storepass", "changeit"]);
+    start.arg("-file").arg(ca_file(proxy)).arg("-keystore").arg(&store).run().await.with_code(0);
+    store
+}
+
+/// Java, ready to fetch through the proxy, if it is installed.
+pub(super) async fn java(proxy: &TestProxy) -> Option<impl Fn(&str, &str) -> Start + use<>> {
+    let (java, keytool) = (process::find("java")?, process::find("keytool")?);
+    let store = trust_store(&keytool, proxy).await;
+    let (home, address) = (proxy.folder.path().to_owned(), proxy.addr);
+    Some(move |way: &str, url: &str| {
+        process::command(&java, &home)
+            .arg(format!("-Dhttps.proxyHost={}", address.ip()))
+            .arg(format!("-Dhttps.proxyPort={}", address.port()))
+            .arg(format!("-Djavax.net.ssl.trustStore={}", store.display()))
+            .args(["-Djavax.net.ssl.trustStorePassword=changeit", "-XX:TieredStopAtLevel=1", FETCH, way, url])
+    })
+}
+
+#[tokio::test]
+async fn http_client_and_url_connection_pass_with_the_pinned_key() {
+    let bank = Bank::new();
+    let origin = bank.origin().await;
+    let mut proxy = bank.proxy().await;
+    let Some(java) = java(&proxy).await else { return };
+    for way in ["client", "connection"] {
+        let done = java(way, &url(origin.port(), "/balance")).run().await.with_code(0);
+        assert!(done.out.ends_with(&format!("GET /balance {BANK}:{}\n", origin.port())), "{done}");
+        allowed(&mut proxy).await;
+    }
+}
+
+#[tokio::test]
+async fn their_exceptions_tell_of_the_refusal() {
+    let bank = Bank::new();
+    let origin = bank.origin().await;
+    let mut proxy = bank.refusing_proxy().await;
+    let Some(java) = java(&proxy).await else { return };
+    let connection = format!("Unable to tunnel through proxy. Proxy returns \"HTTP/1.1 502 {REFUSED}\"");
+    // HttpClient keeps the reason to itself; host and pinset are then in the proxy's log only.
+    for (way, text) in [("connection", connection.as_str()), ("client", "java.io.IOException: Tunnel failed, got: 502")]
+    {
+        let done = java(way, &url(origin.port(), "/balance")).run().await.with_code(1);
+        done.says(&[text]);
+        refused(&mut proxy).await;
+    }
+}

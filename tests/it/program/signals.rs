@@ -1,0 +1,85 @@
+//! Signals: the first lets open sessions end, the second does not.
+
+use super::*;
+
+use crate::support::client::{ClientTls, RawClient, TlsClient};
+use rustls::RootCertStore;
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use std::time::Duration;
+
+/// A session that is open and relays.
+async fn session(user: &User, program: &Program, site: &Site) -> TlsClient {
+    let mut client = RawClient::connect(program.address).await.expect("the proxy listens");
+    let reply = client.connect_to(&format!("{HOST}:{}", site.origin.port())).await.expect("a reply");
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(user.ca().join("ca.pem")).expect("the CA")).expect("an anchor");
+    let mut tls = client.tls(&ClientTls::to(HOST).roots(roots).build()).await.expect("a handshake");
+    echo(&mut tls).await;
+    tls
+}
+
+async fn echo(tls: &mut TlsClient) {
+    tls.send(b"hello").await.expect("the session is open");
+    assert_eq!(tls.read_exact(5).await.expect("an echo"), b"hello");
+}
+
+/// Whether connections come to be refused, which is right after the line of the log, but not in the same moment.
+async fn stops_listening(program: &Program) -> bool {
+    for _ in 0..500 {
+        if RawClient::connect(program.address).await.is_err() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    false
+}
+
+#[tokio::test]
+async fn either_signal_ends_an_idle_proxy_at_once() {
+    for signal in ["TERM", "INT"] {
+        let user = User::new();
+        let program = Program::start(user.run(None)).await;
+        program.running.signal(signal).await;
+        let ended = program.running.ended().await.with_code(0);
+        ended.says(&["stopping: no new sessions", "stopped"]);
+    }
+}
+
+#[tokio::test]
+async fn open_sessions_may_end_but_no_new_ones_begin() {
+    for signal in ["TERM", "INT"] {
+        let (user, site) = (User::new(), Site::start(Behaviour::Echo).await);
+        let mut program = Program::start(user.run(Some(&site.trusted_by(&user, "")))).await;
+        let mut open = session(&user, &program, &site).await;
+        program.running.signal(signal).await;
+        program.running.err.until("stopping: no new sessions").await;
+        echo(&mut open).await;
+        assert!(stops_listening(&program).await, "it takes new connections");
+        echo(&mut open).await;
+        open.shutdown().await.unwrap();
+        let ended = program.running.ended().await.with_code(0);
+        ended.says(&[&format!("allow {HOST}:"), "stopped"]);
+    }
+}
+
+#[tokio::test]
+async fn the_drain_has_an_end() {
+    let (user, site) = (User::new(), Site::start(Behaviour::Echo).await);
+    let config = site.trusted_by(&user, "[limits]\ndrain_timeout = \"1s\"\n");
+    let program = Program::start(user.run(Some(&config))).await;
+    let _open = session(&user, &program, &site).await;
+    let ended = program.stop().await;
+    ended.says(&["1 sessions are still open after 1s; ending them", &format!("{HOST}:"), "stopped"]);
+}
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait() {
+    let (user, site) = (User::new(), Site::start(Behaviour::Echo).await);
+    let mut program = Program::start(user.run(Some(&site.trusted_by(&user, "")))).await;
+    let _open = session(&user, &program, &site).await;
+    program.running.signal("TERM").await;
+    program.running.err.until("stopping: no new sessions").await;
+    program.running.signal("INT").await;
+    program.running.ended().await.with_code(1);
+}

@@ -1,0 +1,111 @@
+//! Starting: the first run, the ones after it, and the configuration that is shipped.
+
+use super::*;
+
+use crate::support::pki::hex;
+use sha2::{Digest as _, Sha256};
+use std::os::unix::fs::PermissionsExt as _;
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).expect("the file exists").permissions().mode() & 0o7777
+}
+
+/// SHA-256 of the one certificate in a PEM file, as `openssl x509 -fingerprint` prints it.
+fn fingerprint(path: &Path) -> String {
+    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+    let certificate = CertificateDer::from_pem_file(path).expect("a certificate in PEM form");
+    let digits = hex(&Sha256::digest(&certificate)).to_uppercase();
+    digits.as_bytes().chunks(2).map(String::from_utf8_lossy).collect::<Vec<_>>().join(":")
+}
+
+#[tokio::test]
+async fn the_first_run_makes_a_ca_and_tells_all_a_client_needs() {
+    let user = User::new();
+    let program = Program::start(user.run(None)).await;
+    let (certificate, key) = (user.ca().join("ca.pem"), user.ca().join("ca.key"));
+    assert_eq!((mode(&user.ca()), mode(&key)), (0o700, 0o600));
+    let greeting = &program.greeting;
+    assert!(greeting.starts_with(concat!("pinproxy ", env!("CARGO_PKG_VERSION"), "\n")), "{greeting}");
+    assert!(program.address.ip().is_loopback() && program.address.port() != 0, "{greeting}");
+    assert_eq!(value(greeting, "CA  "), format!("{} (made now)", certificate.display()));
+    assert_eq!(value(greeting, "CA SHA-256"), fingerprint(&certificate));
+    assert!(value(greeting, "pinsets").starts_with("none: chains are verified, nothing is pinned"), "{greeting}");
+    assert!(program.paste().starts_with(&format!("export https_proxy=http://{} ", program.address)), "{greeting}");
+    assert!(!greeting.contains('\x1b'), "no colours where nobody sees them: {greeting:?}");
+    let ended = program.stop().await;
+    assert!(!ended.err.contains('\x1b'), "{ended}");
+}
+
+#[tokio::test]
+async fn later_runs_keep_the_ca() {
+    let user = User::new();
+    let first = Program::start(user.run(None)).await;
+    let made = fingerprint(&user.ca().join("ca.pem"));
+    first.stop().await;
+    let second = Program::start(user.run(None)).await;
+    assert_eq!(value(&second.greeting, "CA  "), user.ca().join("ca.pem").display().to_string());
+    assert_eq!(value(&second.greeting, "CA SHA-256"), made);
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn two_first_runs_at_once_agree_on_one_ca() {
+    let user = User::new();
+    let (one, other) = tokio::join!(Program::start(user.run(None)), Program::start(user.run(None)));
+    assert_eq!(value(&one.greeting, "CA SHA-256"), value(&other.greeting, "CA SHA-256"));
+    let made = [&one, &other].into_iter().filter(|program| program.greeting.contains("(made now)"));
+    assert_eq!(made.count(), 1);
+    one.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn arguments_go_before_the_configuration() {
+    let user = User::new();
+    let config = user.file("pinproxy.toml", "[[listener]]\naddress = \"127.0.0.1:1\"\n[ca]\ndirectory = \"other\"\n");
+    let folder = user.folder().join("mine");
+    let start = user.run(Some(&config)).args(["--listen", "127.0.0.1:0", "--ca-dir"]).arg(&folder);
+    let program = Program::start(start).await;
+    assert_eq!(program.greeting.matches("listening  ").count(), 2, "{}", program.greeting);
+    assert!(folder.join("ca.key").is_file() && !user.folder().join("other").exists());
+    program.stop().await;
+}
+
+#[tokio::test]
+async fn the_shipped_configuration_starts() {
+    let user = User::new();
+    let shipped = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/config/pinproxy.toml"));
+    let config = user.file("checkout/config/pinproxy.toml", shipped);
+    let program = Program::start(user.run(Some(&config))).await;
+    assert_eq!(value(&program.greeting, "pinsets"), "2");
+    assert!(user.folder().join("checkout/certs/ca.pem").is_file(), "[ca] directory is relative to the file");
+    let ended = program.stop().await;
+    assert!(!ended.err.contains("warning") && !ended.err.contains("WARN"), "{ended}");
+}
+
+/// `SSL_CERT_FILE` is what clients of the proxy set, and one shell often starts both.
+#[tokio::test]
+async fn the_clients_variables_do_not_become_upstream_anchors() {
+    let Some(curl) = process::find("curl") else { return };
+    let user = User::new();
+    Program::start(user.run(None)).await.stop().await;
+    let read = |name| std::fs::read_to_string(user.ca().join(name)).unwrap();
+    let key = rcgen::KeyPair::from_pem(&read("ca.key")).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_pem(&read("ca.pem"), key).unwrap();
+    let key = Key::p256();
+    let leaf = rcgen::CertificateParams::new([HOST.to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&rcgen::KeyPair::from_pem(&key.private_pem()).unwrap(), &issuer).unwrap();
+    let own = Chain::of(vec![leaf.into()], key);
+    let root = Ca::root("A private CA");
+    let private = Leaf::named(HOST).signed_by(&root);
+    let private_file = user.file("private.pem", &root.pem());
+    for (chain, anchors) in [(own, user.ca().join("ca.pem")), (private, private_file)] {
+        let origin = Origin::start(OriginConfig::new(chain).behaviour(Behaviour::Http1)).await;
+        let program = Program::start(user.run(None).env("SSL_CERT_FILE", anchors)).await;
+        let start = process::command(&curl, user.folder()).args(["-sSv", "--insecure", "--proxy"]);
+        let start = start.arg(format!("http://{}", program.address));
+        let done = start.arg(format!("https://{HOST}:{}/", origin.port())).run().await.with_code(56);
+        done.says(&["< HTTP/1.1 502 Certificate chain of localhost is not trusted\r\n"]);
+        program.stop().await;
+    }
+}
