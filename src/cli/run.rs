@@ -4,7 +4,9 @@ use super::{Exit, Failure};
 use crate::authority::{self, CertificateAuthority, Provenance};
 use crate::config::{self, Config};
 use crate::policy::access::Access;
-use crate::proxy::{Assembled, Clock, Proxy, assemble, ca_settings, serve};
+use crate::policy::pinset::Demand;
+use crate::policy::rules::Rule;
+use crate::proxy::{Assembled, Clock, Proxy, assemble, ca_settings, serve, tell_losses};
 use crate::report::TextLog;
 use crate::upstream::resolve::SystemResolver;
 use std::fmt::Write as _;
@@ -60,7 +62,7 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             .map_err(Failure::unreachable)?;
     let authority = Arc::new(authority);
     let assembled = assemble(&config, &authority, Arc::new(SystemResolver), clock, vec![Box::new(TextLog)]);
-    let Assembled { proxy, sinks: _sinks } = assembled.map_err(Failure::unreachable)?;
+    let Assembled { proxy, sinks } = assembled.map_err(Failure::unreachable)?;
     // Signals are taken before the address is told: who reads it may send one at once.
     let shutdown = Signals::new().map_err(Failure::unreachable)?;
     let mut listeners = Vec::new();
@@ -74,6 +76,9 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     drop(io::stdout().lock().write_all(greeting.as_bytes()));
     prepare_rsa(&proxy);
     serve(listeners, Arc::clone(&proxy), shutdown.wait()).await;
+    // Writes out what is queued; what could not be written is known then.
+    drop(sinks);
+    tell_losses(&proxy);
     tracing::info!("stopped");
     Ok(Exit::Done)
 }
@@ -163,7 +168,7 @@ fn greeting(
     let made = if provenance == Provenance::Created { " (made now)" } else { "" };
     let _ = writeln!(text, "  CA          {}{made}", ca.display());
     let _ = writeln!(text, "  CA SHA-256  {}", authority.fingerprint_sha256());
-    let _ = writeln!(text, "  pinsets     {}", pinsets(config));
+    let _ = writeln!(text, "  pinsets     {}", pinsets(config, SystemTime::now()));
     if let Some(address) = addresses.first() {
         let _ = writeln!(text, "Paste this into a shell to send its programs through the proxy:");
         let _ = writeln!(text, "  {}", paste(*address, &ca));
@@ -171,11 +176,15 @@ fn greeting(
     text
 }
 
-fn pinsets(config: &Config) -> String {
+fn pinsets(config: &Config, now: SystemTime) -> String {
     let policy = config.policy(1);
-    match policy.rules().iter().filter(|rule| rule.pinset().is_some()).count() {
+    let enforced = |rule: &&Arc<Rule>| {
+        matches!(rule.demand(now), Demand::Pins { enforced: true, .. } | Demand::PinOnly { .. } | Demand::Expired)
+    };
+    let pinned: Vec<_> = policy.rules().iter().filter(|rule| rule.pinset().is_some()).collect();
+    match pinned.len() {
         0 => "none: chains are verified, nothing is pinned; see config/pinproxy.toml".to_owned(),
-        count => count.to_string(),
+        count => format!("{count}, {} of them enforced", pinned.into_iter().filter(enforced).count()),
     }
 }
 

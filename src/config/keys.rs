@@ -92,7 +92,11 @@ impl<'a> KeyRing<'a> {
             (Some(spki), None) => self.read_spki(&spki),
             (None, Some(cert)) => self.read_certificate(&cert),
             (None, None) => {
-                table.required("spki", Code::E14, "write spki = \"sha256/…\" (`pinproxy pins hash FILE` prints it)");
+                table.required(
+                    "spki",
+                    Code::E14,
+                    "write spki = \"sha256/…\" (config/pinproxy.toml shows the command that prints it)",
+                );
                 None
             }
         }
@@ -146,7 +150,7 @@ impl<'a> KeyRing<'a> {
         let (first, first_span) = digests.entry(*pin.digest()).or_insert_with(|| (pin, span.clone()));
         if *first != pin {
             let message = "this digest is given as a key here and as a certificate elsewhere";
-            let help = "a digest belongs to one of them; `pinproxy pins hash FILE` prints both";
+            let help = "a digest belongs to one of them: spki is the SHA-256 of the public key, cert that of the whole certificate";
             self.findings.conflict(Code::E12, span, message, (first_span, "first given here"), help);
         }
         Some(pin)
@@ -216,15 +220,17 @@ impl<'a> KeyRing<'a> {
 fn pin_advice(error: &PinError) -> (Code, &'static str) {
     match error {
         PinError::BrokenHash(_) | PinError::OtherHash(_) => {
-            (Code::E03, "hash the key again: `pinproxy pins hash FILE` prints its sha256/ pin")
+            (Code::E03, "hash the key again with SHA-256; config/pinproxy.toml shows the command")
         }
         PinError::Length { .. } => (Code::E04, "a pin is the base64 of 32 bytes: 44 characters, the last one a ="),
-        PinError::Placeholder(_) => (Code::E06, "write the pin of a real key: `pinproxy pins hash FILE` prints it"),
+        PinError::Placeholder(_) => {
+            (Code::E06, "write the pin of a real key; config/pinproxy.toml shows the command that prints it")
+        }
         PinError::NotCanonical { .. } => {
             (Code::E05, "compare the end with its source: a character is mistyped or lost")
         }
         PinError::Empty | PinError::Form | PinError::AmbiguousHex | PinError::Encoding { .. } => {
-            (Code::E05, "write sha256/BASE64, as `pinproxy pins hash FILE` prints it")
+            (Code::E05, "write sha256/BASE64; config/pinproxy.toml shows the command that prints it")
         }
     }
 }

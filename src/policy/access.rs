@@ -92,6 +92,7 @@ fn is_special_v4(address: Ipv4Addr) -> bool {
         || (a == 100 && (64..128).contains(&b)) // RFC 6598, carrier-grade NAT
         || (a == 198 && (18..20).contains(&b)) // RFC 2544, benchmarking
         || (a, b, c) == (192, 0, 0) // RFC 6890, protocol assignments
+        || (a, b, c) == (192, 88, 99) // RFC 7526, 6to4 relays, withdrawn
         || address.is_documentation()
         || address.is_multicast()
         || a >= 240 // reserved, and broadcast
@@ -109,7 +110,8 @@ fn is_special_v6(address: Ipv6Addr) -> bool {
 }
 
 /// The IPv4 addresses that an IPv6 address stands for: translation (NAT64, RFC 6052 and RFC 8215), 6to4 (RFC 3056),
-/// Teredo (RFC 4380, its server and its inverted client), ISATAP (RFC 5214), IPv4-compatible.
+/// Teredo (RFC 4380, its server and its inverted client), ISATAP (RFC 5214), IPv4-translated (RFC 2765),
+/// IPv4-compatible.
 fn embedded_v4(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let octets = address.octets();
     let segments = address.segments();
@@ -120,10 +122,11 @@ fn embedded_v4(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let local_nat64 = segments[..3] == [0x64, 0xff9b, 1];
     let split = |a: usize, b: usize, c: usize, d: usize| Ipv4Addr::new(octets[a], octets[b], octets[c], octets[d]);
     let compatible = segments[..6] == [0; 6];
+    let translated = segments[..6] == [0, 0, 0, 0, 0xffff, 0];
     let teredo = segments[..2] == [0x2001, 0];
     let isatap = matches!(segments[4..6], [0 | 0x200, 0x5efe]);
     [
-        (well_known_nat64 || local_nat64 || compatible || isatap).then(|| at(12)),
+        (well_known_nat64 || local_nat64 || compatible || translated || isatap).then(|| at(12)),
         local_nat64.then(|| split(6, 7, 9, 10)),
         local_nat64.then(|| split(7, 9, 10, 11)),
         local_nat64.then(|| split(9, 10, 11, 12)),
@@ -180,6 +183,9 @@ pub enum AccessError {
     /// The host is denied by name.
     #[error("destination {0} may not be reached through this proxy ([access] destinations_deny lists {1})")]
     Host(Authority, HostPattern),
+    /// 0.0.0.0 and the like are no destinations: the system connects them to itself, past every rule for 127.0.0.1.
+    #[error("address {0} stands for this machine, not for a destination")]
+    Unspecified(IpAddr),
     /// Every address of the host is denied.
     #[error("address {address} may not be reached through this proxy ([access] destinations_deny lists {rule})")]
     Address {
@@ -228,6 +234,9 @@ impl Access {
     pub fn check_address(&self, address: IpAddr) -> Result<(), AccessError> {
         let address = address.to_canonical();
         let refuse = |rule: String| Err(AccessError::Address { address, rule });
+        if address.is_unspecified() {
+            return Err(AccessError::Unspecified(address));
+        }
         let listed = self.deny.iter().find_map(|deny| match deny {
             Deny::Network(network) if network_holds(network, address) => Some(network),
             _ => None,
@@ -283,14 +292,12 @@ mod tests {
             ("private", "192.168.0.1"),
             ("private", "100.64.0.1"),
             ("private", "127.0.0.1"),
-            ("private", "0.0.0.0"),
             ("private", "0.1.2.3"),
             ("private", "169.254.169.254"),
             ("private", "168.63.129.16"),
             ("private", "198.18.0.1"),
             ("private", "224.0.0.1"),
             ("private", "255.255.255.255"),
-            ("private", "::"),
             ("private", "::1"),
             ("private", "fe80::1"),
             ("private", "fec0::1"),
@@ -298,6 +305,8 @@ mod tests {
             ("private", "ff02::1"),
             ("private", "::ffff:10.0.0.1"),
             ("private", "::10.0.0.1"),
+            ("private", "::ffff:0:10.0.0.1"),
+            ("private", "192.88.99.1"),
             ("private", "64:ff9b::10.0.0.1"),
             ("private", "64:ff9b:1::10.0.0.1"),
             ("private", "64:ff9b:1:a00:0:100::"),
@@ -309,7 +318,7 @@ mod tests {
             ("private", "2001:db8:1:2:0:5efe:10.0.0.1"),
             ("loopback", "127.255.255.254"),
             ("loopback", "64:ff9b::127.0.0.1"),
-            ("loopback", "::ffff:0.0.0.0"),
+            ("loopback", "::ffff:0:127.0.0.1"),
             ("link-local", "169.254.0.1"),
             ("link-local", "fe80::a9fe:a9fe"),
             ("metadata", "fd00:ec2::254"),
@@ -322,6 +331,16 @@ mod tests {
         for (deny, address) in table {
             let refused = access(&[deny], &[]).check_address(address.parse().unwrap());
             assert!(matches!(refused, Err(AccessError::Address { .. })), "{deny} must hold {address}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn unspecified_addresses_are_no_destination_under_any_rules() {
+        for rules in [Access::local(), access(&[], &["0.0.0.0/0", "::/0"]), access(&["127.0.0.0/8", "::1/128"], &[])] {
+            for address in ["0.0.0.0", "::", "::ffff:0.0.0.0"] {
+                let refused = rules.check_address(address.parse().unwrap());
+                assert!(matches!(refused, Err(AccessError::Unspecified(_))), "{address}: {refused:?}");
+            }
         }
     }
 

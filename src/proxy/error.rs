@@ -37,6 +37,8 @@ pub(super) enum SessionError {
     Dial(#[from] DialError),
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
+    #[error("pinset {0} has expired and is set to fail closed")]
+    PinsetExpired(String),
     #[error("{}", .0.detail)]
     Rejected(Rejection),
     #[error(transparent)]
@@ -78,6 +80,7 @@ impl SessionError {
                 | HandshakeError::Protocol(_)
                 | HandshakeError::Io(_),
             ) => FailureClass::Protocol,
+            Self::PinsetExpired(_) => FailureClass::Pin,
             Self::Rejected(rejection) => rejection.class,
             Self::ClientHello(
                 ClientHelloError::NotTls
@@ -111,6 +114,7 @@ impl SessionError {
             | Self::Overload { .. } => Some(Stage::Request),
             Self::Dial(_) => Some(Stage::Dial),
             Self::Handshake(_) => Some(Stage::UpstreamTls),
+            Self::PinsetExpired(_) => Some(Stage::Pin),
             Self::Rejected(rejection) => Some(match rejection.class {
                 FailureClass::Pin | FailureClass::Blocklist => Stage::Pin,
                 _ => Stage::UpstreamTls,
@@ -136,6 +140,7 @@ impl SessionError {
                 | Self::Unlisted(_)
                 | Self::Overload { .. }
                 | Self::Dial(DialError::Denied(_))
+                | Self::PinsetExpired(_)
                 | Self::Rejected(_)
                 | Self::ClientHello(ClientHelloError::NotTls)
                 | Self::ServerNameForm(_)
@@ -149,9 +154,11 @@ impl SessionError {
     pub(super) const fn alert(&self) -> Option<AlertDescription> {
         match self {
             Self::ServerName { .. } | Self::ServerNameForm(_) => Some(AlertDescription::UnrecognisedName),
-            Self::Rejected(_) | Self::Access(_) | Self::Unlisted(_) | Self::Disagreement(_) => {
-                Some(AlertDescription::AccessDenied)
-            }
+            Self::PinsetExpired(_)
+            | Self::Rejected(_)
+            | Self::Access(_)
+            | Self::Unlisted(_)
+            | Self::Disagreement(_) => Some(AlertDescription::AccessDenied),
             Self::Handshake(HandshakeError::NoApplicationProtocol) => Some(AlertDescription::NoApplicationProtocol),
             Self::Dial(_) | Self::Handshake(_) => Some(AlertDescription::InternalError),
             Self::ClientHello(ClientHelloError::TooLong(_)) => Some(AlertDescription::DecodeError),

@@ -54,6 +54,8 @@ pub(super) struct Unparsed {
 pub(super) enum Ended {
     #[error(transparent)]
     Http(hyper::Error),
+    #[error("the client closed the connection")]
+    Closed,
     #[error("the proxy is shutting down")]
     Shutdown,
 }
@@ -70,10 +72,11 @@ impl Progress {
     }
 
     /// What is to be said of a connection that ended without a request. `None` where there was one, and where the
-    /// client never sent a byte.
+    /// client left without having sent a byte or used up its time.
     pub(super) fn unparsed(&self, ended: &Ended, bytes_max: usize) -> Option<Unparsed> {
         let mut state = self.state();
-        if state.parsed || state.received == 0 {
+        let timed_out = matches!(ended, Ended::Http(error) if error.is_timeout());
+        if state.parsed || (state.received == 0 && !timed_out) {
             return None;
         }
         let line = String::from_utf8_lossy(&state.request_line).into_owned();
@@ -81,8 +84,8 @@ impl Progress {
         let target = line.strip_prefix("CONNECT ").map(|rest| rest.rsplit_once(' ').map_or(rest, |(target, _)| target));
         let error = match (state.held_back.as_ref(), target.map(Authority::parse)) {
             _ if matches!(ended, Ended::Shutdown) => SessionError::Shutdown,
-            _ if matches!(ended, Ended::Http(error) if error.is_timeout()) => SessionError::SlowRequest,
-            _ if state.ended => SessionError::Gone,
+            _ if timed_out => SessionError::SlowRequest,
+            _ if state.ended || matches!(ended, Ended::Closed) => SessionError::Gone,
             _ if state.received >= bytes_max => SessionError::LongRequest(bytes_max),
             (Some(b"431" | b"414"), _) => SessionError::LongRequest(bytes_max),
             (_, Some(Err(error))) => SessionError::Target(error),

@@ -37,7 +37,7 @@ pub async fn serve(listeners: Vec<TcpListener>, proxy: Arc<Proxy>, shutdown: imp
     for listener in listeners {
         proxy.sessions.spawn(accept(listener, Arc::clone(&proxy)));
     }
-    let losses = tokio::spawn(tell_losses(Arc::clone(&proxy)));
+    let losses = tokio::spawn(watch_losses(Arc::clone(&proxy)));
     shutdown.await;
     proxy.stopping.cancel();
     proxy.sessions.close();
@@ -49,6 +49,13 @@ pub async fn serve(listeners: Vec<TcpListener>, proxy: Arc<Proxy>, shutdown: imp
         drop(timeout(END_TIMEOUT, proxy.sessions.wait()).await);
     }
     losses.abort();
+}
+
+/// Says how many events were lost since the start, if any were.
+pub fn tell_losses(proxy: &Proxy) {
+    for (sink, lost) in proxy.reporter.lost().filter(|(_, lost)| *lost > 0) {
+        tracing::error!("{lost} events were not written to {sink} since the start: it is too slow, or full");
+    }
 }
 
 async fn accept(listener: TcpListener, proxy: Arc<Proxy>) {
@@ -93,7 +100,7 @@ fn admit(proxy: &Arc<Proxy>, stream: TcpStream, client: SocketAddr) {
 async fn speak_http(proxy: Arc<Proxy>, stream: TcpStream, client: SocketAddr, place: Place) {
     let progress = Arc::new(Progress::default());
     let place = Arc::new(place);
-    let Err(ended) = parse_and_serve(&proxy, stream, client, &place, &progress).await else { return };
+    let ended = parse_and_serve(&proxy, stream, client, &place, &progress).await;
     let Some(Unparsed { stream, target, error }) = progress.unparsed(&ended, proxy.limits.header_bytes) else { return };
     let refusal = refuse(&proxy, client, &target, &error);
     if let Some(stream) = stream {
@@ -102,18 +109,20 @@ async fn speak_http(proxy: Arc<Proxy>, stream: TcpStream, client: SocketAddr, pl
     }
 }
 
-/// HTTP by hyper. When this returns the connection belongs to a session, or is closed, or is left in `progress`.
+/// HTTP by hyper, and how it ended. When this returns the connection belongs to a session, or is closed, or is left in `progress`.
 async fn parse_and_serve(
     proxy: &Arc<Proxy>,
     stream: TcpStream,
     client: SocketAddr,
     place: &Arc<Place>,
     progress: &Arc<Progress>,
-) -> Result<(), Ended> {
+) -> Ended {
     let head = Head::new(stream, Arc::clone(progress), proxy.limits.header_bytes);
     let service = service_fn(|request| {
         progress.parsed();
-        let session = session::open(Arc::clone(proxy), client, Arc::clone(place), request);
+        // Opened here and not in the future, which is dropped without a poll when the client has left already.
+        let record = Record::open(&proxy.reporter, proxy.session_name(), client, proxy.clock.now());
+        let session = session::open(Arc::clone(proxy), client, Arc::clone(place), request, record);
         async { Ok::<_, Infallible>(session.await) }
     });
     let connection = http1::Builder::new()
@@ -127,16 +136,15 @@ async fn parse_and_serve(
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
-        ended = connection.as_mut() => return ended.map_err(Ended::Http),
+        ended = connection.as_mut() => return ended.map_or_else(Ended::Http, |()| Ended::Closed),
         () = proxy.stopping.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
-        ended = connection.as_mut() => ended.map_err(Ended::Http),
-        // A session ends itself, and answers.
-        () = proxy.ending.cancelled() => {
-            if progress.is_parsed() { connection.await.map_err(Ended::Http) } else { Err(Ended::Shutdown) }
-        }
+        ended = connection.as_mut() => return ended.map_or_else(Ended::Http, |()| Ended::Closed),
+        () = proxy.ending.cancelled() => {}
     }
+    // A session ends itself, and answers.
+    if progress.is_parsed() { connection.await.map_or_else(Ended::Http, |()| Ended::Closed) } else { Ended::Shutdown }
 }
 
 /// Refuses a client outside of HTTP; emits the event.
@@ -159,16 +167,14 @@ async fn send_last(mut stream: TcpStream, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-async fn tell_losses(proxy: Arc<Proxy>) {
+async fn watch_losses(proxy: Arc<Proxy>) {
     let mut told = 0;
     let mut ticks = interval(LOSS_INTERVAL);
     loop {
         ticks.tick().await;
         let lost: u64 = proxy.reporter.lost().map(|(_, lost)| lost).sum();
         if lost > told {
-            for (sink, lost) in proxy.reporter.lost().filter(|(_, lost)| *lost > 0) {
-                tracing::error!("{lost} events were not written to {sink} since the start: it is too slow, or full");
-            }
+            tell_losses(&proxy);
             told = lost;
         }
     }

@@ -14,7 +14,7 @@ mod sides;
 mod upstream_half;
 
 pub use assemble::{AssembleError, Assembled, assemble, ca_settings};
-pub use listener::serve;
+pub use listener::{serve, tell_losses};
 
 use crate::config::{Config, Limits};
 use crate::intercept::Acceptor;

@@ -12,6 +12,7 @@ use crate::policy::rules::Rule;
 use crate::relay::{Counters, End, Outcome, SideName};
 use crate::report::{Bytes, Client, Decided, Event, Reporter, Stage, Violation};
 use crate::tls::chain::Attempt;
+use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -140,6 +141,8 @@ impl Record {
         self.event.upstream_certificate = attempt.leaf_sha256();
         self.event.matched_position = None;
         self.event.matched_pin = None;
+        self.event.seen_pins.clear();
+        self.event.candidate_paths = 0;
         if let Ok(chain) = &attempt.result {
             self.event.seen_pins = pins_of(chain.path());
         }
@@ -171,20 +174,35 @@ impl Record {
         if let Some(Candidate { path, .. }) = rejection.candidates.first() {
             self.event.seen_pins = pins_of(path);
         }
-        if !matches!(rejection.class, FailureClass::Pin | FailureClass::Blocklist | FailureClass::Budget) {
-            return;
+        if matches!(rejection.class, FailureClass::Pin | FailureClass::Blocklist | FailureClass::Budget) {
+            let der = |chain: &[CertificateDer<'_>]| chain.iter().map(|der| der.to_vec()).collect();
+            self.violation = Some(self.violation(rejection.class, der(&attempt.served), der(&attempt.validated), rule));
         }
+    }
+
+    /// The session falls under a pinset that has ended and fails closed.
+    pub(super) fn pinset_expired(&mut self, rule: &Rule) {
+        self.violation = Some(self.violation(FailureClass::Pin, Vec::new(), Vec::new(), rule));
+    }
+
+    fn violation(
+        &mut self,
+        class: FailureClass,
+        served: Vec<Vec<u8>>,
+        validated: Vec<Vec<u8>>,
+        rule: &Rule,
+    ) -> Violation {
         self.expected_pins = expected(rule);
         let noted = self.noted_pattern(rule);
-        self.violation = Some(Violation {
-            class: rejection.class,
-            served: attempt.served.iter().map(|der| der.to_vec()).collect(),
-            validated: attempt.validated.iter().map(|der| der.to_vec()).collect(),
+        Violation {
+            class,
+            served,
+            validated,
             known_pins: rule.expected_pins().iter().map(rfc7469_pin).collect(),
-            include_subdomains: noted.as_ref().is_some_and(|pattern| matches!(pattern.scope, Scope::Subtree(_))),
-            noted_hostname: noted.map(|pattern| pattern.to_string()),
+            include_subdomains: noted.as_ref().is_some_and(|pattern| !matches!(pattern.scope, Scope::Exact(_))),
+            noted_hostname: noted.map(|pattern| noted_host(&pattern)),
             expires: rule.pinset().and_then(|pinset| pinset.expiry).map(|expiry| expiry.at),
-        });
+        }
     }
 
     fn noted_pattern(&self, rule: &Rule) -> Option<HostPattern> {
@@ -238,6 +256,14 @@ impl Drop for Record {
             }
             self.emit();
         }
+    }
+}
+
+/// The host that a pattern is noted under: the name behind its star, or the host itself.
+fn noted_host(pattern: &HostPattern) -> String {
+    match &pattern.scope {
+        Scope::Exact(host) => host.to_string(),
+        Scope::OneLabel(suffix) | Scope::Subtree(suffix) => suffix.to_string(),
     }
 }
 

@@ -249,6 +249,7 @@ fn status(error: &SessionError) -> (StatusCode, &'static str) {
             HandshakeError::Closed | HandshakeError::Io(_) => (S::BAD_GATEWAY, "connection_terminated"),
             HandshakeError::Protocol(_) | HandshakeError::Name => (S::BAD_GATEWAY, "tls_protocol_error"),
         },
+        SessionError::PinsetExpired(_) => (S::BAD_GATEWAY, "tls_certificate_error"),
         SessionError::Rejected(rejection) => match rejection.class {
             FailureClass::Internal => (S::INTERNAL_SERVER_ERROR, "proxy_internal_error"),
             _ => (S::BAD_GATEWAY, "tls_certificate_error"),
@@ -304,6 +305,9 @@ const fn remedy(error: &SessionError) -> &'static str {
         SessionError::Overload { .. } | SessionError::Shutdown => "try again in a moment",
         SessionError::Dial(_) => "check the name and that the proxy's host can reach it",
         SessionError::Handshake(_) => "check the upstream with: openssl s_client -connect HOST:PORT -servername HOST",
+        SessionError::PinsetExpired(_) => {
+            "the operator of the proxy reviews the pinset and gives it a new [pinset.expiry]; nothing was connected"
+        }
         SessionError::Rejected(rejection) => match rejection.class {
             FailureClass::Pin => {
                 "if the operator of the host changed its key, the operator of the proxy adds the new pin after \

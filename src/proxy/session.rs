@@ -16,9 +16,8 @@ use super::record::Record;
 use super::reply::{BodyForm, Refusal};
 use super::upstream_half::{Verified, no_permit};
 use super::{Generation, Proxy};
-use crate::policy::decision::{Permit, expired};
+use crate::policy::decision::Permit;
 use crate::policy::host::{Authority, Host};
-use crate::policy::pinset::Demand;
 use crate::policy::rules::{RuleKind, Unpinned};
 use crate::relay::{Counters, Limits, relay};
 use crate::report::Stage;
@@ -60,9 +59,9 @@ pub(super) async fn open(
     client: SocketAddr,
     place: Arc<Place>,
     request: Request<Incoming>,
+    mut record: Record,
 ) -> Response<Full<Bytes>> {
-    let now = proxy.clock.now();
-    let mut record = Record::open(&proxy.reporter, proxy.session_name(), client, now);
+    let now = record.event().date_time;
     let user_agent = request.headers().get(USER_AGENT).map(http::HeaderValue::as_bytes).unwrap_or_default();
     let session = Session {
         generation: proxy.generation.load_full(),
@@ -141,9 +140,7 @@ impl Session {
     async fn approach(&self, target: &Authority, record: &mut Record) -> Result<Approach, SessionError> {
         let rule = self.generation.policy.select(target, self.now);
         record.rule(rule, self.now);
-        if rule.demand(self.now) == Demand::Expired {
-            return Err(SessionError::Rejected(expired()));
-        }
+        self.check_expiry(rule, record)?;
         match (&rule.kind, &target.host) {
             (RuleKind::Tunnel { .. }, host) => {
                 let permit = Permit::tunnel(rule, host).ok_or_else(no_permit)?;

@@ -5,7 +5,7 @@ use super::error::SessionError;
 use super::record::Record;
 use super::session::Session;
 use crate::intercept::ClientHello;
-use crate::policy::decision::{Decision, FailureClass, Permit, Rejection, evaluate, expired};
+use crate::policy::decision::{Decision, FailureClass, Permit, Rejection, evaluate};
 use crate::policy::host::{Authority, Host};
 use crate::policy::pinset::Demand;
 use crate::policy::rules::Rule;
@@ -30,6 +30,15 @@ pub(super) struct Verified {
 }
 
 impl Session {
+    /// A pinset that has ended and fails closed needs no connection to be judged.
+    pub(super) fn check_expiry(&self, rule: &Rule, record: &mut Record) -> Result<(), SessionError> {
+        if rule.demand(self.now) != Demand::Expired {
+            return Ok(());
+        }
+        record.pinset_expired(rule);
+        Err(SessionError::PinsetExpired(rule.label().to_owned()))
+    }
+
     /// dial: TCP to an address that the access rules allow.
     pub(super) async fn dial(&self, target: &Authority, record: &mut Record) -> Result<Dialled, SessionError> {
         record.at(Stage::Dial);
@@ -49,9 +58,7 @@ impl Session {
         offer: Offer,
         record: &mut Record,
     ) -> Result<Verified, SessionError> {
-        if rule.demand(self.now) == Demand::Expired {
-            return Err(SessionError::Rejected(expired()));
-        }
+        self.check_expiry(rule, record)?;
         record.at(Stage::UpstreamTls);
         let question = Question {
             anchors: Arc::clone(&self.generation.anchors),

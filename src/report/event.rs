@@ -6,7 +6,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 
 /// The stages of a session, in order. Code, log, metrics and documents share this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -121,11 +122,11 @@ pub struct Event {
     pub duration: Duration,
 }
 
-/// A moment as RFC 3339 in UTC, to the millisecond.
+/// A moment as RFC 3339 in UTC, always with three digits of milliseconds.
 pub fn date_time(moment: SystemTime) -> String {
-    let moment = OffsetDateTime::from(moment);
-    let moment = moment.replace_millisecond(moment.millisecond()).unwrap_or(moment);
-    moment.format(&Rfc3339).unwrap_or_default()
+    const FORM: &[BorrowedFormatItem<'_>] =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    OffsetDateTime::from(moment).format(FORM).unwrap_or_default()
 }
 
 fn serialize_date_time<S: Serializer>(moment: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {

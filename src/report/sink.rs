@@ -106,6 +106,11 @@ impl JsonLines {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
         #[cfg(unix)]
+        if std::fs::metadata(path).is_ok_and(|file| std::os::unix::fs::FileTypeExt::is_fifo(&file.file_type())) {
+            // Opened for reading too, a pipe that nobody reads yet does not hold up the start.
+            options.read(true);
+        }
+        #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path).map_err(|source| SinkError { path: path.to_owned(), source })?;
         let unwritten = Arc::new(AtomicU64::new(0));

@@ -21,9 +21,9 @@ pub struct Violation {
     pub validated: Vec<Vec<u8>>,
     /// The pins that would have been accepted.
     pub known_pins: Vec<String>,
-    /// The pattern under which the host is pinned.
+    /// The host that the pinset names: the one asked for, or the one above it that a wildcard was written for.
     pub noted_hostname: Option<String>,
-    /// Whether that pattern covers names below it.
+    /// Whether the pinset covers names below that host.
     pub include_subdomains: bool,
     /// End of the pinset.
     pub expires: Option<SystemTime>,

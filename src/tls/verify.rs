@@ -24,8 +24,14 @@ use webpki::{
     UnknownStatusPolicy, VerifiedPath,
 };
 
-/// Certificates that an upstream may serve. A chain has rarely more than four; path building is quadratic in them.
-pub const SERVED_CERTIFICATES_MAX: usize = 64;
+/// Certificates that an upstream may serve beside its own. A chain has rarely more than four.
+pub const SERVED_CERTIFICATES_MAX: usize = 32;
+/// Ways that lead, by the names of issuers, from the end entity through the served certificates. webpki's own budget of
+/// 200 000 steps takes seconds, since it looks at every served certificate in each; a chain with all its cross-signs
+/// has a few dozen.
+pub const SERVED_WAYS_MAX: u64 = 1_000;
+/// Intermediates in a path; webpki has the same limit (its MAX_SUB_CA_COUNT).
+const PATH_INTERMEDIATES_MAX: usize = 6;
 
 /// Everything that verification of one upstream depends on.
 #[derive(Clone, Debug)]
@@ -51,6 +57,7 @@ struct Search<'a> {
     turned_down: RefCell<Vec<Candidate>>,
     first_turned_down: RefCell<Vec<CertificateDer<'static>>>,
     anchor_expired: Cell<bool>,
+    not_an_issuer: Cell<bool>,
 }
 
 impl Question {
@@ -88,7 +95,7 @@ impl Question {
         validated: &mut Vec<CertificateDer<'static>>,
     ) -> Result<VerifiedChain, Rejection> {
         let certificate = EndEntityCert::try_from(end_entity).map_err(|error| rejection(&error))?;
-        let intermediates = self.arrange(others, pins)?;
+        let intermediates = self.arrange(&certificate, others, pins)?;
         let search = Search {
             question: self,
             now,
@@ -97,6 +104,7 @@ impl Question {
             turned_down: RefCell::new(Vec::new()),
             first_turned_down: RefCell::new(Vec::new()),
             anchor_expired: Cell::new(false),
+            not_an_issuer: Cell::new(false),
         };
         let lists = self.revocation.lists();
         let revocation = revocation_options(&lists, self.revocation.mode());
@@ -134,11 +142,12 @@ impl Question {
     /// may be the pinned one.
     fn arrange<'a>(
         &self,
+        end_entity: &EndEntityCert<'_>,
         others: &'a [CertificateDer<'a>],
         pins: Option<&Accepts>,
     ) -> Result<Vec<CertificateDer<'a>>, Rejection> {
-        if others.len() >= SERVED_CERTIFICATES_MAX {
-            let detail = format!("the upstream served more than {SERVED_CERTIFICATES_MAX} certificates");
+        if others.len() > SERVED_CERTIFICATES_MAX {
+            let detail = format!("the upstream served more than {SERVED_CERTIFICATES_MAX} certificates beside its own");
             return Err(Rejection::new(FailureClass::Budget, detail));
         }
         let mut seen = HashSet::with_capacity(others.len());
@@ -158,10 +167,14 @@ impl Question {
                 let digest = accepts.compares_certificates().then(|| sha256(der));
                 accepts.names(&PathElement { spki, certificate: digest })
             });
-            arranged.push((!pinned, CertificateDer::from(der.as_ref())));
+            arranged.push((!pinned, certificate, CertificateDer::from(der.as_ref())));
         }
-        arranged.sort_by_key(|(unpinned, _)| *unpinned);
-        Ok(arranged.into_iter().map(|(_, der)| der).collect())
+        if ways(end_entity, &arranged) > SERVED_WAYS_MAX {
+            let detail = "the certificates that the upstream served can be joined in too many ways";
+            return Err(Rejection::new(FailureClass::Budget, detail));
+        }
+        arranged.sort_by_key(|(unpinned, ..)| *unpinned);
+        Ok(arranged.into_iter().map(|(.., der)| der).collect())
     }
 
     /// The pin is the trust: no path is built, nothing becomes an anchor. The handshake's signature, checked by the
@@ -237,6 +250,10 @@ impl Search<'_> {
         let mut elements = Vec::with_capacity(4);
         elements.push(element(&end_entity.der(), &end_entity.subject_public_key_info()));
         for intermediate in path.intermediate_certificates() {
+            if !may_sign_certificates(&intermediate.der()) {
+                self.not_an_issuer.set(true);
+                return go_on;
+            }
             elements.push(element(&intermediate.der(), &intermediate.subject_public_key_info()));
         }
         elements.push(anchor.element);
@@ -267,6 +284,9 @@ impl Search<'_> {
             Some([]) if self.anchor_expired.get() => {
                 Rejection::new(FailureClass::Validity, "the trust anchor of the chain has expired")
             }
+            Some([]) if self.not_an_issuer.get() => {
+                Rejection::new(FailureClass::Chain, "an intermediate of the chain may not sign certificates (keyUsage)")
+            }
             Some([]) => rejection(error),
             Some([first, ..]) => {
                 let detail = first.sentence();
@@ -275,6 +295,25 @@ impl Search<'_> {
             None => Rejection { candidates, ..Rejection::new(FailureClass::Pin, PIN_MISMATCH) },
         }
     }
+}
+
+/// How many ways path building could take through the served certificates, going by the names of issuers as it does.
+fn ways(end_entity: &EndEntityCert<'_>, served: &[(bool, EndEntityCert<'_>, CertificateDer<'_>)]) -> u64 {
+    let issued_by = |issuer: &[u8]| served.iter().map(|(_, c, _)| u64::from(c.subject() == issuer)).collect::<Vec<_>>();
+    // For each served certificate, the ways of the current length that end at it.
+    let mut here = issued_by(end_entity.issuer());
+    let mut all = 0_u64;
+    for _ in 0..PATH_INTERMEDIATES_MAX {
+        let mut next = vec![0_u64; served.len()];
+        for (ways, (_, certificate, _)) in here.iter().zip(served).filter(|(ways, _)| **ways > 0) {
+            all = all.saturating_add(*ways);
+            for (sum, step) in next.iter_mut().zip(issued_by(certificate.issuer())) {
+                *sum = sum.saturating_add(step.saturating_mul(*ways));
+            }
+        }
+        here = next;
+    }
+    all
 }
 
 /// Whether a second search without pins could end otherwise.
@@ -298,6 +337,15 @@ fn revocation_options<'a>(
     let builder = RevocationOptionsBuilder::new(lists).ok()?;
     let builder = builder.with_depth(RevocationCheckDepth::Chain).with_status_policy(unknown);
     Some(builder.with_expiration_policy(stale).build())
+}
+
+/// RFC 5280 section 4.2.1.3: where an issuer has a keyUsage, it says keyCertSign. webpki does not look.
+fn may_sign_certificates(der: &CertificateDer<'_>) -> bool {
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) else { return false };
+    match certificate.key_usage() {
+        Ok(usage) => usage.is_none_or(|usage| usage.value.key_cert_sign()),
+        Err(_) => false,
+    }
 }
 
 fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<x509_parser::certificate::X509Certificate<'a>, Rejection> {
