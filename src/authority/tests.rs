@@ -316,7 +316,7 @@ fn no_leaf_beyond_the_end_of_ca_or_upstream_not_even_from_the_cache() {
     authority.leaf(&host, EcdsaP256, None, now()).unwrap();
     let expired = authority.leaf(&host, EcdsaP256, Some(now() - DAY), now());
     assert!(matches!(expired, Err(IssueError::UpstreamExpired(_))), "{expired:?}");
-    let late = authority.leaf(&host, EcdsaP256, None, authority.not_after());
+    let late = authority.leaf(&host, EcdsaP256, None, authority.not_after() + Duration::from_secs(1));
     assert!(matches!(late, Err(IssueError::CaExpired(_))), "{late:?}");
     let early = authority.leaf(&host, EcdsaP256, None, now() - DAY);
     assert!(matches!(early, Err(IssueError::CaNotYetValid(_))), "{early:?}");

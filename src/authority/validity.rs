@@ -56,10 +56,10 @@ impl Validity {
         if now < self.not_before {
             return Err(IssueError::CaNotYetValid(date_text(self.not_before)));
         }
-        if now >= self.not_after {
+        if now > self.not_after {
             return Err(IssueError::CaExpired(date_text(self.not_after)));
         }
-        if now >= upstream_not_after {
+        if now > upstream_not_after {
             return Err(IssueError::UpstreamExpired(date_text(upstream_not_after)));
         }
         let not_before = now.saturating_sub(seconds(BACKDATE)).max(self.not_before);
@@ -73,7 +73,7 @@ impl Validity {
     /// fresh leaf would end no later.
     pub(super) fn serves(self, now: SystemTime, upstream_not_after: Option<SystemTime>, fresh: Self) -> bool {
         let now = unix_seconds(now);
-        let within = self.not_before <= now && now < self.not_after;
+        let within = self.not_before <= now && now <= self.not_after;
         let capped = upstream_not_after.is_none_or(|cap| self.not_after <= unix_seconds(cap));
         let margin = (self.not_after - self.not_before) / 10;
         let young = self.not_after - now > margin;
@@ -135,13 +135,15 @@ mod tests {
 
     #[test]
     fn no_leaf_outside_the_life_of_ca_or_upstream() {
-        let ended = Validity { not_after: NOW, ..CA };
+        let ended = Validity { not_after: NOW - 1, ..CA };
         assert!(matches!(leaf(ended, None), Err(IssueError::CaExpired(_))));
         let future = Validity { not_before: NOW + 1, ..CA };
         assert!(matches!(leaf(future, None), Err(IssueError::CaNotYetValid(_))));
-        assert!(matches!(leaf(CA, Some(NOW)), Err(IssueError::UpstreamExpired(_))));
+        assert!(matches!(leaf(CA, Some(NOW - 1)), Err(IssueError::UpstreamExpired(_))));
         assert!(matches!(leaf(CA, Some(NOW - DAY)), Err(IssueError::UpstreamExpired(_))));
-        assert!(leaf(CA, Some(NOW + 1)).is_ok());
+        // The last second counts, as it does for the verification of the upstream.
+        assert_eq!(leaf(CA, Some(NOW)).unwrap().not_after, NOW);
+        assert_eq!(leaf(Validity { not_after: NOW, ..CA }, None).unwrap().not_after, NOW);
     }
 
     #[test]
@@ -174,7 +176,8 @@ mod tests {
         assert!(serves(NOW, None, longer));
         assert!(!serves(NOW + 800, None, longer));
         assert!(serves(NOW + 800, None, cached));
-        assert!(!serves(NOW + 1000, None, cached));
+        assert!(serves(NOW + 1000, None, cached));
+        assert!(!serves(NOW + 1001, None, cached));
         assert!(!serves(NOW - 1001, None, longer), "the clock went back");
         assert!(serves(NOW, Some(NOW + 1000), longer));
         assert!(!serves(NOW, Some(NOW + 999), longer));

@@ -14,9 +14,10 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
-use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 /// Run the proxy
@@ -44,12 +45,15 @@ pub struct Arguments {
 /// [`Failure`], when it cannot start.
 pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::unreachable)?;
-    runtime.block_on(run(arguments))
+    let ended = runtime.block_on(run(arguments));
+    // A resolver that hangs must not hold up the end: its thread cannot be told to stop.
+    runtime.shutdown_timeout(Duration::ZERO);
+    ended
 }
 
 async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let config = configuration(&arguments)?;
-    let _log = start_log(&config);
+    let (log, dropped) = start_log(&config);
     let directory = match config.ca.directory.clone() {
         Some(directory) => directory,
         None => dirs::data_dir().map(|folder| folder.join("pinproxy")).ok_or_else(|| {
@@ -61,7 +65,7 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         authority::load_or_create(&directory, ca_settings(&config).map_err(Failure::unusable)?, clock.now())
             .map_err(Failure::unreachable)?;
     let authority = Arc::new(authority);
-    let assembled = assemble(&config, &authority, Arc::new(SystemResolver), clock, vec![Box::new(TextLog)]);
+    let assembled = assemble(&config, &authority, Arc::new(SystemResolver), clock, vec![Box::new(TextLog { dropped })]);
     let Assembled { proxy, sinks } = assembled.map_err(Failure::unreachable)?;
     // Signals are taken before the address is told: who reads it may send one at once.
     let shutdown = Signals::new().map_err(Failure::unreachable)?;
@@ -75,12 +79,14 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     // Nobody may be reading; the proxy runs all the same.
     drop(io::stdout().lock().write_all(greeting.as_bytes()));
     prepare_rsa(&proxy);
-    serve(listeners, Arc::clone(&proxy), shutdown.wait()).await;
+    let cut_short = Arc::new(AtomicBool::new(false));
+    serve(listeners, Arc::clone(&proxy), shutdown.wait(Arc::clone(&proxy), Arc::clone(&cut_short))).await;
     // Writes out what is queued; what could not be written is known then.
     drop(sinks);
     tell_losses(&proxy);
     tracing::info!("stopped");
-    Ok(Exit::Done)
+    drop(log);
+    Ok(if cut_short.load(Ordering::Relaxed) { Exit::NotAsItShouldBe } else { Exit::Done })
 }
 
 fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
@@ -139,16 +145,17 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
 }
 
 /// Log lines go through a queue, so that a terminal or pipe that nobody reads does not stop the sessions.
-fn start_log(config: &Config) -> WorkerGuard {
+fn start_log(config: &Config) -> (WorkerGuard, ErrorCounter) {
     let (writer, guard): (NonBlocking, _) = tracing_appender::non_blocking(io::stderr());
-    let filter = EnvFilter::new(format!("{},rustls=error,hyper=error", config.log.level.as_str()));
+    let dropped = writer.error_counter();
+    let filter = EnvFilter::new(config.log.level.as_str());
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     // Set once, here; in a test that runs commands in one process the first log stays.
     let _already_set = match config.log.format {
         config::LogFormat::Text => subscriber.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
         config::LogFormat::Json => subscriber.json().try_init(),
     };
-    guard
+    (guard, dropped)
 }
 
 /// What is told at the start: where, which CA, and what to paste.
@@ -207,9 +214,6 @@ fn shell_quoted(text: &str) -> String {
     if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// The exit code when a second signal cuts the drain short.
-const CUT_SHORT: i32 = 1;
-
 /// SIGTERM and SIGINT.
 struct Signals {
     terminate: tokio::signal::unix::Signal,
@@ -222,13 +226,14 @@ impl Signals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Completes with the first signal; the second ends the process.
-    async fn wait(mut self) {
+    /// Completes with the first signal; the second ends the sessions that are still open, and says so.
+    async fn wait(mut self, proxy: Arc<Proxy>, cut_short: Arc<AtomicBool>) {
         self.next().await;
         tracing::info!("stopping: no new sessions; open ones may end (a second signal ends them now)");
         tokio::spawn(async move {
             self.next().await;
-            std::process::exit(CUT_SHORT);
+            cut_short.store(true, Ordering::Relaxed);
+            proxy.end();
         });
     }
 

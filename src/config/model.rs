@@ -111,7 +111,7 @@ pub struct Limits {
     pub sessions_per_client: usize,
     /// Octets of a request head, 8 KiB to 1 MiB. Default: 64 KiB.
     pub header_bytes: usize,
-    /// Octets of a ClientHello, 1 KiB to 256 KiB. Default: 64 KiB.
+    /// Octets of a ClientHello, 1 KiB to 64 KiB. Default: 64 KiB.
     pub client_hello_bytes: usize,
     /// For the whole ClientHello to arrive. Default: 10 seconds.
     pub client_hello_timeout: Duration,

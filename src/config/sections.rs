@@ -15,7 +15,8 @@ use std::time::Duration;
 /// Entries of a count that memory pays for.
 const COUNT_BOUNDS: RangeInclusive<u64> = 1..=1_000_000;
 const HEADER_OCTETS: RangeInclusive<u64> = 8 << 10..=1 << 20;
-const CLIENT_HELLO_OCTETS: RangeInclusive<u64> = 1 << 10..=256 << 10;
+/// rustls takes handshake messages of 64 KiB at most.
+const CLIENT_HELLO_OCTETS: RangeInclusive<u64> = 1 << 10..=64 << 10;
 /// A leaf is backdated by an hour, so it needs more than that to be of use; clients refuse what lives long.
 const LEAF_LIFETIME: RangeInclusive<Duration> =
     Duration::from_secs(2 * 60 * 60)..=Duration::from_secs(7 * 24 * 60 * 60);

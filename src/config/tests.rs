@@ -169,7 +169,7 @@ fn refused_settings() {
         ("[limits]\nheader_bytes = \"64kb\"", &[(Code::E16, 2, 16, "B, KiB or MiB")]),
         ("[limits]\nheader_bytes = \"64\"", &[(Code::E16, 2, 16, "is not a size")]),
         ("[limits]\nheader_bytes = \"99999999999999999999MiB\"", &[(Code::E16, 2, 16, "is not a size")]),
-        ("[limits]\nclient_hello_bytes = \"1MiB\"", &[(Code::E16, 2, 22, "from 1KiB to 256KiB")]),
+        ("[limits]\nclient_hello_bytes = \"1MiB\"", &[(Code::E16, 2, 22, "from 1KiB to 64KiB")]),
         ("[limits]\nidle_timeout = \"0ms\"", &[(Code::E16, 2, 16, "zero")]),
         ("[defaults]\nmode = \"enforced\"", &[(Code::E01, 2, 8, "did you mean \"enforce\"?")]),
         ("[defaults]\nunpinned = \"allow\"", &[(Code::E01, 2, 12, "\"intercept\", \"tunnel\" or \"deny\"")]),

@@ -3,7 +3,7 @@
 
 use crate::policy::host::{Host, HostError};
 use crate::tls::provider::provider;
-use rustls::server::{Accepted, Acceptor as RustlsAcceptor};
+use rustls::server::{Accepted, AcceptedAlert, Acceptor as RustlsAcceptor};
 use rustls::{AlertDescription, CipherSuite, PeerIncompatible, SignatureScheme};
 use std::io;
 use std::time::Duration;
@@ -26,10 +26,20 @@ pub struct ClientHello {
     pub raw: Vec<u8>,
     /// Bytes read behind the ClientHello that rustls has not taken.
     pub(super) rest: Vec<u8>,
-    /// The application protocols offered, in the client's order (RFC 7301).
+    /// The application protocols offered, in the client's order (RFC 7301), within [`ALPN_NAMES_MAX`] and
+    /// [`ALPN_BYTES_MAX`].
     pub alpn: Vec<Vec<u8>>,
     server_name: Option<String>,
     takes_ecdsa: bool,
+}
+
+/// What a client sent first through a blind tunnel.
+#[derive(Debug)]
+pub struct Opening {
+    /// Everything read, to be relayed as it came.
+    pub raw: Vec<u8>,
+    /// The server name, where it is a ClientHello that has one.
+    pub server_name: Option<Result<Host, HostError>>,
 }
 
 /// Why there is no ClientHello.
@@ -41,6 +51,11 @@ pub enum ClientHelloError {
     /// The limit on bytes is reached.
     #[error("the client's ClientHello is longer than {0} bytes")]
     TooLong(usize),
+    /// More application protocols than any client has use for; they are remembered, so they are bounded.
+    #[error(
+        "the client offers more than {ALPN_NAMES_MAX} application protocols, or more than {ALPN_BYTES_MAX} bytes of them"
+    )]
+    LongAlpn,
     /// The limit on time is reached.
     #[error("the client sent no complete ClientHello within {0:?}")]
     Timeout(Duration),
@@ -65,6 +80,11 @@ const fn hello_hint(error: &rustls::Error) -> &'static str {
     }
 }
 
+/// Application protocols in a ClientHello. Browsers offer two or three.
+pub const ALPN_NAMES_MAX: usize = 32;
+/// Bytes of their names, all together.
+pub const ALPN_BYTES_MAX: usize = 512;
+
 /// ContentType handshake (RFC 8446 section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 /// One read; a ClientHello with a post-quantum key share fits.
@@ -75,59 +95,91 @@ pub async fn read_client_hello<S>(stream: &mut S, limits: HelloLimits) -> Result
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    timeout(limits.timeout, read(stream, limits.bytes)).await.unwrap_or(Err(ClientHelloError::Timeout(limits.timeout)))
+    let mut raw = Vec::new();
+    let (accepted, rest) = match timeout(limits.timeout, read(stream, limits.bytes, &mut raw)).await {
+        Err(_) => return Err(ClientHelloError::Timeout(limits.timeout)),
+        Ok(Ok(read)) => read,
+        Ok(Err((error, alert))) => {
+            let mut bytes = Vec::new();
+            if alert.is_some_and(|mut alert| alert.write_all(&mut bytes).is_ok()) {
+                // The session has failed; whether the client hears why does not change that.
+                drop(stream.write_all(&bytes).await);
+            }
+            return Err(error);
+        }
+    };
+    ClientHello::new(accepted, raw, rest)
 }
 
-async fn read<S>(stream: &mut S, bytes_max: usize) -> Result<ClientHello, ClientHelloError>
+/// Reads what a client sends first through a blind tunnel: a ClientHello whole, of anything else the beginning.
+/// Nothing is answered.
+pub async fn read_opening<S>(stream: &mut S, limits: HelloLimits) -> Opening
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + Unpin,
 {
-    let mut acceptor = RustlsAcceptor::default();
     let mut raw = Vec::new();
+    let read = timeout(limits.timeout, read(stream, limits.bytes, &mut raw)).await;
+    let server_name = match &read {
+        Ok(Ok((accepted, _))) => accepted.client_hello().server_name().map(Host::parse),
+        // Not TLS, or not TLS as we speak it: what a tunnel is for.
+        Ok(Err(_)) | Err(_) => None,
+    };
+    Opening { raw, server_name }
+}
+
+/// Reads into `raw` until rustls has a ClientHello; returns it with the bytes behind it that rustls has not taken.
+async fn read<S>(
+    stream: &mut S,
+    bytes_max: usize,
+    raw: &mut Vec<u8>,
+) -> Result<(Accepted, Vec<u8>), (ClientHelloError, Option<AcceptedAlert>)>
+where
+    S: AsyncRead + Unpin,
+{
+    let plain = |error| (error, None);
+    let mut acceptor = RustlsAcceptor::default();
     loop {
         let from = raw.len();
         if from >= bytes_max {
-            return Err(ClientHelloError::TooLong(bytes_max));
+            return Err(plain(ClientHelloError::TooLong(bytes_max)));
         }
         let room = READ_BYTES.min(bytes_max - from);
         raw.reserve(room);
-        let read = (&mut *stream).take(room as u64).read_buf(&mut raw).await.map_err(ClientHelloError::Io)?;
-        if read == 0 {
-            return Err(ClientHelloError::Closed);
+        let read = (&mut *stream).take(room as u64).read_buf(raw).await;
+        if read.map_err(|error| plain(ClientHelloError::Io(error)))? == 0 {
+            return Err(plain(ClientHelloError::Closed));
         }
         if raw.first() != Some(&HANDSHAKE_RECORD) {
-            return Err(ClientHelloError::NotTls);
+            return Err(plain(ClientHelloError::NotTls));
         }
         let mut fresh = &raw[from..];
         while !fresh.is_empty() {
-            acceptor.read_tls(&mut fresh).map_err(ClientHelloError::Io)?;
+            acceptor.read_tls(&mut fresh).map_err(|error| plain(ClientHelloError::Io(error)))?;
             match acceptor.accept() {
                 Ok(None) => {}
-                Ok(Some(accepted)) => {
-                    let rest = fresh.to_vec();
-                    return Ok(ClientHello::new(accepted, raw, rest));
-                }
-                Err((error, mut alert)) => {
-                    let mut bytes = Vec::new();
-                    if alert.write_all(&mut bytes).is_ok() {
-                        // The session has failed; whether the client hears why does not change that.
-                        drop(stream.write_all(&bytes).await);
-                    }
-                    return Err(ClientHelloError::Invalid(error));
-                }
+                Ok(Some(accepted)) => return Ok((accepted, fresh.to_vec())),
+                Err((error, alert)) => return Err((ClientHelloError::Invalid(error), Some(alert))),
             }
         }
     }
 }
 
 impl ClientHello {
-    fn new(accepted: Accepted, raw: Vec<u8>, rest: Vec<u8>) -> Self {
+    fn new(accepted: Accepted, raw: Vec<u8>, rest: Vec<u8>) -> Result<Self, ClientHelloError> {
         let hello = accepted.client_hello();
-        let alpn = hello.alpn().map(|offers| offers.map(<[u8]>::to_vec).collect()).unwrap_or_default();
+        let mut alpn = Vec::new();
+        let mut alpn_bytes = 0;
+        for name in hello.alpn().into_iter().flatten() {
+            alpn_bytes += name.len();
+            if alpn.len() == ALPN_NAMES_MAX || alpn_bytes > ALPN_BYTES_MAX {
+                return Err(ClientHelloError::LongAlpn);
+            }
+            alpn.push(name.to_vec());
+        }
         let server_name = hello.server_name().map(str::to_owned);
         let takes_ecdsa = hello.signature_schemes().contains(&SignatureScheme::ECDSA_NISTP256_SHA256)
             && hello.cipher_suites().iter().any(|suite| is_for_ecdsa(*suite));
-        Self { accepted, raw, rest, alpn, server_name, takes_ecdsa }
+        Ok(Self { accepted, raw, rest, alpn, server_name, takes_ecdsa })
     }
 
     /// The host that the client asks for by SNI (RFC 6066 section 3), canonical; `None` when it sent none.

@@ -7,5 +7,8 @@ mod client_hello;
 mod prefixed;
 
 pub use accept::{AcceptError, Acceptance, Acceptor, LeafKeyChoice};
-pub use client_hello::{ClientHello, ClientHelloError, HelloLimits, read_client_hello, refuse};
+pub use client_hello::{
+    ALPN_BYTES_MAX, ALPN_NAMES_MAX, ClientHello, ClientHelloError, HelloLimits, Opening, read_client_hello,
+    read_opening, refuse,
+};
 pub use prefixed::Prefixed;

@@ -19,6 +19,16 @@ impl<S> Prefixed<S> {
         Self { prefix, stream }
     }
 
+    /// Whether there are bytes in front that have not been read again.
+    pub fn has_prefix(&self) -> bool {
+        !self.prefix.is_empty()
+    }
+
+    /// The stream behind.
+    pub const fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     /// Puts further bytes in front of those that are there.
     #[must_use]
     pub fn with_prefix(mut self, bytes: &[u8]) -> Self {

@@ -104,7 +104,9 @@ fn is_special_v6(address: Ipv6Addr) -> bool {
         || address.is_multicast()
         || (segments[0] & 0xffc0) == 0xfec0 // site-local, deprecated, still routed inside some networks
         || (segments[0], segments[1]) == (0x2001, 0xdb8) // documentation
-        || (segments[0] & 0xfff0) == 0x3ff0 // RFC 9637, documentation
+        || (segments[0] == 0x3fff && segments[1] < 0x1000) // RFC 9637, documentation
+        || (segments[0], segments[1], segments[2]) == (0x2001, 2, 0) // RFC 5180, benchmarking
+        || (segments[0] == 0x2001 && (segments[1] & 0xfff0) == 0x10) // RFC 4843, ORCHID
         || segments[0] == 0x5f00 // RFC 9602, segment routing
         || (segments[0], segments[1..4].iter().all(|s| *s == 0)) == (0x100, true) // RFC 6666, discard
 }
@@ -312,6 +314,9 @@ mod tests {
             ("private", "64:ff9b:1:a00:0:100::"),
             ("private", "64:ff9b:1:0a:0:1::"),
             ("private", "64:ff9b:1:0:a:0:100:0"),
+            ("private", "3fff:fff::1"),
+            ("private", "2001:2::1"),
+            ("private", "2001:10::1"),
             ("private", "2002:a00:1::1"),
             ("private", "2001:0:a00:1::"),
             ("private", "2001:0:1:2:3:4:f5ff:fffe"),

@@ -4,7 +4,10 @@ use super::{Clock, Generation, Parts, Proxy};
 use crate::authority::{CertificateAuthority, LeafKeyKind, LeafLifetime, LeafLifetimeError, Settings};
 use crate::config::{self, Config};
 use crate::intercept::{Acceptor, LeafKeyChoice};
-use crate::report::{AccessFile, ClientId, JsonLines, RandomError, Reporter, Sink, SinkError, ViolationFile};
+use crate::report::{
+    ACCESS_LINES_MAX, AccessFile, ClientId, JsonLines, RandomError, Reporter, Sink, SinkError, VIOLATION_LINES_MAX,
+    ViolationFile,
+};
 use crate::tls::anchors::{AnchorError, AnchorSource, TrustAnchors};
 use crate::tls::revocation::{Revocation, RevocationError, RevocationMode};
 use crate::upstream::resolve::Resolve;
@@ -56,13 +59,13 @@ pub fn assemble(
 ) -> Result<Assembled, AssembleError> {
     let generation = Generation::load(config, 1, authority.certificates())?;
     let mut guards = Vec::new();
-    let mut open = |path: &Path| -> Result<JsonLines, SinkError> {
-        let (file, guard) = JsonLines::open(path)?;
+    let mut open = |path: &Path, lines_max| -> Result<JsonLines, SinkError> {
+        let (file, guard) = JsonLines::open(path, lines_max)?;
         guards.push(guard);
         Ok(file)
     };
     if let Some(path) = &config.log.access {
-        sinks.push(Box::new(AccessFile(open(path)?)));
+        sinks.push(Box::new(AccessFile(open(path, ACCESS_LINES_MAX)?)));
     }
     if let Some(path) = &config.reports.file {
         let client_id = match config.reports.client_id {
@@ -70,7 +73,7 @@ pub fn assemble(
             config::ClientId::Plain => ClientId::Plain,
             config::ClientId::Hashed => ClientId::hashed()?,
         };
-        sinks.push(Box::new(ViolationFile { file: open(path)?, client_id }));
+        sinks.push(Box::new(ViolationFile { file: open(path, VIOLATION_LINES_MAX)?, client_id }));
     }
     let leaf_key = match config.ca.leaf_key {
         config::LeafKey::Auto => LeafKeyChoice::Auto,

@@ -6,16 +6,18 @@ use super::record::Record;
 use super::session::Session;
 use super::sides::TUNNEL_BUFFER_BYTES;
 use super::upstream_half::Verified;
-use crate::intercept::{ClientHello, HelloLimits, Prefixed, read_client_hello, refuse};
+use crate::intercept::{ClientHello, HelloLimits, Prefixed, read_client_hello, read_opening, refuse};
 use crate::policy::decision::Permit;
-use crate::policy::host::{Authority, Host};
-use crate::policy::rules::{Rule, RuleKind, Unpinned};
+use crate::policy::host::{Authority, Host, HostError};
+use crate::policy::rules::{Disagreement, Rule, RuleKind, Unpinned};
 use crate::upstream::dial::Dialled;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 /// The client's connection, once it is a tunnel.
 pub(super) type ClientStream = Prefixed<TcpStream>;
@@ -116,11 +118,11 @@ impl Session {
     }
 
     async fn client_hello(&self, client: &mut ClientStream) -> Result<ClientHello, SessionError> {
-        let limits = HelloLimits {
-            bytes: self.proxy.limits.client_hello_bytes,
-            timeout: self.proxy.limits.client_hello_timeout,
-        };
-        Ok(read_client_hello(client, limits).await?)
+        Ok(read_client_hello(client, self.hello_limits()).await?)
+    }
+
+    fn hello_limits(&self) -> HelloLimits {
+        HelloLimits { bytes: self.proxy.limits.client_hello_bytes, timeout: self.proxy.limits.client_hello_timeout }
     }
 
     async fn accept(
@@ -139,8 +141,48 @@ impl Session {
         Ok(Pair::Tls(Box::new(accepted.stream), upstream.into_stream(&permit)))
     }
 
+    /// A tunnel by its rule, unless the client names a pinned host in it: a tunnel opens no hole in a pinset. Where the
+    /// upstream speaks first it is no TLS, and nothing is looked at.
+    pub(super) async fn enter_tunnel(
+        &self,
+        target: &Authority,
+        mut client: ClientStream,
+        dialled: Dialled,
+        permit: &Permit,
+        record: &mut Record,
+    ) -> Result<Pair, SessionError> {
+        if !client_speaks_first(&client, &dialled.stream, self.proxy.limits.idle_timeout).await {
+            return Ok(Self::blind(client, dialled, permit, record));
+        }
+        let opening = read_opening(&mut client, self.hello_limits()).await;
+        if let Some(name) = opening.server_name
+            && let Err(error) = self.check_tunnelled(target, name, record)
+        {
+            return Err(turned_away(&mut client, error).await);
+        }
+        Ok(Self::blind(client.with_prefix(&opening.raw), dialled, permit, record))
+    }
+
+    fn check_tunnelled(
+        &self,
+        target: &Authority,
+        name: Result<Host, HostError>,
+        record: &mut Record,
+    ) -> Result<(), SessionError> {
+        let host = name.map_err(SessionError::ServerNameForm)?;
+        record.server_name(&host);
+        let named = Authority { host, port: target.port };
+        self.proxy.access.check_target(&named)?;
+        let policy = &self.generation.policy;
+        let (asked, found) = (policy.select(target, self.now), policy.select(&named, self.now));
+        match found.pinset() {
+            None => Ok(()),
+            Some(_) => Err(Disagreement { address: asked.label().to_owned(), name: found.label().to_owned() }.into()),
+        }
+    }
+
     /// relay without looking, for which the rule gave the permit.
-    pub(super) fn blind(client: ClientStream, dialled: Dialled, _permit: &Permit, record: &mut Record) -> Pair {
+    fn blind(client: ClientStream, dialled: Dialled, _permit: &Permit, record: &mut Record) -> Pair {
         record.tunnelled();
         let buffered = |stream| BufReader::with_capacity(TUNNEL_BUFFER_BYTES, stream);
         Pair::Plain(buffered(client), BufReader::with_capacity(TUNNEL_BUFFER_BYTES, dialled.stream))
@@ -153,6 +195,18 @@ pub(super) async fn tunnel(upgrade: OnUpgrade) -> Result<ClientStream, SessionEr
     let parts = upgraded.downcast::<TokioIo<Head>>().map_err(|_| SessionError::Gone)?;
     let stream = parts.io.into_inner().into_inner().ok_or(SessionError::Gone)?;
     Ok(Prefixed::new(parts.read_buf, stream))
+}
+
+/// Whether the client is the first to send something; false when neither does for so long.
+async fn client_speaks_first(client: &ClientStream, upstream: &TcpStream, wait: Duration) -> bool {
+    if client.has_prefix() {
+        return true;
+    }
+    tokio::select! {
+        _ = client.get_ref().readable() => true,
+        _ = upstream.readable() => false,
+        () = sleep(wait) => false,
+    }
 }
 
 /// The SNI, where there is one, names the host of the CONNECT.

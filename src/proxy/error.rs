@@ -73,6 +73,7 @@ impl SessionError {
             | Self::Accept(AcceptError::Timeout(_)) => FailureClass::Timeout,
             Self::Dial(DialError::NotFound { .. } | DialError::Connect { .. }) => FailureClass::Unreachable,
             Self::Handshake(HandshakeError::Name) => FailureClass::Name,
+            Self::Handshake(HandshakeError::Key(_)) => FailureClass::Chain,
             Self::Handshake(
                 HandshakeError::NoApplicationProtocol
                 | HandshakeError::Alert(_)
@@ -85,6 +86,7 @@ impl SessionError {
             Self::ClientHello(
                 ClientHelloError::NotTls
                 | ClientHelloError::TooLong(_)
+                | ClientHelloError::LongAlpn
                 | ClientHelloError::Closed
                 | ClientHelloError::Invalid(_)
                 | ClientHelloError::Io(_),
@@ -140,6 +142,7 @@ impl SessionError {
                 | Self::Unlisted(_)
                 | Self::Overload { .. }
                 | Self::Dial(DialError::Denied(_))
+                | Self::Handshake(HandshakeError::Key(_) | HandshakeError::Name)
                 | Self::PinsetExpired(_)
                 | Self::Rejected(_)
                 | Self::ClientHello(ClientHelloError::NotTls)
@@ -161,7 +164,9 @@ impl SessionError {
             | Self::Disagreement(_) => Some(AlertDescription::AccessDenied),
             Self::Handshake(HandshakeError::NoApplicationProtocol) => Some(AlertDescription::NoApplicationProtocol),
             Self::Dial(_) | Self::Handshake(_) => Some(AlertDescription::InternalError),
-            Self::ClientHello(ClientHelloError::TooLong(_)) => Some(AlertDescription::DecodeError),
+            Self::ClientHello(ClientHelloError::TooLong(_) | ClientHelloError::LongAlpn) => {
+                Some(AlertDescription::DecodeError)
+            }
             Self::ClientHello(_)
             | Self::Accept(_)
             | Self::Target(_)

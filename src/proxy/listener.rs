@@ -24,6 +24,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// Fields of a request head.
 pub(super) const HEADER_FIELDS_MAX: usize = 100;
+/// Clients that are told at one time why they are not let in; further ones are told less patiently.
+pub(super) const REFUSALS_MAX: usize = 256;
 /// How long a refused client may take to read its refusal and close.
 const LINGER: Duration = Duration::from_secs(2);
 /// What a refused client may still send meanwhile.
@@ -32,7 +34,7 @@ const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 const LOSS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Serves the listeners until `shutdown` completes; then takes no new connections, gives open sessions the drain
-/// timeout, ends the rest, and returns.
+/// timeout (or until [`Proxy::end`]), ends the rest, and returns.
 pub async fn serve(listeners: Vec<TcpListener>, proxy: Arc<Proxy>, shutdown: impl Future<Output = ()>) {
     for listener in listeners {
         proxy.sessions.spawn(accept(listener, Arc::clone(&proxy)));
@@ -42,11 +44,16 @@ pub async fn serve(listeners: Vec<TcpListener>, proxy: Arc<Proxy>, shutdown: imp
     proxy.stopping.cancel();
     proxy.sessions.close();
     let drain_timeout = proxy.limits.drain_timeout;
-    if timeout(drain_timeout, proxy.sessions.wait()).await.is_err() {
-        tracing::warn!("{} sessions are still open after {drain_timeout:?}; ending them", proxy.open_sessions());
-        proxy.ending.cancel();
-        // What does not end now is dropped with the runtime, which emits its event too.
-        drop(timeout(END_TIMEOUT, proxy.sessions.wait()).await);
+    let drained = tokio::select! {
+        drained = timeout(drain_timeout, proxy.sessions.wait()) => drained.is_ok(),
+        () = proxy.ending.cancelled() => false,
+    };
+    if !drained {
+        tracing::warn!("{} sessions are still open; ending them", proxy.open_sessions());
+        proxy.end();
+        if timeout(END_TIMEOUT, proxy.sessions.wait()).await.is_err() {
+            tracing::error!("{} sessions did not end in time; their events are lost", proxy.open_sessions());
+        }
     }
     losses.abort();
 }
@@ -84,14 +91,25 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 fn admit(proxy: &Arc<Proxy>, stream: TcpStream, client: SocketAddr) {
     // Nagle's algorithm against delayed acknowledgements costs 40 ms with the small writes of handshakes.
     drop(stream.set_nodelay(true));
-    match proxy.capacity.take(client.ip()) {
+    // Who may not use the proxy takes no place in it.
+    let admitted = proxy.access.check_client(client.ip()).map_err(SessionError::from);
+    match admitted.and_then(|()| proxy.capacity.take(client.ip())) {
         Ok(place) => {
             proxy.sessions.spawn(speak_http(Arc::clone(proxy), stream, client, place));
         }
         Err(error) => {
-            // No task for it: a connection over the limit must not cost more than this write, which fits the send
-            // buffer of a fresh socket or is lost with it.
-            drop(stream.try_write(&refuse(proxy, client, "", &error)));
+            let refusal = refuse(proxy, client, "", &error);
+            match Arc::clone(&proxy.refusals).try_acquire_owned() {
+                Ok(place) => {
+                    proxy.sessions.spawn(async move {
+                        // The session has failed; whether the client hears why does not change that.
+                        drop(timeout(LINGER, send_last(stream, &refusal)).await);
+                        drop(place);
+                    });
+                }
+                // A write that fits the buffer of a fresh socket, or is lost with it.
+                Err(_) => drop(stream.try_write(&refusal)),
+            }
         }
     }
 }

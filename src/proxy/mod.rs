@@ -33,6 +33,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -82,6 +83,7 @@ pub struct Proxy {
     tickets: Option<Tickets>,
     offers: Offers,
     capacity: Arc<Capacity>,
+    refusals: Arc<Semaphore>,
     sessions: TaskTracker,
     /// No new sessions.
     stopping: CancellationToken,
@@ -107,6 +109,7 @@ impl Proxy {
             tickets: config.upstream.resumption.then(Tickets::default),
             offers: Offers::default(),
             capacity: Capacity::new(config.limits.sessions, config.limits.sessions_per_client),
+            refusals: Arc::new(Semaphore::new(listener::REFUSALS_MAX)),
             sessions: TaskTracker::new(),
             stopping: CancellationToken::new(),
             ending: CancellationToken::new(),
@@ -127,6 +130,11 @@ impl Proxy {
     /// When the key cannot be made.
     pub fn prepare_rsa(&self) -> Result<(), crate::authority::IssueError> {
         self.acceptor.prepare_rsa()
+    }
+
+    /// Ends every session now; to be called on a proxy that is draining.
+    pub fn end(&self) {
+        self.ending.cancel();
     }
 
     /// Connections and tunnels open now.

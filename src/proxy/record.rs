@@ -271,8 +271,9 @@ fn noted_host(pattern: &HostPattern) -> String {
 /// nothing a client sends can break a line.
 fn tellable(target: &str) -> String {
     let (scheme, rest) = target.split_once("://").map_or(("", target), |(scheme, rest)| (scheme, rest));
-    let (authority, cut) = rest.find(['/', '?', '#']).map_or((rest, ""), |end| (&rest[..end], "/..."));
-    let (userinfo, host) = authority.rsplit_once('@').map_or(("", authority), |(_, host)| ("...@", host));
+    // Userinfo first, up to the last @: a password may contain what would end an authority.
+    let (userinfo, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("...@", rest));
+    let (host, cut) = rest.find(['/', '?', '#']).map_or((rest, ""), |end| (&rest[..end], "/..."));
     let separator = if scheme.is_empty() { "" } else { "://" };
     let shown = scheme.chars().chain(separator.chars()).chain(userinfo.chars()).chain(host.chars());
     let printable = shown
@@ -335,6 +336,7 @@ mod tests {
         let table = [
             ("user:secret@bank.example:443", "...@bank.example:443"),
             ("http://user:secret@bank.example/path?token=1#f", "http://...@bank.example/..."),
+            ("user:se/cret@bank.example:443", "...@bank.example:443"),
             ("http://bank.example?token=1", "http://bank.example/..."),
             ("bank.example:443/path", "bank.example:443/..."),
             ("/path?token=1", "/..."),

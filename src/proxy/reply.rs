@@ -247,6 +247,7 @@ fn status(error: &SessionError) -> (StatusCode, &'static str) {
             HandshakeError::Timeout(_) => (S::GATEWAY_TIMEOUT, "connection_timeout"),
             HandshakeError::NoApplicationProtocol | HandshakeError::Alert(_) => (S::BAD_GATEWAY, "tls_alert_received"),
             HandshakeError::Closed | HandshakeError::Io(_) => (S::BAD_GATEWAY, "connection_terminated"),
+            HandshakeError::Key(_) => (S::BAD_GATEWAY, "tls_certificate_error"),
             HandshakeError::Protocol(_) | HandshakeError::Name => (S::BAD_GATEWAY, "tls_protocol_error"),
         },
         SessionError::PinsetExpired(_) => (S::BAD_GATEWAY, "tls_certificate_error"),

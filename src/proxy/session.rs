@@ -128,7 +128,6 @@ impl Session {
         if request.method() != Method::CONNECT {
             return Err(SessionError::Method(request.method().clone()));
         }
-        self.proxy.access.check_client(self.client.ip())?;
         check_framing(request.headers())?;
         let target = Authority::parse(&asked)?;
         record.target(&target, self.generation.policy.generation());
@@ -172,7 +171,9 @@ impl Session {
         let set_up = async {
             let client = tunnel(upgrade).await?;
             match approach {
-                Approach::Blind(dialled, permit) => Ok(Self::blind(client, dialled, &permit, &mut record)),
+                Approach::Blind(dialled, permit) => {
+                    self.enter_tunnel(target, client, dialled, &permit, &mut record).await
+                }
                 Approach::Verified(verified) => self.greet(target, client, verified, &mut record).await,
                 Approach::AfterHello(dialled) => self.judge_by_hello(target, client, dialled, &mut record).await,
             }

@@ -5,7 +5,7 @@ mod sink;
 mod violation;
 
 pub use event::{Bytes, Client, Decided, Event, Stage, date_time};
-pub use sink::{AccessFile, JsonLines, Sink, SinkError, TextLog, ViolationFile};
+pub use sink::{ACCESS_LINES_MAX, AccessFile, JsonLines, Sink, SinkError, TextLog, VIOLATION_LINES_MAX, ViolationFile};
 pub use violation::{ClientId, RandomError, Violation};
 
 /// Hands the event of each session to every sink.

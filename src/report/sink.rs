@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
-/// Lines that wait for a slow file; further ones are dropped and counted. A line is about a kilobyte.
-pub(super) const QUEUED_LINES_MAX: usize = 10_000;
+/// Events that wait for a slow file; further ones are dropped and counted. An event is about a kilobyte.
+pub const ACCESS_LINES_MAX: usize = 10_000;
+/// Violation reports that wait. They carry certificates: a hostile upstream can make one of about 100 KiB.
+pub const VIOLATION_LINES_MAX: usize = 500;
 
 /// Takes events. Sessions call it when they end, so it must not wait for anything.
 pub trait Sink: Debug + Send + Sync {
@@ -26,8 +28,11 @@ pub trait Sink: Debug + Send + Sync {
 }
 
 /// The log: one line a session, for people. Written through the process's tracing subscriber.
-#[derive(Clone, Copy, Debug)]
-pub struct TextLog;
+#[derive(Debug)]
+pub struct TextLog {
+    /// Counts the lines that the subscriber's queue had no room for.
+    pub dropped: ErrorCounter,
+}
 
 /// The access log: one JSON object a session.
 #[derive(Debug)]
@@ -68,6 +73,10 @@ impl Sink for TextLog {
             tracing::info!(target: "session", "{event}");
         }
     }
+
+    fn lost(&self) -> Option<(&str, u64)> {
+        Some(("the log", self.dropped.dropped_lines() as u64))
+    }
 }
 
 impl Sink for AccessFile {
@@ -93,16 +102,12 @@ impl Sink for ViolationFile {
 }
 
 impl JsonLines {
-    /// Opens a file for appending, creating it readable by its owner only. The guard writes out what is queued when it
+    /// Opens a file for appending, creating it readable by its owner only; so many lines may wait. The guard writes out what is queued when it
     /// is dropped.
     ///
     /// # Errors
     /// [`SinkError`] when the file cannot be opened.
-    pub fn open(path: &Path) -> Result<(Self, WorkerGuard), SinkError> {
-        Self::open_with_queue(path, QUEUED_LINES_MAX)
-    }
-
-    fn open_with_queue(path: &Path, lines_max: usize) -> Result<(Self, WorkerGuard), SinkError> {
+    pub fn open(path: &Path, lines_max: usize) -> Result<(Self, WorkerGuard), SinkError> {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
         #[cfg(unix)]
@@ -188,7 +193,7 @@ mod tests {
         assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
         // Open for both, a pipe has a reader without anyone reading.
         let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-        let (file, guard) = JsonLines::open_with_queue(&path, QUEUE).unwrap();
+        let (file, guard) = JsonLines::open(&path, QUEUE).unwrap();
         let line = "x".repeat(1_000);
         let started = Instant::now();
         for _ in 0..LINES {
@@ -213,7 +218,7 @@ mod tests {
 
     #[test]
     fn lines_that_the_device_refuses_are_counted() {
-        let (file, guard) = JsonLines::open(Path::new("/dev/full")).unwrap();
+        let (file, guard) = JsonLines::open(Path::new("/dev/full"), 10).unwrap();
         for _ in 0..100 {
             file.write(&"line");
         }
@@ -227,14 +232,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lines");
         for text in ["first", "second"] {
-            let (file, guard) = JsonLines::open(&path).unwrap();
+            let (file, guard) = JsonLines::open(&path, 10).unwrap();
             file.write(&text);
             drop(guard);
             assert_eq!(file.lost().1, 0);
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "\"first\"\n\"second\"\n");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let error = JsonLines::open(folder.path()).unwrap_err().to_string();
+        let error = JsonLines::open(folder.path(), 10).unwrap_err().to_string();
         assert!(error.starts_with("cannot open ") && error.contains(" for appending: "), "{error}");
     }
 }

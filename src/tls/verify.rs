@@ -25,7 +25,7 @@ use webpki::{
 };
 
 /// Certificates that an upstream may serve beside its own. A chain has rarely more than four.
-pub const SERVED_CERTIFICATES_MAX: usize = 32;
+pub const SERVED_CERTIFICATES_MAX: usize = 48;
 /// Ways that lead, by the names of issuers, from the end entity through the served certificates. webpki's own budget of
 /// 200 000 steps takes seconds, since it looks at every served certificate in each; a chain with all its cross-signs
 /// has a few dozen.

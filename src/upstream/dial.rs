@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tower_service::Service;
 
 /// Silence on an upstream connection after which the kernel probes whether the peer is still there.
@@ -79,6 +79,7 @@ pub async fn dial(
     resolver: &dyn Resolve,
     limit: Duration,
 ) -> Result<Dialled, DialError> {
+    let started = Instant::now();
     let addresses = addresses(&target.host, resolver, limit).await?;
     let mut allowed = Vec::with_capacity(addresses.len());
     let mut denied = None;
@@ -93,7 +94,15 @@ pub async fn dial(
     if let (true, Some(error)) = (allowed.is_empty(), denied) {
         return Err(error.into());
     }
-    connect(target, allowed, limit).await
+    let left = limit.saturating_sub(started.elapsed());
+    match timeout(left, connect(target, allowed, left)).await {
+        Ok(connected) => connected.map_err(|failure| match failure {
+            // Told as it is configured, not as what was left of it.
+            DialError::ConnectTimeout { target, .. } => DialError::ConnectTimeout { target, limit },
+            other => other,
+        }),
+        Err(_) => Err(DialError::ConnectTimeout { target: target.clone(), limit }),
+    }
 }
 
 async fn addresses(host: &Host, resolver: &dyn Resolve, limit: Duration) -> Result<Vec<IpAddr>, DialError> {
@@ -119,15 +128,14 @@ async fn connect(target: &Authority, addresses: Vec<SocketAddr>, limit: Duration
     let failed = |source| DialError::Connect { target: target.clone(), source };
     let uri = http::Uri::builder().scheme("https").authority(target.to_string()).path_and_query("/").build();
     let uri = uri.map_err(|error| failed(io::Error::other(error)))?;
-    match timeout(limit, connector.call(uri)).await {
-        Err(_) => Err(DialError::ConnectTimeout { target: target.clone(), limit }),
-        Ok(Err(error)) => match innermost_io(&error) {
+    match connector.call(uri).await {
+        Err(error) => match innermost_io(&error) {
             source if source.kind() == io::ErrorKind::TimedOut => {
                 Err(DialError::ConnectTimeout { target: target.clone(), limit })
             }
             source => Err(failed(source)),
         },
-        Ok(Ok(stream)) => {
+        Ok(stream) => {
             let stream = stream.into_inner();
             let address = stream.peer_addr().map_err(failed)?;
             Ok(Dialled { stream, address })

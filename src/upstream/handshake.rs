@@ -38,6 +38,9 @@ pub enum HandshakeError {
     /// The upstream closed the connection.
     #[error("the upstream closed the connection during the TLS handshake")]
     Closed,
+    /// The upstream did not prove that it has the key of its certificate.
+    #[error("the upstream did not prove that it has the key of its certificate: {0}")]
+    Key(rustls::Error),
     /// The upstream does not speak TLS, or not the versions and suites that are safe.
     #[error("the upstream does not speak TLS 1.2 or 1.3 as it should: {0}")]
     Protocol(rustls::Error),
@@ -112,6 +115,7 @@ fn failed(error: io::Error) -> Result<Attempt, HandshakeError> {
     Err(match tls {
         rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => HandshakeError::NoApplicationProtocol,
         rustls::Error::AlertReceived(alert) => HandshakeError::Alert(*alert),
+        bad @ rustls::Error::InvalidCertificate(_) => HandshakeError::Key(bad.clone()),
         other => HandshakeError::Protocol(other.clone()),
     })
 }

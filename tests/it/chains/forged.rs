@@ -142,10 +142,10 @@ async fn the_pinned_certificate_without_its_key() {
             let mut bench = Bench::start(proxy, OriginConfig::new(chain.clone()).versions(&[version])).await;
             let outcome = bench.ask(BANK).await;
             let event = &outcome.told.event;
-            assert_eq!((outcome.reply.status, event.failure_class), (502, Some(FailureClass::Protocol)), "{event:?}");
-            assert!(outcome.reply.header("proxy-status").unwrap().contains("error=tls_protocol_error"));
+            assert_eq!((outcome.reply.status, event.failure_class), (502, Some(FailureClass::Chain)), "{event:?}");
+            assert!(outcome.reply.header("proxy-status").unwrap().contains("error=tls_certificate_error"));
             assert!(event.detail.as_deref().unwrap().contains("BadSignature"), "{event:?}");
-            assert_eq!(event.decision, pinproxy::report::Decided::Failed);
+            assert_eq!(event.decision, pinproxy::report::Decided::Refuse);
             assert_eq!((event.matched_pin.as_ref(), event.bytes.upstream), (None, 0));
             assert!(outcome.told.violation.is_none());
             assert!(outcome.upstream.iter().all(|connection| connection.handshake.is_none()));

@@ -132,6 +132,27 @@ async fn a_hello_has_a_limit_in_bytes_however_it_arrives() {
     assert_eq!(setting.origin.until_ended(2).await.unwrap().received(), 0);
 }
 
+/// What a client offers is remembered, so it has a limit of its own.
+#[tokio::test]
+async fn more_protocols_than_any_client_has_are_refused() {
+    let names = |count: usize, octets: usize| -> Vec<String> { (0..count).map(|n| format!("{n:0octets$}")).collect() };
+    for (offer, refused) in [(names(33, 2), true), (names(3, 200), true), (names(32, 16), false)] {
+        let mut setting = Setting::start(Behaviour::Drain).await;
+        let offer: Vec<&str> = offer.iter().map(String::as_str).collect();
+        let mut client = setting.tunnel().await;
+        client.send(&client_hello_bytes(Some(HOST), &offer)).await.unwrap();
+        if refused {
+            assert_eq!(rest(&mut client).await, [21, 3, 3, 0, 2, 2, 50], "decode_error");
+            let event = told(&mut setting.proxy).await;
+            let detail = "the client offers more than 32 application protocols, or more than 512 bytes of them";
+            assert_eq!((event.failure_class, event.detail.as_deref()), (Some(FailureClass::Client), Some(detail)));
+        } else {
+            let answer = client.read_some().await.unwrap();
+            assert_eq!(answer.first(), Some(&22), "a ServerHello");
+        }
+    }
+}
+
 #[tokio::test]
 async fn another_server_name_than_the_connect_host_is_an_unrecognized_name() {
     let mut setting = Setting::start(Behaviour::Drain).await;

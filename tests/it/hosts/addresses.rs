@@ -179,6 +179,21 @@ async fn an_ipv6_address() {
     assert_eq!(bench.ask("[::1]").await.verdict(), refused_by_pins("device").seen(&world.seen()));
 }
 
+/// A listed tunnel passes what it is listed for; a ClientHello that names a pinned host does not pass.
+#[tokio::test]
+async fn a_listed_tunnel_is_no_way_round() {
+    let world = World::new();
+    for host in [ADDRESS, SHOP] {
+        let toml = tunnel(host) + &wrong();
+        let outcome = world.ask(&toml, host, Named::As(BANK)).await;
+        assert_eq!(outcome.verdict(), refused_by_rules("tunnel", "bank", false), "{host}");
+        for named in [Named::As(SHOP), Named::NotAtAll] {
+            let event = world.ask(&toml, host, named).await.told.event;
+            assert_eq!((event.decision, event.failure_class), (Decided::Tunnel, None), "{host}");
+        }
+    }
+}
+
 /// Where the default is a blind tunnel, the ClientHello still has to ask for the host of the CONNECT.
 #[tokio::test]
 async fn a_default_tunnel_is_no_way_round() {

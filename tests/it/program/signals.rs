@@ -76,10 +76,17 @@ async fn the_drain_has_an_end() {
 #[tokio::test]
 async fn a_second_signal_does_not_wait() {
     let (user, site) = (User::new(), Site::start(Behaviour::Echo).await);
-    let mut program = Program::start(user.run(Some(&site.trusted_by(&user, "")))).await;
+    let log = user.folder().join("access.jsonl");
+    let toml = format!("[log]\naccess = \"{}\"\n", log.display());
+    let mut program = Program::start(user.run(Some(&site.trusted_by(&user, &toml)))).await;
     let _open = session(&user, &program, &site).await;
     program.running.signal("TERM").await;
     program.running.err.until("stopping: no new sessions").await;
     program.running.signal("INT").await;
-    program.running.ended().await.with_code(1);
+    let ended = program.running.ended().await.with_code(1);
+    // The open session has its event, and the file the line of it.
+    ended.says(&["1 sessions are still open; ending them", "ended=\"shutdown\"", "stopped"]);
+    let lines = std::fs::read_to_string(log).expect("the access log");
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+    assert!(lines.contains("\"ended\":\"shutdown\""), "{lines}");
 }
