@@ -167,3 +167,33 @@ fn the_table_stands_in_the_document() {
         assert!(document.contains(&row), "ARCHITECTURE.md lacks the row {row}");
     }
 }
+
+#[test]
+fn the_inventory_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut text = String::new();
+    let mut names = Vec::new();
+    let mut folders = vec![root.join("src"), root.join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of sources") {
+            let path = entry.expect("an entry").path();
+            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                text += &fs::read_to_string(&path).expect("a source file");
+            }
+        }
+    }
+    let inventory = fs::read_to_string(root.join("tests/README.md")).expect("tests/README.md");
+    let rows = inventory.lines().filter(|line| line.starts_with('|'));
+    let quoted = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).filter(|name| name.contains("::"));
+    let unknown: Vec<_> = quoted
+        .filter(|name| {
+            let last = name.rsplit("::").next().unwrap_or_default();
+            let declared = ["fn ", "mod ", "struct "].iter().any(|kind| text.contains(&format!("{kind}{last}")));
+            !declared && !names.iter().any(|file| file == last)
+        })
+        .collect();
+    assert!(unknown.is_empty(), "tests/README.md names what is not there: {unknown:?}");
+}
