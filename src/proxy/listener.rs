@@ -49,7 +49,8 @@ pub async fn serve(listeners: Vec<TcpListener>, proxy: Arc<Proxy>, shutdown: imp
         () = proxy.ending.cancelled() => false,
     };
     if !drained {
-        tracing::warn!("{} sessions are still open; ending them", proxy.open_sessions());
+        let waited = if proxy.ending.is_cancelled() { String::new() } else { format!(" after {drain_timeout:?}") };
+        tracing::warn!("{} sessions are still open{waited}; ending them", proxy.open_sessions());
         proxy.end();
         if timeout(END_TIMEOUT, proxy.sessions.wait()).await.is_err() {
             tracing::error!("{} sessions did not end in time; their events are lost", proxy.open_sessions());

@@ -107,7 +107,7 @@ impl Question {
             not_an_issuer: Cell::new(false),
         };
         let lists = self.revocation.lists();
-        let revocation = revocation_options(&lists, self.revocation.mode());
+        let revocation = revocation_options(&lists, self.revocation.mode())?;
         let built = certificate.verify_for_usage(
             provider().signature_verification_algorithms.all,
             self.anchors.anchors(),
@@ -328,15 +328,21 @@ fn is_about_pins(rejection: &Rejection) -> bool {
 fn revocation_options<'a>(
     lists: &'a [&'a CertRevocationList<'static>],
     mode: RevocationMode,
-) -> Option<webpki::RevocationOptions<'a>> {
+) -> Result<Option<webpki::RevocationOptions<'a>>, Rejection> {
     let (unknown, stale) = match mode {
-        RevocationMode::Off => return None,
+        RevocationMode::Off => return Ok(None),
         RevocationMode::WhenAvailable => (UnknownStatusPolicy::Allow, ExpirationPolicy::Ignore),
         RevocationMode::Require => (UnknownStatusPolicy::Deny, ExpirationPolicy::Enforce),
     };
-    let builder = RevocationOptionsBuilder::new(lists).ok()?;
+    let Ok(builder) = RevocationOptionsBuilder::new(lists) else {
+        // webpki wants a list, or does not look at all, which is not what `Require` asks for.
+        return match mode {
+            RevocationMode::Require => Err(rejection(&webpki::Error::UnknownRevocationStatus)),
+            RevocationMode::Off | RevocationMode::WhenAvailable => Ok(None),
+        };
+    };
     let builder = builder.with_depth(RevocationCheckDepth::Chain).with_status_policy(unknown);
-    Some(builder.with_expiration_policy(stale).build())
+    Ok(Some(builder.with_expiration_policy(stale).build()))
 }
 
 /// RFC 5280 section 4.2.1.3: where an issuer has a keyUsage, it says keyCertSign. webpki does not look.

@@ -91,20 +91,24 @@ fn access(port: u16, deny: &str, allow: &str) -> String {
 async fn addresses_are_denied_behind_names_and_as_literals() {
     let (root, origin) = origin(|config| config).await;
     let table: &[(&str, &str, &[&str], &str, &str)] = &[
-        // deny, allow, addresses of the host (none: it is an address itself), address told, entry told
+        // deny, allow, addresses of the host (none: it is an address itself), address told, entry told (none: always)
         ("\"private\"", "", &["127.0.0.1"], "127.0.0.1", "private"),
         ("\"private\"", "", &["::1"], "::1", "private"),
         ("\"private\"", "", &["::ffff:127.0.0.1"], "127.0.0.1", "private"),
         ("\"private\"", "", &["64:ff9b::7f00:1"], "64:ff9b::7f00:1", "private"),
         ("\"private\"", "", &["64:ff9b::10.0.0.1"], "64:ff9b::a00:1", "private"),
         ("\"private\"", "", &["169.254.169.254"], "169.254.169.254", "private"),
-        ("\"private\"", "", &["0.0.0.0"], "0.0.0.0", "private"),
-        ("\"private\"", "", &["::"], "::", "private"),
+        ("\"private\"", "", &["0.0.0.0"], "0.0.0.0", ""),
+        ("\"private\"", "", &["::"], "::", ""),
+        ("", "", &["0.0.0.0"], "0.0.0.0", ""),
+        ("", "", &["::"], "::", ""),
+        ("", "\"0.0.0.0/0\"", &["::ffff:0.0.0.0"], "0.0.0.0", ""),
+        ("\"private\"", "\"::/0\"", &["::"], "::", ""),
         ("\"private\"", "", &["2002:7f00:1::"], "2002:7f00:1::", "private"),
         ("\"metadata\"", "", &["169.254.169.254"], "169.254.169.254", "metadata"),
         ("\"metadata\"", "", &["fd00:ec2::254"], "fd00:ec2::254", "metadata"),
         ("\"loopback\"", "", &["127.0.0.1"], "127.0.0.1", "loopback"),
-        ("\"loopback\"", "", &["0.0.0.0"], "0.0.0.0", "loopback"),
+        ("\"loopback\"", "", &["0.0.0.0"], "0.0.0.0", ""),
         ("\"link-local\"", "", &["169.254.1.1"], "169.254.1.1", "link-local"),
         ("\"127.0.0.0/8\"", "", &["127.0.0.1"], "127.0.0.1", "127.0.0.0/8"),
         ("\"127.0.0.1\"", "", &["::ffff:127.0.0.1"], "127.0.0.1", "127.0.0.1/32"),
@@ -121,8 +125,12 @@ async fn addresses_are_denied_behind_names_and_as_literals() {
         let toml = access(origin.port(), deny, allow);
         let mut proxy = ProxyBuilder::new(toml).trusting([&root]).name(HOST, addresses).start().await;
         let host = if addresses.is_empty() { "127.0.0.1" } else { HOST };
-        let reason =
-            format!("Address {told} may not be reached through this proxy ([access] destinations_deny lists {entry})");
+        let reason = match *entry {
+            "" => format!("Address {told} stands for this machine, not for a destination"),
+            _ => format!(
+                "Address {told} may not be reached through this proxy ([access] destinations_deny lists {entry})"
+            ),
+        };
         let (reply, event) = refused(&mut proxy, &format!("{host}:{}", origin.port()), 403, &reason).await;
         assert_eq!(proxy_error(&reply), "destination_ip_prohibited", "{addresses:?}");
         assert_eq!((event.stage, event.decision), (Stage::Dial, Decided::Refuse), "{addresses:?}");

@@ -116,8 +116,8 @@ async fn a_violation_is_reported_as_rfc_7469_says_and_more() {
     let known = [known_pin(&reporting.pinned), known_pin(&reporting.backup)];
     assert_eq!(report["known-pins"], json!(known));
     let expected = json!({
-        "hostname": HOST, "port": reporting.origin.port(), "noted-hostname": "**.bank.example",
-        "include-subdomains": true, "effective-expiration-date": "2099-06-30T00:00:00Z",
+        "hostname": HOST, "port": reporting.origin.port(), "noted-hostname": "bank.example",
+        "include-subdomains": true, "effective-expiration-date": "2099-06-30T00:00:00.000Z",
         "decision": "refuse", "failure-class": "pin", "enforced": true, "pinset": "bank",
         "seen-pins": [chain.pin(), issuer.pin(), root.pin()], "connect-authority": reporting.target(),
         "upstream-address": reporting.origin.addr().to_string(), "client": "127.0.0.1", "session": session,
@@ -128,6 +128,7 @@ async fn a_violation_is_reported_as_rfc_7469_says_and_more() {
     }
     let date = report["date-time"].as_str().unwrap();
     assert!(time::OffsetDateTime::parse(date, &time::format_description::well_known::Rfc3339).is_ok(), "{date}");
+    assert!(date.len() == "2099-06-30T00:00:00.000Z".len() && date.ends_with('Z'), "{date} has milliseconds");
     assert!(report["proxy-id"].as_str().unwrap().starts_with("pinproxy/"));
     assert_eq!(sessions.len(), 1);
     assert_eq!((&sessions[0]["session"], &sessions[0]["decision"]), (&json!(session), &json!("refuse")));

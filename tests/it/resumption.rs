@@ -6,7 +6,7 @@ use crate::support::origin::OriginConfig;
 use crate::support::pki::{Ca, Chain, Key, Leaf, Validity, now, system_time};
 use crate::support::proxy::ProxyBuilder;
 use crate::support::verdict::{BANK, Outcome, Verdict};
-use pinproxy::policy::decision::FailureClass::{Pin, Validity as Dates};
+use pinproxy::policy::decision::FailureClass::Validity as Dates;
 use pinproxy::report::Stage;
 use rustls::AlertDescription::AccessDenied;
 use std::net::{IpAddr, Ipv4Addr};
@@ -97,8 +97,7 @@ async fn a_client_with_a_ticket_after_the_pinset_has_ended() {
     let tls = bench.client(BANK).build();
     assert_eq!(bench.ask_with(BANK, &tls).await.verdict(), matched(&root, &chain));
     bench.proxy.set_time(system_time(end));
-    let ended = Verdict::refused(Pin, "the pinset has expired and is set to fail closed").paths(0).no_violation();
-    assert_eq!(bench.ask_with(BANK, &tls).await.verdict(), ended);
+    assert_eq!(bench.ask_with(BANK, &tls).await.verdict(), Verdict::expired("bank"));
 }
 
 /// Tickets would link clients to each other, so there are none unless asked for.

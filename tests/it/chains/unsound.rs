@@ -7,7 +7,7 @@ use crate::support::pki::{Ca, Chain, Leaf, Validity, now, system_time};
 use crate::support::proxy::ProxyBuilder;
 use crate::support::verdict::{BANK, Verdict};
 use pinproxy::policy::decision::FailureClass::{self, Chain as Untrusted, Name, Validity as Dates};
-use rcgen::ExtendedKeyUsagePurpose;
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyUsagePurpose};
 use std::time::Duration;
 
 /// An authority whose every certificate can be made wrong.
@@ -122,6 +122,11 @@ async fn issuers() {
     let impostor = leaf().signed_by(&Ca::root("Root").intermediate("Issuing of another Root"));
     let no_authority = leaf().signed_by(&Ca::builder("No authority").not_a_ca().signed_by(root));
     let says_nothing = leaf().signed_by(&Ca::builder("Says nothing").no_basic_constraints().signed_by(root));
+    let no_usage = |params: &mut CertificateParams| params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    let may_not_sign = leaf().signed_by(&Ca::builder("May not sign").with_params(no_usage).signed_by(root));
+    let lists = |params: &mut CertificateParams| params.key_usages = vec![KeyUsagePurpose::CrlSign];
+    let lists_only = Ca::builder("Signs lists").with_params(lists).signed_by(root).intermediate("Issuing of lists");
+    let no_cert_sign = || "an intermediate of the chain may not sign certificates (keyUsage)".to_owned();
     let clients = [ExtendedKeyUsagePurpose::ClientAuth];
     let for_clients = leaf().signed_by(&Ca::builder("Clients").extended_key_usages(&clients).signed_by(root));
     let excluded = leaf().signed_by(&Ca::builder("Excluded").exclude_dns("bank.example").signed_by(root));
@@ -142,6 +147,8 @@ async fn issuers() {
             ("issuer missing", leaf().signed_by(&world.issuing).leaf_only(), Untrusted, untrusted()),
             ("issuer is no authority", no_authority, Untrusted, no_authority_signed()),
             ("issuer says nothing of being one", says_nothing, Untrusted, no_authority_signed()),
+            ("issuer may not sign", may_not_sign, Untrusted, no_cert_sign()),
+            ("issuer of the issuer may not sign", leaf().signed_by(&lists_only), Untrusted, no_cert_sign()),
             ("issuer for clients only", for_clients, Untrusted, not_servers),
             ("name excluded", excluded, Untrusted, constrained()),
             ("name not permitted", elsewhere_only, Untrusted, constrained()),

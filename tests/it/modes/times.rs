@@ -5,11 +5,10 @@ use crate::support::origin::OriginConfig;
 use crate::support::pki::{Ca, Chain, Key, Leaf, now, system_time};
 use crate::support::proxy::ProxyBuilder;
 use crate::support::verdict::{BANK, Verdict};
-use pinproxy::policy::decision::FailureClass::{Chain as Untrusted, Pin};
+use pinproxy::policy::decision::FailureClass::Chain as Untrusted;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-const ENDED: &str = "the pinset has expired and is set to fail closed";
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The verdicts a second before the end, at the end, and a second after it.
@@ -18,7 +17,13 @@ async fn around(end: OffsetDateTime, toml: String, root: &Ca, chain: &Chain, exp
     let mut bench = Bench::start(proxy, OriginConfig::new(chain.clone())).await;
     for (moment, expected) in [end - SECOND, end, end + SECOND].into_iter().zip(expected) {
         bench.proxy.set_time(system_time(moment));
-        assert_eq!(bench.ask(BANK).await.verdict(), *expected, "{moment}, the end being {end}, of\n{toml}");
+        let outcome = bench.ask(BANK).await;
+        assert_eq!(outcome.verdict(), *expected, "{moment}, the end being {end}, of\n{toml}");
+        if *expected == Verdict::expired("bank") {
+            assert!(outcome.upstream.is_empty() && outcome.told.event.upstream_address.is_none(), "nobody is dialled");
+            let violation = outcome.told.violation.expect("its end is told");
+            assert!(violation.served.is_empty() && violation.validated.is_empty(), "nothing was seen");
+        }
     }
 }
 
@@ -31,7 +36,7 @@ async fn a_pinset_ends_as_it_says() {
     let rule = |pin: &str, more: &str, then: &str| {
         bank_with("leaf_pins", &[pin], &format!("{more}[pinset.expiry]\nat = {}\nthen = \"{then}\"", rfc3339(end)))
     };
-    let closed = Verdict::refused(Pin, ENDED).paths(0).no_violation();
+    let closed = Verdict::expired("bank");
     let mismatch = Verdict::mismatch().seen(&seen);
     let matched = Verdict::matched(0, &chain.pin()).seen(&seen);
     let reported = Verdict::reported().seen(&seen);
@@ -65,7 +70,7 @@ async fn a_pin_only_pinset_ends_in_nothing_or_in_a_chain() {
         bank_with("leaf_pins", &[&device.pin()], &more)
     };
     let matched = Verdict::matched(0, &device.pin()).seen(&[device.pin()]);
-    let closed = Verdict::refused(Pin, ENDED).paths(0).no_violation();
+    let closed = Verdict::expired("bank");
     let untrusted = Verdict::refused(Untrusted, "the chain does not lead to a trusted root").under("bank", false);
     around(end, rule("fail-closed"), &root, &device, [&matched, &closed, &closed]).await;
     around(end, rule("unpinned"), &root, &device, [&matched, &untrusted, &untrusted]).await;

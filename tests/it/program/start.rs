@@ -77,7 +77,7 @@ async fn the_shipped_configuration_starts() {
     let shipped = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/config/pinproxy.toml"));
     let config = user.file("checkout/config/pinproxy.toml", shipped);
     let program = Program::start(user.run(Some(&config))).await;
-    assert_eq!(value(&program.greeting, "pinsets"), "2");
+    assert_eq!(value(&program.greeting, "pinsets"), "2, 2 of them enforced");
     assert!(user.folder().join("checkout/certs/ca.pem").is_file(), "[ca] directory is relative to the file");
     let ended = program.stop().await;
     assert!(!ended.err.contains("warning") && !ended.err.contains("WARN"), "{ended}");

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 pub(crate) struct ProxyBuilder {
     toml: String,
     roots: Vec<Ca>,
+    files: Vec<(String, Vec<u8>)>,
     addresses: HashMap<String, io::Result<Vec<IpAddr>>>,
     silent: HashSet<String>,
     now: Option<SystemTime>,
@@ -89,12 +90,25 @@ impl ProxyBuilder {
     /// A proxy with this configuration. `[upstream] roots` must not be in it: the trust anchors are those given by
     /// [`ProxyBuilder::trusting`].
     pub(crate) fn new(toml: impl Into<String>) -> Self {
-        Self { toml: toml.into(), roots: Vec::new(), addresses: HashMap::new(), silent: HashSet::new(), now: None }
+        Self {
+            toml: toml.into(),
+            roots: Vec::new(),
+            files: Vec::new(),
+            addresses: HashMap::new(),
+            silent: HashSet::new(),
+            now: None,
+        }
     }
 
     /// Upstream trust anchors.
     pub(crate) fn trusting<'a>(mut self, roots: impl IntoIterator<Item = &'a Ca>) -> Self {
         self.roots.extend(roots.into_iter().cloned());
+        self
+    }
+
+    /// A file beside the configuration.
+    pub(crate) fn file(mut self, name: &str, contents: impl Into<Vec<u8>>) -> Self {
+        self.files.push((name.to_owned(), contents.into()));
         self
     }
 
@@ -132,6 +146,9 @@ impl ProxyBuilder {
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("roots.pem"), pem_bundle(&self.roots)).expect("roots.pem is written");
+        for (name, contents) in &self.files {
+            std::fs::write(folder.path().join(name), contents).expect("the file is written");
+        }
         let config = parse(&self.toml, folder.path());
         let time = Arc::new(Mutex::new(self.now.unwrap_or_else(SystemTime::now)));
         let clock = if self.now.is_none() {

@@ -218,6 +218,13 @@ impl Verdict {
         }
     }
 
+    /// Refused without a look at the upstream: this pinset has ended, and its end is closed.
+    pub(crate) fn expired(rule: &str) -> Self {
+        let detail = format!("pinset {rule} has expired and is set to fail closed");
+        let refused = Self::turned_away(502, "tls_certificate_error", FailureClass::Pin, Stage::Pin, &detail);
+        Self { violation: Some(FailureClass::Pin), ..refused }.under(rule, true)
+    }
+
     /// The same refusal behind the 200, as an alert.
     pub(crate) fn by_alert(self, alert: AlertDescription) -> Self {
         let Self { reply, proxy_status, .. } = Self::passed();

@@ -1,8 +1,9 @@
 //! Certificates that sign others, entitled to it or not.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
-    Issuer, KeyUsagePurpose, NameConstraints,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod, KeyUsagePurpose, NameConstraints,
+    RevocationReason, RevokedCertParams, SerialNumber,
 };
 use rustls::{RootCertStore, pki_types::CertificateDer};
 
@@ -62,6 +63,30 @@ impl Ca {
         path.insert(0, certificate.expect("rcgen encodes what the builders allow").into());
         params.serial_number = None;
         Self { params, key, path }
+    }
+
+    /// A list (CRL) of this authority that revokes these certificates, in DER form. The next one is due at the end of
+    /// `validity`.
+    pub(crate) fn revokes(&self, certificates: &[&CertificateDer<'_>], validity: Validity) -> Vec<u8> {
+        let entry = |der: &&CertificateDer<'_>| {
+            let (_, certificate) = x509_parser::parse_x509_certificate(der).expect("a certificate");
+            RevokedCertParams {
+                serial_number: SerialNumber::from_slice(certificate.raw_serial()),
+                revocation_time: validity.not_before,
+                reason_code: Some(RevocationReason::KeyCompromise),
+                invalidity_date: None,
+            }
+        };
+        let list = CertificateRevocationListParams {
+            this_update: validity.not_before,
+            next_update: validity.not_after,
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: certificates.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&Issuer::from_params(&self.params, self.key.pair()));
+        list.expect("rcgen encodes lists").der().to_vec()
     }
 
     /// The certificate.
