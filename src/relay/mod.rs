@@ -2,13 +2,20 @@
 //!
 //! Each direction reads what its source has buffered and writes it to its sink without a buffer of its own, so an idle
 //! session costs nothing here. How a side ends is passed on: a clean end as a clean end, a cut as a cut.
+//!
+//! No direction can starve the other one, the limits or the shutdown: each time the session is polled, both directions
+//! move a bounded amount, they take turns at going first, and everything else is looked at.
 
+mod bell;
+
+use bell::Bell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncBufRead, AsyncWrite};
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// One side of a session.
@@ -96,8 +103,10 @@ enum Fault {
     Sink(io::Error),
 }
 
-/// Steps of a session that never pauses between two looks at the shutdown.
-const SHUTDOWN_STEPS: u32 = 64;
+/// Rounds of a direction, each with one write at most, before it is the turn of the rest of the session: with TLS, up
+/// to 128 KiB. What both directions spend on that stays below the budget that tokio gives a task for one poll, beyond
+/// which nothing is ready any more.
+const STEP_ROUNDS: usize = 8;
 
 /// Relays until both directions have ended, a connection fails, a limit is reached or `shutdown` completes. `counters`
 /// holds what was relayed so far at any time.
@@ -108,30 +117,37 @@ pub async fn relay<C: Side, U: Side>(
     counters: &mut Counters,
     shutdown: impl Future<Output = ()>,
 ) -> Outcome {
-    let mut shutdown = std::pin::pin!(shutdown);
+    // Neither shutdown nor timer is hidden by what the directions have left of the task's budget.
+    let mut shutdown = std::pin::pin!(unconstrained(shutdown));
+    let mut bell = Bell::default();
     let started = Instant::now();
     let end_of_life = started + limits.session_lifetime;
     let mut last_progress = started;
     let mut timer = std::pin::pin!(sleep_until((started + limits.idle_timeout).min(end_of_life)));
     let (mut to_upstream, mut to_client) = (Flow::Copying { unflushed: false }, Flow::Copying { unflushed: false });
-    let mut steps = 0_u32;
+    let mut upload_first = true;
     poll_fn(|cx| {
         let before = *counters;
-        let sent = step(cx, &mut to_upstream, Pin::new(&mut client), Pin::new(&mut upstream), &mut counters.upstream);
-        let received = step(cx, &mut to_client, Pin::new(&mut upstream), Pin::new(&mut client), &mut counters.client);
+        let (mut sent, mut received) = (Poll::Pending, Poll::Pending);
+        for upload in [upload_first, !upload_first] {
+            let (client, upstream) = (Pin::new(&mut client), Pin::new(&mut upstream));
+            if upload {
+                sent = step(cx, &mut to_upstream, client, upstream, &mut counters.upstream);
+            } else {
+                received = step(cx, &mut to_client, upstream, client, &mut counters.client);
+            }
+        }
+        upload_first = !upload_first;
         if let Some(outcome) = ended(sent, received) {
             return Poll::Ready(outcome);
         }
-        let moved = *counters != before;
-        if moved {
+        if *counters != before {
             last_progress = Instant::now();
         }
-        // Asking whether to shut down may take a lock that all sessions share. It wakes this task, so it is asked when
-        // no bytes were what woke it, and now and then where bytes never cease.
-        if (!moved || steps.is_multiple_of(SHUTDOWN_STEPS)) && shutdown.as_mut().poll(cx).is_ready() {
+        // Asking may take a lock that all sessions share, so it is not done for every piece of data.
+        if bell.poll_if_rung(cx, shutdown.as_mut()).is_ready() {
             return Poll::Ready(Outcome::Shutdown);
         }
-        steps = steps.wrapping_add(1);
         poll_timer(cx, timer.as_mut(), last_progress + limits.idle_timeout, end_of_life)
     })
     .await
@@ -155,7 +171,7 @@ fn ended(sent: Poll<Result<End, Fault>>, received: Poll<Result<End, Fault>>) -> 
 /// The timer is not moved with every byte: when it fires, it is set to what has become of the deadline meanwhile.
 fn poll_timer(cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>, idle: Instant, end_of_life: Instant) -> Poll<Outcome> {
     loop {
-        ready!(timer.as_mut().poll(cx));
+        ready!(Pin::new(&mut unconstrained(timer.as_mut())).poll(cx));
         let now = Instant::now();
         if now >= end_of_life {
             return Poll::Ready(Outcome::Lifetime);
@@ -167,7 +183,8 @@ fn poll_timer(cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>, idle: Instant, e
     }
 }
 
-/// Moves one direction on as far as it goes without waiting.
+/// Moves one direction on as far as it goes without waiting, but no further than [`STEP_ROUNDS`]. Where that cuts it
+/// short, it is pending and has woken the task.
 fn step<S: Side, T: Side>(
     cx: &mut Context<'_>,
     flow: &mut Flow,
@@ -175,7 +192,7 @@ fn step<S: Side, T: Side>(
     mut sink: Pin<&mut T>,
     count: &mut u64,
 ) -> Poll<Result<End, Fault>> {
-    loop {
+    for _ in 0..STEP_ROUNDS {
         match flow {
             Flow::Copying { unflushed } => match source.as_mut().poll_fill_buf(cx) {
                 Poll::Pending => {
@@ -218,6 +235,8 @@ fn step<S: Side, T: Side>(
             Flow::Done(end) => return Poll::Ready(Ok(*end)),
         }
     }
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 #[cfg(test)]

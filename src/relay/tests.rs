@@ -1,9 +1,17 @@
 //! Scripted sides: what one reads is given, what is written to the other is looked at.
 
+mod saturation;
+
 use super::*;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::pending;
-use tokio::io::{AsyncRead, ReadBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
+use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
+use tokio::task::coop::poll_proceed;
 
 /// What a side does when it is read from.
 #[derive(Clone, Debug)]
@@ -16,6 +24,8 @@ enum Read {
     Silent,
     /// The same bytes again and again.
     Endless(Vec<u8>),
+    /// The same, with all that is left of the budget of the task.
+    Greedy,
 }
 
 /// A side whose reads are a script.
@@ -32,6 +42,8 @@ struct Scripted {
     write_error: Option<io::ErrorKind>,
     end_error: Option<io::ErrorKind>,
     ended: Option<End>,
+    /// Whose bytes were written when, first letters alone, where several sides share it.
+    log: Rc<RefCell<String>>,
 }
 
 impl Scripted {
@@ -46,6 +58,7 @@ impl Scripted {
             write_error: None,
             end_error: None,
             ended: None,
+            log: Rc::default(),
         }
     }
 
@@ -67,9 +80,15 @@ impl AsyncRead for Scripted {
 }
 
 impl AsyncBufRead for Scripted {
-    fn poll_fill_buf(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         match Pin::get_mut(self).reads.front() {
             Some(Read::Bytes(bytes) | Read::Endless(bytes)) => Poll::Ready(Ok(bytes)),
+            Some(Read::Greedy) => {
+                while let Poll::Ready(spent) = poll_proceed(cx) {
+                    spent.made_progress();
+                }
+                Poll::Ready(Ok(b"greedy"))
+            }
             Some(Read::Clean) => Poll::Ready(Ok(&[])),
             Some(Read::Cut) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             Some(Read::Fails(kind)) => Poll::Ready(Err((*kind).into())),
@@ -100,6 +119,7 @@ impl AsyncWrite for Scripted {
         }
         self.room -= length;
         self.written.extend_from_slice(&bytes[..length]);
+        self.log.borrow_mut().push(char::from(bytes[0]));
         Poll::Ready(Ok(length))
     }
 
@@ -227,7 +247,6 @@ async fn progress_in_one_direction_keeps_a_session_alive() {
     let mut upstream = Scripted::new([Read::Silent]);
     let limits = Limits { idle_timeout: SHORT * 10, ..LONG };
     let talking = async {
-        use tokio::io::AsyncWriteExt as _;
         let mut pace = tokio::time::interval(SHORT);
         for _ in 0..15 {
             pace.tick().await;
@@ -241,4 +260,109 @@ async fn progress_in_one_direction_keeps_a_session_alive() {
     assert_eq!(outcome, Outcome::Idle, "after the last word, and not between two");
     assert_eq!(counters.upstream, 60);
     assert_eq!(upstream.ended, Some(End::Clean));
+}
+
+/// Counts how often a task was woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn endless(byte: u8) -> Scripted {
+    Scripted::new([Read::Endless(vec![byte])])
+}
+
+#[test]
+fn a_step_stops_at_its_bound_and_comes_back() {
+    let wakes = Arc::<Wakes>::default();
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut cx = Context::from_waker(&waker);
+    let long = |rounds| Scripted::new(vec![Read::Bytes(b"x".to_vec()); rounds]);
+    for (mut source, written, woken) in [
+        (endless(b'x'), STEP_ROUNDS, 1),
+        (long(STEP_ROUNDS + 1), STEP_ROUNDS, 1),
+        (long(STEP_ROUNDS - 1), STEP_ROUNDS - 1, 0),
+    ] {
+        let (mut flow, mut count, mut sink) = (Flow::Copying { unflushed: false }, 0, Scripted::new([]));
+        wakes.0.store(0, Ordering::Relaxed);
+        let stepped = step(&mut cx, &mut flow, Pin::new(&mut &mut source), Pin::new(&mut &mut sink), &mut count);
+        assert!(stepped.is_pending());
+        assert_eq!((sink.written.len(), count), (written, written as u64));
+        assert_eq!(wakes.0.load(Ordering::Relaxed), woken, "who stopped early goes on, who waits is left alone");
+    }
+}
+
+#[tokio::test]
+async fn the_directions_take_turns_at_going_first() {
+    let (mut client, mut upstream) = (endless(b'c'), endless(b'u'));
+    upstream.log = Rc::clone(&client.log);
+    let (log, mut counters) = (Rc::clone(&client.log), Counters::default());
+    let mut relaying = std::pin::pin!(relay(&mut client, &mut upstream, LONG, &mut counters, pending()));
+    for _ in 0..4 {
+        assert!(relaying.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    let (sent, received) = ("c".repeat(STEP_ROUNDS), "u".repeat(STEP_ROUNDS));
+    assert_eq!(*log.borrow(), format!("{sent}{received}{received}{sent}").repeat(2));
+}
+
+#[tokio::test]
+async fn a_direction_that_spends_the_budget_hides_no_limit_and_no_shutdown() {
+    let greedy = || Scripted::new([Read::Greedy]);
+    let limits = Limits { session_lifetime: SHORT, ..LONG };
+    let (outcome, counters) = run(&mut greedy(), &mut greedy(), limits).await;
+    assert_eq!(outcome, Outcome::Lifetime);
+    assert!(counters.upstream > 0 && counters.client > 0, "{counters:?}");
+
+    // The receiver of a channel spends of the budget, too.
+    let (shut_down, asked) = tokio::sync::oneshot::channel::<()>();
+    let (mut client, mut upstream, mut counters) = (greedy(), greedy(), Counters::default());
+    let shutdown = async { drop(asked.await) };
+    let relaying = relay(&mut client, &mut upstream, LONG, &mut counters, shutdown);
+    let stopping = async {
+        tokio::time::sleep(SHORT).await;
+        shut_down.send(()).expect("the relay waits for it");
+    };
+    let both = async { tokio::join!(relaying, stopping) };
+    let (outcome, ()) = tokio::time::timeout(Duration::from_secs(10), both).await.expect("an outcome");
+    assert_eq!(outcome, Outcome::Shutdown);
+}
+
+#[tokio::test]
+async fn the_shutdown_is_polled_when_it_has_something_to_say() {
+    let (mut client, mut upstream, mut counters) = (endless(b'c'), endless(b'u'), Counters::default());
+    let asked = Cell::new(0);
+    let shutdown = poll_fn(|cx| {
+        asked.set(asked.get() + 1);
+        // Woken twice without being ready.
+        if asked.get() <= 2 {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    });
+    let mut relaying = std::pin::pin!(relay(&mut client, &mut upstream, LONG, &mut counters, shutdown));
+    poll_fn(|cx| {
+        assert!((0..1_000).all(|_| relaying.as_mut().poll(cx).is_pending()));
+        Poll::Ready(())
+    })
+    .await;
+    assert_eq!(asked.get(), 3, "once at first and once for each time it woke the session, not with every byte");
+}
+
+#[tokio::test]
+async fn a_shutdown_that_comes_with_the_last_byte_is_not_missed() {
+    let (mut test, proxied) = tokio::io::duplex(64);
+    let (mut upstream, mut counters) = (Scripted::new([Read::Silent]), Counters::default());
+    let (shut_down, asked) = tokio::sync::oneshot::channel::<()>();
+    let shutdown = async { drop(asked.await) };
+    let client = tokio::io::BufReader::new(proxied);
+    let mut relaying = std::pin::pin!(relay(client, &mut upstream, LONG, &mut counters, shutdown));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(relaying.as_mut().poll(&mut cx).is_pending());
+    test.write_all(b"last").await.expect("it is buffered");
+    shut_down.send(()).expect("the relay waits for it");
+    assert_eq!(relaying.as_mut().poll(&mut cx), Poll::Ready(Outcome::Shutdown));
 }
