@@ -3,7 +3,6 @@
 use super::{Exit, Failure};
 use crate::authority::{self, CertificateAuthority, Provenance};
 use crate::config::{self, Config};
-use crate::policy::access::Access;
 use crate::policy::pinset::Demand;
 use crate::policy::rules::Rule;
 use crate::proxy::{Assembled, Clock, Proxy, assemble, ca_settings, serve, tell_losses};
@@ -110,9 +109,10 @@ fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
         config.ca.directory = Some(directory.clone());
     }
     // The file was checked with its own listeners; those of the command line have to pass the same rule.
-    let beyond = config.listeners.iter().find(|address| !address.ip().is_loopback());
+    let beyond = config.listeners.iter().find(|address| !address.ip().to_canonical().is_loopback());
+    let for_nobody_else = config.access.clients.iter().all(|network| network.addr().to_canonical().is_loopback());
     match beyond {
-        Some(address) if config.access == Access::local() => Err(Failure::unusable(format!(
+        Some(address) if for_nobody_else => Err(Failure::unusable(format!(
             "--listen {address} is open to other machines, and nothing says who may use the proxy: \
              write [access] clients = [\"10.0.0.0/8\"] (your networks) into a configuration file"
         ))),
