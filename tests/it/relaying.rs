@@ -2,6 +2,7 @@
 //! blind tunnels.
 
 mod ends;
+mod late;
 
 use crate::support::client::TlsClient;
 use crate::support::origin::{Behaviour, pattern};
