@@ -19,11 +19,14 @@ fn upstream(mode: &str, lists: usize) -> String {
     format!("[upstream]\n{mode}crls = {names:?}\n")
 }
 
+/// The mode, the lists, and how the chain is refused, if it is.
+type Row<'a> = (&'a str, &'a [&'a Vec<u8>], Option<&'a str>);
+
 async fn bench(toml: String, roots: &[&Ca], chain: &Chain, lists: &[&Vec<u8>]) -> Bench {
     let mut proxy = ProxyBuilder::new(toml).trusting(roots.iter().copied());
     for (at, list) in lists.iter().enumerate() {
         // By turns in either form.
-        let bytes = if at % 2 == 0 { pem_block("X509 CRL", list).into_bytes() } else { list.to_vec() };
+        let bytes = if at % 2 == 0 { pem_block("X509 CRL", list).into_bytes() } else { Vec::clone(list) };
         proxy = proxy.file(&format!("{at}.crl"), bytes);
     }
     Bench::start(proxy, OriginConfig::new(chain.clone())).await
@@ -45,7 +48,7 @@ async fn lists_decide_as_the_mode_says() {
     // The same serial number of another authority, and the same authority by name alone.
     let strangers = Ca::root("Stranger").revokes(&[chain.leaf()], fresh);
     let forged = Ca::root("Issuing").revokes(&[], fresh);
-    let table: &[(&str, &[&Vec<u8>], Option<&str>)] = &[
+    let table: &[Row<'_>] = &[
         ("when-available", &[&leaf_revoked], Some(REVOKED)),
         ("when-available", &[&issuing_revoked], Some(REVOKED)),
         ("when-available", &[&leaf_revoked_stale], Some(REVOKED)),
