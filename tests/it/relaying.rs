@@ -2,6 +2,7 @@
 //! blind tunnels.
 
 mod ends;
+mod late;
 mod saturated;
 
 use crate::support::client::TlsClient;

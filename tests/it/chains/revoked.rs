@@ -19,18 +19,18 @@ fn upstream(mode: &str, lists: usize) -> String {
     format!("[upstream]\n{mode}crls = {names:?}\n")
 }
 
+/// The mode, the lists, and how the chain is refused, if it is.
+type Row<'a> = (&'a str, &'a [&'a Vec<u8>], Option<&'a str>);
+
 async fn bench(toml: String, roots: &[&Ca], chain: &Chain, lists: &[&Vec<u8>]) -> Bench {
     let mut proxy = ProxyBuilder::new(toml).trusting(roots.iter().copied());
     for (at, list) in lists.iter().enumerate() {
         // By turns in either form.
-        let bytes = if at % 2 == 0 { pem_block("X509 CRL", list).into_bytes() } else { (*list).clone() };
+        let bytes = if at % 2 == 0 { pem_block("X509 CRL", list).into_bytes() } else { Vec::clone(list) };
         proxy = proxy.file(&format!("{at}.crl"), bytes);
     }
     Bench::start(proxy, OriginConfig::new(chain.clone())).await
 }
-
-/// What is on the lists, the lists, and what the client is told when it is refused.
-type Row<'a> = (&'a str, &'a [&'a Vec<u8>], Option<&'a str>);
 
 #[tokio::test]
 async fn lists_decide_as_the_mode_says() {

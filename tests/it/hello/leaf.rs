@@ -6,10 +6,17 @@ use crate::support::origin::{Behaviour, Origin, OriginConfig};
 use crate::support::pki::{Ca, Leaf, Validity};
 use crate::support::proxy::ProxyBuilder;
 use crate::support::setting::{HOST, Setting, tls};
+use pinproxy::policy::decision::FailureClass;
+use pinproxy::report::Stage;
+use rustls::AlertDescription;
 use std::time::Duration;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::public_key::PublicKey;
+
+fn is_rsa(client: &TlsClient) -> bool {
+    matches!(leaf(client).public_key().parsed(), Ok(PublicKey::RSA(key)) if key.key_size() == 2048)
+}
 
 /// The leaf that a client was shown.
 fn leaf(client: &TlsClient) -> X509Certificate<'_> {
@@ -86,11 +93,39 @@ async fn the_key_of_the_leaf_is_one_the_client_can_take() {
             let settings = if rsa_only { settings.rsa_only() } else { settings };
             let client = setting.tunnel().await;
             let mut client = client.tls(&settings.build()).await.unwrap();
-            let is_rsa = matches!(leaf(&client).public_key().parsed(), Ok(PublicKey::RSA(_)));
-            assert_eq!(is_rsa, rsa_only, "{version:?}");
+            assert_eq!(is_rsa(&client), rsa_only, "{version:?}");
             assert_eq!(client.get("h", "/").await.unwrap().status, 200);
             client.shutdown().await.unwrap();
             assert!(told(&mut setting.proxy).await.leaf_serial.is_some());
+        }
+    }
+}
+
+/// `[ca] leaf_key` leaves no choice: a client that cannot take that kind gets an alert.
+#[tokio::test]
+async fn the_key_of_the_leaf_is_the_one_configured() {
+    for (kind, rsa) in [("p256", false), ("rsa2048", true)] {
+        let toml = format!("[ca]\nleaf_key = \"{kind}\"\n");
+        let mut setting = Setting::with(&toml, |origin| origin.behaviour(Behaviour::Http1)).await;
+        for version in rustls::ALL_VERSIONS {
+            let tunnel = setting.tunnel().await;
+            let mut client = tunnel.tls(&setting.tls().versions(&[version]).build()).await.unwrap();
+            assert_eq!(is_rsa(&client), rsa, "{kind}, {version:?}");
+            assert_eq!(client.get("h", "/").await.unwrap().status, 200);
+            client.shutdown().await.unwrap();
+            told(&mut setting.proxy).await;
+
+            let tunnel = setting.tunnel().await;
+            let result = tunnel.tls(&setting.tls().versions(&[version]).rsa_only().build()).await;
+            let taken = result.map(|client| is_rsa(&client)).map_err(|failure| failure.alert());
+            let event = told(&mut setting.proxy).await;
+            if rsa {
+                assert_eq!(taken, Ok(true), "{version:?}");
+            } else {
+                assert_eq!(taken, Err(Some(AlertDescription::HandshakeFailure)), "{version:?}");
+                let failed = (event.failure_class, event.stage);
+                assert_eq!(failed, (Some(FailureClass::Client), Stage::ClientTls), "{event}");
+            }
         }
     }
 }

@@ -172,7 +172,7 @@ async fn an_ipv6_address() {
     let toml = pinset("device", "[0:0::1]", "pins", &[&Key::p256().pin()], "");
     let origin = OriginConfig::new(world.chain.clone()).ipv6();
     if crate::support::origin::Origin::try_start(origin.clone()).await.is_err() {
-        println!("skipped: this machine has no [::1]");
+        crate::support::process::skipped("this machine has no [::1]");
         return;
     }
     let mut bench = Bench::start(ProxyBuilder::new(toml).trusting([&world.root]), origin).await;

@@ -2,6 +2,8 @@
 
 use super::*;
 
+use crate::support::client::{ClientTls, RawClient};
+
 use crate::support::pki::hex;
 use sha2::{Digest as _, Sha256};
 use std::os::unix::fs::PermissionsExt as _;
@@ -81,6 +83,23 @@ async fn the_shipped_configuration_starts() {
     assert!(user.folder().join("checkout/certs/ca.pem").is_file(), "[ca] directory is relative to the file");
     let ended = program.stop().await;
     assert!(!ended.err.contains("warning") && !ended.err.contains("WARN"), "{ended}");
+}
+
+/// The keys of every session would be in it.
+#[tokio::test]
+async fn a_key_log_is_not_written() {
+    let user = User::new();
+    let site = Site::start(Behaviour::Http1).await;
+    let config = site.trusted_by(&user, "");
+    let log = user.folder().join("keys.log");
+    let program = Program::start(user.run(Some(&config)).env("SSLKEYLOGFILE", &log)).await;
+    let mut client = RawClient::connect(program.address).await.unwrap();
+    assert_eq!(client.connect_to(&format!("{HOST}:{}", site.origin.port())).await.unwrap().status, 200);
+    let mut client = client.tls(&ClientTls::to(HOST).build()).await.unwrap();
+    assert_eq!(client.get(HOST, "/").await.unwrap().status, 200);
+    client.shutdown().await.unwrap();
+    program.stop().await;
+    assert!(!log.exists(), "{}", log.display());
 }
 
 /// `SSL_CERT_FILE` is what clients of the proxy set, and one shell often starts both.

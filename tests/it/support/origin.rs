@@ -19,9 +19,9 @@ use std::{
 };
 
 use rustls::{
-    ServerConfig, SupportedProtocolVersion,
+    RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::aws_lc_rs::Ticketer,
-    server::{Acceptor, NoServerSessionStorage, ServerSessionMemoryCache},
+    server::{Acceptor, NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier},
     sign::SingleCertAndKey,
 };
 use tokio::{
@@ -31,7 +31,10 @@ use tokio::{
 use tokio_rustls::LazyConfigAcceptor;
 
 use self::{behaviour::Conversation, tally::Log};
-use super::{pki::Chain, provider, within_deadline};
+use super::{
+    pki::{Ca, Chain, root_store},
+    provider, within_deadline,
+};
 
 /// What an origin presents and how it behaves.
 #[derive(Clone, Debug)]
@@ -43,6 +46,7 @@ pub(crate) struct OriginConfig {
     versions: Vec<&'static SupportedProtocolVersion>,
     tickets: bool,
     ipv6: bool,
+    client_roots: Option<RootCertStore>,
 }
 
 impl OriginConfig {
@@ -55,6 +59,7 @@ impl OriginConfig {
             versions: rustls::ALL_VERSIONS.to_vec(),
             tickets: true,
             ipv6: false,
+            client_roots: None,
         }
     }
 
@@ -94,15 +99,25 @@ impl OriginConfig {
         self
     }
 
+    /// Requires peers to have a certificate of this authority.
+    pub(crate) fn client_certificates(mut self, authority: &Ca) -> Self {
+        self.client_roots = Some(root_store([authority]));
+        self
+    }
+
     /// One server configuration per chain; all share one ticket key, so a session of one resumes with any.
     fn server_configs(&self) -> Vec<Arc<ServerConfig>> {
         let ticketer = Ticketer::new().expect("aws-lc makes ticket keys");
         let sessions = ServerSessionMemoryCache::new(64);
         let build = |chain: &Chain| {
+            let verifier = self.client_roots.clone().map(|roots| {
+                let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+                builder.build().expect("there is an authority")
+            });
             let mut config = ServerConfig::builder_with_provider(provider())
                 .with_protocol_versions(&self.versions)
                 .expect("the provider speaks the versions asked for")
-                .with_no_client_auth()
+                .with_client_cert_verifier(verifier.unwrap_or_else(WebPkiClientVerifier::no_client_auth))
                 .with_cert_resolver(Arc::new(SingleCertAndKey::from(chain.certified_key())));
             config.alpn_protocols.clone_from(&self.alpn);
             if self.tickets {

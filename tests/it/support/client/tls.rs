@@ -191,6 +191,20 @@ impl TlsClient {
         self.stream.get_mut().0.shutdown().await
     }
 
+    /// Sends a fatal alert, as a client does that finds fault after its handshake: here with a record that nobody can
+    /// decrypt (`bad_record_mac`), since rustls has no way to send an alert of one's choice.
+    pub(crate) async fn fatal_alert(&mut self) -> Result<(), Fault> {
+        let (tcp, session) = self.stream.get_mut();
+        let mut garbage: &[u8] = &[&[23, 3, 3, 0, 32][..], &[0; 32]].concat();
+        session.read_tls(&mut garbage).expect("a slice gives its bytes");
+        session.process_new_packets().expect_err("nobody can decrypt this");
+        let mut bytes = Vec::new();
+        while session.wants_write() {
+            session.write_tls(&mut bytes).expect("a Vec takes every write");
+        }
+        tcp.send(&bytes).await
+    }
+
     /// Ends the TCP connection with a reset.
     pub(crate) fn reset(self) -> Result<(), Fault> {
         self.stream.into_inner().0.reset()
