@@ -10,6 +10,7 @@ use pinproxy::policy::rules::{Policy, Rule, RuleKind, Unpinned};
 use rustls::pki_types::ServerName;
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::os::unix::fs::PermissionsExt;
 use std::time::SystemTime;
 
 fn accepts(pins: u8) -> Accepts {
@@ -67,7 +68,8 @@ fn judgement(criterion: &mut Criterion) {
 }
 
 fn issue(criterion: &mut Criterion) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let private = std::fs::Permissions::from_mode(0o700);
+    let folder = tempfile::Builder::new().permissions(private).tempdir().expect("a temporary folder");
     let now = SystemTime::now();
     let (authority, _) = load_or_create(folder.path(), Settings::default(), now).expect("a CA");
     let name = |n: u64| ServerName::try_from(format!("host{n}.example.com")).expect("a name");

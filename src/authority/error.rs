@@ -71,6 +71,79 @@ pub enum CaError {
         /// The reason of the operating system.
         source: io::Error,
     },
+    /// Others can put files into the CA directory, or into one on the way to it.
+    #[error(
+        "the directory {} has mode {mode:04o}, so others than its owner (uid {owner}) can replace the CA; \
+         run: chmod go-w {}",
+        path.display(), path.display()
+    )]
+    DirectoryPermissions {
+        /// The directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// The uid that owns it.
+        owner: u32,
+    },
+    /// The CA directory, or one on the way to it, belongs to neither us nor root.
+    #[error(
+        "the directory {} (mode {mode:04o}) belongs to uid {owner}, who can replace the CA; \
+         run: chown {expected} {}, or keep the CA elsewhere",
+        path.display(), path.display()
+    )]
+    DirectoryOwner {
+        /// The directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// The uid that owns it.
+        owner: u32,
+        /// Our effective uid.
+        expected: u32,
+    },
+    /// A symbolic link on the way to the CA belongs to neither us nor root.
+    #[error(
+        "the symbolic link {} belongs to uid {owner}, who can replace the CA; run: chown -h {expected} {}",
+        path.display(), path.display()
+    )]
+    LinkOwner {
+        /// The link.
+        path: PathBuf,
+        /// The uid that owns it.
+        owner: u32,
+        /// Our effective uid.
+        expected: u32,
+    },
+    /// One of the two names is a pipe, a device, a socket or a directory.
+    #[error("{} is not a regular file", path.display())]
+    NotRegular {
+        /// What should be a file.
+        path: PathBuf,
+    },
+    /// Others can write to the certificate file.
+    #[error(
+        "{} has mode {mode:04o}, so others than its owner can replace the CA certificate; run: chmod go-w {}",
+        path.display(), path.display()
+    )]
+    CertificatePermissions {
+        /// The certificate file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The certificate file belongs to neither us nor root.
+    #[error(
+        "{} belongs to uid {owner}, who can replace the CA certificate; run: chown {expected} {}",
+        path.display(), path.display()
+    )]
+    CertificateOwner {
+        /// The certificate file.
+        path: PathBuf,
+        /// The uid that owns it.
+        owner: u32,
+        /// Our effective uid.
+        expected: u32,
+    },
     /// Somebody besides the owner may use the key file.
     #[error(
         "{} has mode {mode:04o}, so others than its owner can get at the CA key; run: chmod 600 {}",

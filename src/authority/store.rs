@@ -4,10 +4,12 @@
 //! together agree on one CA. Both are created under their own names, the key first: a crash in between leaves a key
 //! without certificate, or a certificate that is cut short, and either is an error at the next start, never a reason to
 //! begin anew.
+//!
+//! Where they are, and who else could write there, is judged first, by [`super::access`].
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +19,7 @@ use rcgen::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
+use super::access::{Access, Role};
 use super::error::{CaError, IssueError};
 use super::issue::Serial;
 use super::pair::{CaPair, PairPaths};
@@ -34,11 +37,8 @@ const CA_LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// The organisation in the subject of a CA that we create.
 const CA_ORGANIZATION: &str = "pinproxy";
 
-const DIRECTORY_MODE: u32 = 0o700;
 const CERTIFICATE_MODE: u32 = 0o644;
 const KEY_MODE: u32 = 0o600;
-/// Permission bits that a key file must not have: all of group and others.
-const FOREIGN_MODE: u32 = 0o077;
 /// Largest file that is read, in octets. A long chain has some thousands.
 const FILE_OCTETS_MAX: usize = 1 << 20;
 
@@ -58,6 +58,9 @@ pub enum Provenance {
 /// [`KEY_FILE`], its key as unencrypted PEM in PKCS#8, SEC1 or PKCS#1, which nobody but its owner may have any
 /// permission on. A CA that is there but not usable is an error; it is never replaced.
 ///
+/// The directory and all above it must belong to us or root, and so must both files. Nobody else may be able to write to
+/// any of them, but for directories with the sticky bit. The same is required of where symbolic links lead.
+///
 /// Blocks on file operations, and on another process that is doing the same.
 pub fn load_or_create(
     directory: &Path,
@@ -65,11 +68,7 @@ pub fn load_or_create(
     now: SystemTime,
 ) -> Result<(CertificateAuthority, Provenance), CaError> {
     let files = Files::of(directory);
-    DirBuilder::new()
-        .recursive(true)
-        .mode(DIRECTORY_MODE)
-        .create(directory)
-        .map_err(|source| CaError::Directory { path: directory.to_owned(), source })?;
+    files.access.create_directory(directory)?;
     let lock = files.lock()?;
     let (pair, provenance) = if let Some(opened) = files.open()? {
         (files.load(opened, now)?, Provenance::Loaded)
@@ -86,6 +85,7 @@ pub fn load_or_create(
 /// exists. For replicas that must share one CA, and for commands that only look.
 pub fn load(directory: &Path, settings: Settings, now: SystemTime) -> Result<CertificateAuthority, CaError> {
     let files = Files::of(directory);
+    files.access.verify_directory(directory)?;
     let _lock = files.lock()?;
     let opened = files.open()?.ok_or_else(|| files.missing())?;
     let pair = files.load(opened, now)?;
@@ -94,6 +94,7 @@ pub fn load(directory: &Path, settings: Settings, now: SystemTime) -> Result<Cer
 
 /// The paths of a CA.
 struct Files {
+    access: Access,
     directory: PathBuf,
     certificate: PathBuf,
     key: PathBuf,
@@ -108,6 +109,7 @@ struct Opened {
 impl Files {
     fn of(directory: &Path) -> Self {
         Self {
+            access: Access::of_process(),
             directory: directory.to_owned(),
             certificate: directory.join(CERTIFICATE_FILE),
             key: directory.join(KEY_FILE),
@@ -125,7 +127,9 @@ impl Files {
     /// Opens both files, or tells that neither exists.
     fn open(&self) -> Result<Option<Opened>, CaError> {
         let paths = || (self.certificate.clone(), self.key.clone());
-        match (open_existing(&self.certificate)?, open_existing(&self.key)?) {
+        let certificate = self.access.open(&self.certificate, Role::Certificate)?;
+        let key = self.access.open(&self.key, Role::Key)?;
+        match (certificate, key) {
             (Some(certificate), Some(key)) => Ok(Some(Opened { certificate, key })),
             (None, None) => Ok(None),
             (Some(_), None) => {
@@ -144,7 +148,6 @@ impl Files {
     }
 
     fn load(&self, opened: Opened, now: SystemTime) -> Result<CaPair, CaError> {
-        verify_key_file(&self.key, &opened.key)?;
         let certificate_pem = read(&self.certificate, opened.certificate)?;
         let key_pem = read(&self.key, opened.key)?;
         let paths = PairPaths { certificate: &self.certificate, key: &self.key };
@@ -202,39 +205,6 @@ fn generate(now: SystemTime) -> Result<Generated, CaError> {
     let key_pem = pem("PRIVATE KEY", key.serialized_der());
     key.zeroize();
     Ok(Generated { certificate_pem: pem("CERTIFICATE", certificate.der()), key_pem })
-}
-
-/// Opens a file for reading; none if there is no such file.
-fn open_existing(path: &Path) -> Result<Option<File>, CaError> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(CaError::Read { path: path.to_owned(), source }),
-    }
-}
-
-/// Refuses a key that somebody else can read or replace.
-fn verify_key_file(path: &Path, file: &File) -> Result<(), CaError> {
-    let metadata = file.metadata().map_err(|source| CaError::Read { path: path.to_owned(), source })?;
-    let mode = metadata.mode() & 0o7777;
-    if mode & FOREIGN_MODE != 0 {
-        return Err(CaError::KeyPermissions { path: path.to_owned(), mode });
-    }
-    let owner = metadata.uid();
-    match effective_uid() {
-        Some(expected) if owner != expected && owner != 0 => {
-            Err(CaError::KeyOwner { path: path.to_owned(), owner, expected })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Our effective uid, where the system tells it in a file (Linux). The standard library does not, and the owner of
-/// `/proc/self` will not do: it is root for a process that may not be dumped.
-fn effective_uid() -> Option<u32> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    // Real, effective, saved and filesystem uid.
-    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Reads a whole file into a buffer that is wiped when dropped, and never grows, which would leave copies behind.

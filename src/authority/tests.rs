@@ -20,6 +20,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::LeafKeyKind::{EcdsaP256, Rsa2048};
 use super::*;
 
+mod access;
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn name(text: &str) -> ServerName<'static> {
@@ -31,8 +33,13 @@ fn now() -> SystemTime {
     system_time(validity::unix_seconds(SystemTime::now()))
 }
 
+/// A temporary directory where a CA is accepted, whatever the umask.
+fn folder() -> TempDir {
+    tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir().unwrap()
+}
+
 fn created() -> (TempDir, CertificateAuthority) {
-    let directory = TempDir::new().unwrap();
+    let directory = folder();
     let (authority, provenance) = load_or_create(directory.path(), Settings::default(), now()).unwrap();
     assert_eq!(provenance, Provenance::Created);
     (directory, authority)
@@ -48,7 +55,14 @@ fn reload(directory: &Path) -> Result<CertificateAuthority, CaError> {
 fn write_pair(directory: &Path, certificate_pem: &str, key_pem: &str) {
     fs::write(directory.join(CERTIFICATE_FILE), certificate_pem).unwrap();
     fs::write(directory.join(KEY_FILE), key_pem).unwrap();
-    fs::set_permissions(directory.join(KEY_FILE), fs::Permissions::from_mode(0o600)).unwrap();
+    set_modes(directory);
+}
+
+/// Whatever the umask.
+fn set_modes(directory: &Path) {
+    for (file, mode) in [(CERTIFICATE_FILE, 0o644), (KEY_FILE, 0o600)] {
+        fs::set_permissions(directory.join(file), fs::Permissions::from_mode(mode)).unwrap();
+    }
 }
 
 /// Parameters of a usable CA, to be spoilt by a test.
@@ -64,7 +78,7 @@ fn ca_parameters() -> CertificateParams {
 
 /// Loads a CA with other parameters than [`ca_parameters`].
 fn loaded_with(spoil: impl FnOnce(&mut CertificateParams)) -> (TempDir, Result<CertificateAuthority, CaError>) {
-    let directory = TempDir::new().unwrap();
+    let directory = folder();
     let mut parameters = ca_parameters();
     spoil(&mut parameters);
     let key = KeyPair::generate().unwrap();
@@ -122,7 +136,7 @@ fn openssl_ca(directory: &Path, subject: &str, key_identifier: &str) -> Option<(
     fs::write(directory.join("ca.cnf"), configuration).unwrap();
     let request = ["req", "-x509", "-config", "ca.cnf", "-days", "30", "-utf8", "-subj", subject];
     openssl(directory, &[&request[..], &["-key", "ca.key", "-out", "ca.pem"]].concat())?;
-    fs::set_permissions(directory.join(KEY_FILE), fs::Permissions::from_mode(0o600)).unwrap();
+    set_modes(directory);
     Some(())
 }
 
@@ -149,7 +163,7 @@ fn half_a_pair_is_refused_and_nothing_is_made() {
 
 #[test]
 fn a_ca_is_created_only_when_asked_for() {
-    let directory = TempDir::new().unwrap();
+    let directory = folder();
     let error = load(directory.path(), Settings::default(), now()).unwrap_err();
     assert!(matches!(error, CaError::Missing { .. }), "{error}");
     let absent = directory.path().join("absent");
@@ -226,7 +240,7 @@ fn damaged_files_are_refused_and_never_quoted() {
 
 #[test]
 fn a_link_to_nowhere_is_not_written_through() {
-    let directory = TempDir::new().unwrap();
+    let directory = folder();
     let target = directory.path().join("elsewhere");
     std::os::unix::fs::symlink(&target, directory.path().join(KEY_FILE)).unwrap();
     let error = load_or_create(directory.path(), Settings::default(), now()).unwrap_err();
@@ -236,7 +250,7 @@ fn a_link_to_nowhere_is_not_written_through() {
 
 #[test]
 fn a_certificate_that_cannot_be_written_takes_its_key_along() {
-    let directory = TempDir::new().unwrap();
+    let directory = folder();
     std::os::unix::fs::symlink("elsewhere", directory.path().join(CERTIFICATE_FILE)).unwrap();
     let error = load_or_create(directory.path(), Settings::default(), now()).unwrap_err();
     assert!(matches!(error, CaError::Write { .. }), "{error}");
@@ -284,7 +298,7 @@ fn parents_out_of_order_are_refused() {
 
 #[test]
 fn a_ca_without_key_identifier_or_with_an_unusual_key_is_refused() {
-    let directory = TempDir::new().unwrap();
+    let directory = folder();
     let path = directory.path();
     if openssl(path, P256_KEY).is_none() {
         return;
@@ -337,7 +351,7 @@ fn nothing_shows_a_private_key() {
 
 #[test]
 fn a_created_ca_loads_again_and_says_what_it_should() {
-    let parent = TempDir::new().unwrap();
+    let parent = folder();
     let directory = parent.path().join("new").join("certs");
     let (authority, provenance) = load_or_create(&directory, Settings::default(), now()).unwrap();
     assert_eq!(provenance, Provenance::Created);
@@ -373,7 +387,7 @@ fn a_created_ca_loads_again_and_says_what_it_should() {
 #[test]
 fn racing_creators_end_up_with_one_ca_and_its_key_is_never_open_to_others() {
     for _ in 0..10 {
-        let directory = TempDir::new().unwrap();
+        let directory = folder();
         let key = directory.path().join(KEY_FILE);
         let (barrier, done) = (Barrier::new(8), AtomicBool::new(false));
         let results = Mutex::new(Vec::new());
@@ -410,7 +424,7 @@ fn keys_of_other_forms_and_kinds_load_and_their_leaves_verify() {
         ("RSA in PKCS#8", &["genrsa", "-out", "ca.key", "3072"]),
     ];
     for (label, arguments) in keys {
-        let directory = TempDir::new().unwrap();
+        let directory = folder();
         if openssl(directory.path(), arguments).is_none() {
             return;
         }
@@ -431,7 +445,7 @@ fn names_and_key_identifiers_of_any_ca_are_copied_byte_for_byte() {
     ] {
         for key_identifier in ["hash", "01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13:14:15:16:17:18", "7F"]
         {
-            let directory = TempDir::new().unwrap();
+            let directory = folder();
             if openssl(directory.path(), P256_KEY).is_none() {
                 return;
             }
@@ -459,7 +473,7 @@ fn an_intermediate_is_sent_and_its_root_is_not() {
     parameters.use_authority_key_identifier_extension = true;
     let intermediate = parameters.signed_by(&key, &root).unwrap();
 
-    let directory = TempDir::new().unwrap();
+    let directory = folder();
     write_pair(directory.path(), &(intermediate.pem() + &root.pem()), &key.serialize_pem());
     let authority = reload(directory.path()).unwrap();
     assert_eq!(authority.certificates(), [intermediate.der().clone(), root.der().clone()]);
@@ -609,7 +623,7 @@ fn those_who_wait_for_a_slow_issue_share_it_and_try_themselves_when_it_fails() {
 
 #[test]
 fn the_cache_is_bounded_and_tells_kinds_apart() {
-    let directory = TempDir::new().unwrap();
+    let directory = folder();
     let settings = Settings { cache_entries: NonZeroUsize::new(64).unwrap(), ..Settings::default() };
     let (authority, _) = load_or_create(directory.path(), settings, now()).unwrap();
     for index in 0..1000 {

@@ -10,6 +10,7 @@ use crate::support::origin::{Behaviour, Origin, OriginConfig};
 use crate::support::pki::{Ca, Chain, Key, Leaf};
 use crate::support::process::{self, Running, Start};
 use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The origin of these tests. The program asks the system for addresses, which knows this name everywhere.
@@ -30,7 +31,9 @@ struct Program {
 impl User {
     fn new() -> Self {
         let prefix = "a user's folder ";
-        Self(tempfile::Builder::new().prefix(prefix).tempdir().expect("a temporary folder"))
+        // Whatever the umask: a CA is refused where others can write.
+        let private = std::fs::Permissions::from_mode(0o700);
+        Self(tempfile::Builder::new().prefix(prefix).permissions(private).tempdir().expect("a temporary folder"))
     }
 
     fn folder(&self) -> &Path {
@@ -45,7 +48,8 @@ impl User {
     /// Writes a file and gives its path.
     fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder().join(name);
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder is made");
+        let parent = path.parent().expect("a folder");
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).expect("the folder is made");
         std::fs::write(&path, text).expect("the file is written");
         path
     }

@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
@@ -144,7 +145,9 @@ impl ProxyBuilder {
             // A proxy without anchors does not start.
             self.roots.push(Ca::root("root of nobody"));
         }
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        // Whatever the umask: a CA is refused where others can write.
+        let private = std::fs::Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new().permissions(private).tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("roots.pem"), pem_bundle(&self.roots)).expect("roots.pem is written");
         for (name, contents) in &self.files {
             std::fs::write(folder.path().join(name), contents).expect("the file is written");
