@@ -226,7 +226,7 @@ impl Record {
     }
 
     /// Ends the session with what became of its relay.
-    pub(super) fn relayed(&mut self, outcome: Outcome, counters: Counters) {
+    pub(super) fn relayed(&mut self, outcome: &Outcome, counters: Counters) {
         self.event.bytes = Bytes { upstream: counters.upstream, client: counters.client };
         self.event.ended = Some(ended(outcome));
     }
@@ -313,14 +313,14 @@ fn tls_version(version: rustls::ProtocolVersion) -> String {
     }
 }
 
-fn ended(outcome: Outcome) -> String {
+fn ended(outcome: &Outcome) -> String {
     let side = |side| if side == SideName::Client { "client" } else { "upstream" };
     match outcome {
         Outcome::Ended { client: End::Clean, upstream: End::Clean } => "closed".to_owned(),
         Outcome::Ended { client: End::Clean, upstream: End::Cut } => "upstream closed without close_notify".to_owned(),
         Outcome::Ended { client: End::Cut, upstream: End::Clean } => "client closed without close_notify".to_owned(),
         Outcome::Ended { client: End::Cut, upstream: End::Cut } => "both closed without close_notify".to_owned(),
-        Outcome::Failed { side: which, error } => format!("connection to the {} failed: {error}", side(which)),
+        Outcome::Failed { side: which, error } => format!("connection to the {} failed: {error}", side(*which)),
         Outcome::Idle => "idle timeout".to_owned(),
         Outcome::Lifetime => "session lifetime".to_owned(),
         Outcome::Shutdown => "shutdown".to_owned(),

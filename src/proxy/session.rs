@@ -125,6 +125,10 @@ impl Session {
     fn request(&self, request: &Request<Incoming>, record: &mut Record) -> Result<Authority, SessionError> {
         let asked = request.uri().to_string();
         record.asked_for(&asked);
+        if self.proxy.stopping.is_cancelled() {
+            // The head was begun before the drain and ended in it.
+            return Err(SessionError::Shutdown);
+        }
         if request.method() != Method::CONNECT {
             return Err(SessionError::Method(request.method().clone()));
         }
@@ -193,7 +197,7 @@ impl Session {
                     Pair::Tls(client, upstream) => relay(*client, *upstream, limits, &mut counters, ending).await,
                     Pair::Plain(client, upstream) => relay(client, upstream, limits, &mut counters, ending).await,
                 };
-                record.relayed(outcome, counters);
+                record.relayed(&outcome, counters);
             }
             Err(error) => record.fail(&error),
         }

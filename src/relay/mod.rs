@@ -53,7 +53,7 @@ pub enum End {
 }
 
 /// How a relay ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Both directions came to an end.
     Ended {
@@ -66,8 +66,8 @@ pub enum Outcome {
     Failed {
         /// Which one.
         side: SideName,
-        /// How.
-        error: io::ErrorKind,
+        /// How, in the words of whoever noticed: for TLS, the alert that was received.
+        error: String,
     },
     /// Nothing was said for the idle timeout.
     Idle,
@@ -155,7 +155,7 @@ pub async fn relay<C: Side, U: Side>(
 
 fn ended(sent: Poll<Result<End, Fault>>, received: Poll<Result<End, Fault>>) -> Option<Outcome> {
     use SideName::{Client, Upstream};
-    let failed = |side, error: &io::Error| Some(Outcome::Failed { side, error: error.kind() });
+    let failed = |side, error: &io::Error| Some(Outcome::Failed { side, error: error.to_string() });
     match (sent, received) {
         (Poll::Ready(Err(Fault::Source(error))), _) | (_, Poll::Ready(Err(Fault::Sink(error)))) => {
             failed(Client, &error)

@@ -204,7 +204,7 @@ async fn failures_name_their_side() {
     for (name, mut client, mut upstream, failed, error) in table {
         let (outcome, _) = run(&mut client, &mut upstream, LONG).await;
         match failed {
-            Some(side) => assert_eq!(outcome, Outcome::Failed { side, error }, "{name}"),
+            Some(side) => assert_eq!(outcome, Outcome::Failed { side, error: error.to_string() }, "{name}"),
             None => assert!(matches!(outcome, Outcome::Ended { .. }), "{name}: {outcome:?}"),
         }
     }

@@ -1,6 +1,6 @@
 //! The end of the proxy: open sessions are let finish, for as long as the configuration says.
 
-use crate::support::client::{Ending, RawClient};
+use crate::support::client::{Ending, RawClient, connect_request};
 use crate::support::origin::Behaviour;
 use crate::support::proxy::TestProxy;
 use crate::support::setting::Setting;
@@ -97,4 +97,30 @@ async fn what_is_open_after_the_drain_timeout_is_cut_off() {
     }
     assert!(waiting.read_to_end().await.is_ok_and(|rest| rest.is_empty()));
     assert_eq!(setting.origin.until_ended(3).await.unwrap().clean_closes(), 0);
+}
+
+/// A head that was begun before the drain does not become a session in it.
+#[tokio::test]
+async fn half_a_head_is_no_session_yet() {
+    let mut setting = Setting::start(Behaviour::Drain).await;
+    let mut client = RawClient::connect(setting.proxy.addr).await.unwrap();
+    let request = connect_request(&setting.target());
+    let (begun, rest) = request.split_at(10);
+    client.send(begun.as_bytes()).await.unwrap();
+    setting.proxy.until_open(1).await;
+    // Bytes of a connection are read in turn with others: when a later one was answered, these were read.
+    let mut later = RawClient::connect(setting.proxy.addr).await.unwrap();
+    assert_eq!(later.connect_to("bank.example").await.unwrap().status, 400);
+    setting.proxy.told().await;
+    stop_listening(&mut setting.proxy).await;
+    client.send(rest.as_bytes()).await.ok();
+    // Whether the end or the rest of the head comes first, there is no tunnel.
+    if let Ok(reply) = client.read_reply().await {
+        assert_eq!(reply.status, 503, "{reply:?}");
+    }
+    let event = setting.proxy.told().await.event;
+    assert_eq!(event.upstream_address, None, "{event}");
+    setting.proxy.stopped().await;
+    setting.proxy.no_more_events();
+    assert_eq!(setting.origin.tally().tcp_connections(), 0);
 }

@@ -71,7 +71,11 @@ async fn a_reset_is_no_clean_end_for_the_other_side() {
         assert_eq!(rest, b"");
         assert_ne!(ending, Ending::Clean, "{mode:?}");
         let event = setting.proxy.told().await.event;
-        assert_eq!(event.ended.as_deref(), Some("connection to the upstream failed: connection reset"), "{mode:?}");
+        assert_eq!(
+            event.ended.as_deref(),
+            Some("connection to the upstream failed: Connection reset by peer (os error 104)"),
+            "{mode:?}"
+        );
         assert!(event.bytes.upstream >= 8, "{event}");
 
         let mut setting = mode.start(Behaviour::Drain, "").await;
@@ -80,7 +84,11 @@ async fn a_reset_is_no_clean_end_for_the_other_side() {
         setting.origin.until("the question is there", |tally| tally.received() == 8).await.unwrap();
         client.reset().unwrap();
         let event = setting.proxy.told().await.event;
-        assert_eq!(event.ended.as_deref(), Some("connection to the client failed: connection reset"), "{mode:?}");
+        assert_eq!(
+            event.ended.as_deref(),
+            Some("connection to the client failed: Connection reset by peer (os error 104)"),
+            "{mode:?}"
+        );
         assert_eq!(setting.origin.until_ended(1).await.unwrap().clean_closes(), 0, "{mode:?}");
         setting.proxy.no_more_events();
     }
