@@ -9,7 +9,7 @@ use crate::support::client::{RawClient, Reply};
 use crate::support::origin::{Behaviour, Origin, OriginConfig};
 use crate::support::pki::{Ca, Leaf};
 use crate::support::proxy::{ProxyBuilder, TestProxy};
-use crate::support::setting::assert_is_refusal;
+use crate::support::setting::{assert_is_refusal, is_reason};
 use pinproxy::policy::decision::FailureClass;
 use pinproxy::report::{Decided, Event, Stage};
 
@@ -40,7 +40,7 @@ impl Unreached {
         client.send(request).await.ok();
         let shown = String::from_utf8_lossy(&request[..request.len().min(200)]).into_owned();
         let reply = client.read_reply().await.unwrap_or_else(|fault| panic!("{shown:?}: {fault}"));
-        assert!(reply.reason.starts_with(reason), "{shown:?}: {:?}", reply.reason);
+        assert!(is_reason(&reply.reason, reason), "{shown:?}: {:?}", reply.reason);
         assert_is_refusal(&reply, status, reason);
         let event = self.told(&shown).await;
         assert_eq!(event.status, Some(status), "{shown:?}");

@@ -89,7 +89,7 @@ async fn other_methods_are_told_what_this_proxy_takes() {
 #[tokio::test]
 async fn heads_beyond_the_limits_are_answered_431() {
     let mut unreached = Unreached::start("[limits]\nheader_bytes = \"8KiB\"").await;
-    let long = "The request head is longer than 8192 bytes";
+    let long = "The request head is longer than 8192 bytes or has more than 100 fields";
     let table = [
         format!("CONNECT {}:443 HTTP/1.1\r\n\r\n", "a".repeat(70_000)),
         format!("CONNECT {}", "a".repeat(8_300)),
