@@ -112,19 +112,22 @@ where
 }
 
 /// Reads what a client sends first through a blind tunnel: a ClientHello whole, of anything else the beginning.
-/// Nothing is answered.
-pub async fn read_opening<S>(stream: &mut S, limits: HelloLimits) -> Opening
+/// Nothing is answered. What begins as TLS and does not end within the limits is an error: its server name would stay
+/// unread.
+pub async fn read_opening<S>(stream: &mut S, limits: HelloLimits) -> Result<Opening, ClientHelloError>
 where
     S: AsyncRead + Unpin,
 {
     let mut raw = Vec::new();
     let read = timeout(limits.timeout, read(stream, limits.bytes, &mut raw)).await;
-    let server_name = match &read {
+    let server_name = match read {
         Ok(Ok((accepted, _))) => accepted.client_hello().server_name().map(Host::parse),
+        Ok(Err((error @ ClientHelloError::TooLong(_), _))) => return Err(error),
+        Err(_) if !raw.is_empty() => return Err(ClientHelloError::Timeout(limits.timeout)),
         // Not TLS, or not TLS as we speak it: what a tunnel is for.
         Ok(Err(_)) | Err(_) => None,
     };
-    Opening { raw, server_name }
+    Ok(Opening { raw, server_name })
 }
 
 /// Reads into `raw` until rustls has a ClientHello; returns it with the bytes behind it that rustls has not taken.

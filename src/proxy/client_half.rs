@@ -13,6 +13,7 @@ use crate::policy::rules::{Disagreement, Rule, RuleKind, Unpinned};
 use crate::upstream::dial::Dialled;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::BufReader;
@@ -43,10 +44,7 @@ impl Session {
         verified: Verified,
         record: &mut Record,
     ) -> Result<Pair, SessionError> {
-        let hello = match self.client_hello(&mut client).await {
-            Ok(hello) => hello,
-            Err(error) => return Err(turned_away(&mut client, error).await),
-        };
+        let hello = self.client_hello(&mut client).await?;
         let agreed = async {
             same_host(&verified.host, &hello, record)?;
             self.proxy.offers.remember(self.client_key, &hello.alpn);
@@ -66,10 +64,7 @@ impl Session {
         dialled: Dialled,
         record: &mut Record,
     ) -> Result<Pair, SessionError> {
-        let hello = match self.client_hello(&mut client).await {
-            Ok(hello) => hello,
-            Err(error) => return Err(turned_away(&mut client, error).await),
-        };
+        let hello = self.client_hello(&mut client).await?;
         let judged = async {
             let (host, rule) = self.rule_by_hello(target, &hello, record)?;
             record.rule(&rule, self.now);
@@ -118,7 +113,10 @@ impl Session {
     }
 
     async fn client_hello(&self, client: &mut ClientStream) -> Result<ClientHello, SessionError> {
-        Ok(read_client_hello(client, self.hello_limits()).await?)
+        match read_client_hello(client, self.hello_limits()).await {
+            Ok(hello) => Ok(hello),
+            Err(error) => Err(turned_away(client, error.into()).await),
+        }
     }
 
     fn hello_limits(&self) -> HelloLimits {
@@ -142,7 +140,7 @@ impl Session {
     }
 
     /// A tunnel by its rule, unless the client names a pinned host in it: a tunnel opens no hole in a pinset. Where the
-    /// upstream speaks first it is no TLS, and nothing is looked at.
+    /// upstream speaks first, and not as TLS, nothing is looked at.
     pub(super) async fn enter_tunnel(
         &self,
         target: &Authority,
@@ -151,16 +149,18 @@ impl Session {
         permit: &Permit,
         record: &mut Record,
     ) -> Result<Pair, SessionError> {
-        if !client_speaks_first(&client, &dialled.stream, self.proxy.limits.idle_timeout).await {
+        if !may_open_with_tls(&client, &dialled.stream, self.proxy.limits.idle_timeout).await {
             return Ok(Self::blind(client, dialled, permit, record));
         }
-        let opening = read_opening(&mut client, self.hello_limits()).await;
-        if let Some(name) = opening.server_name
-            && let Err(error) = self.check_tunnelled(target, name, record)
-        {
-            return Err(turned_away(&mut client, error).await);
+        let opening = read_opening(&mut client, self.hello_limits()).await.map_err(SessionError::from);
+        let checked = opening.and_then(|opening| {
+            opening.server_name.map_or(Ok(()), |name| self.check_tunnelled(target, name, record))?;
+            Ok(opening.raw)
+        });
+        match checked {
+            Ok(raw) => Ok(Self::blind(client.with_prefix(&raw), dialled, permit, record)),
+            Err(error) => Err(turned_away(&mut client, error).await),
         }
-        Ok(Self::blind(client.with_prefix(&opening.raw), dialled, permit, record))
     }
 
     fn check_tunnelled(
@@ -197,14 +197,19 @@ pub(super) async fn tunnel(upgrade: OnUpgrade) -> Result<ClientStream, SessionEr
     Ok(Prefixed::new(parts.read_buf, stream))
 }
 
-/// Whether the client is the first to send something; false when neither does for so long.
-async fn client_speaks_first(client: &ClientStream, upstream: &TcpStream, wait: Duration) -> bool {
+/// Whether a ClientHello may be what the client sends first. Not where the upstream speaks before it, unless what it says
+/// looks like TLS: an upstream that sends the first byte of its answer early must not keep the ClientHello unread. Not
+/// where nobody speaks for so long either.
+async fn may_open_with_tls(client: &ClientStream, upstream: &TcpStream, wait: Duration) -> bool {
+    /// ContentType of TLS records (RFC 8446 section 5.1).
+    const TLS_RECORDS: RangeInclusive<u8> = 20..=23;
     if client.has_prefix() {
         return true;
     }
+    let mut first = [0];
     tokio::select! {
         _ = client.get_ref().readable() => true,
-        _ = upstream.readable() => false,
+        peeked = upstream.peek(&mut first) => matches!(peeked, Ok(1)) && TLS_RECORDS.contains(&first[0]),
         () = sleep(wait) => false,
     }
 }

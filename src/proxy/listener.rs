@@ -128,7 +128,8 @@ async fn speak_http(proxy: Arc<Proxy>, stream: TcpStream, client: SocketAddr, pl
     }
 }
 
-/// HTTP by hyper, and how it ended. When this returns the connection belongs to a session, or is closed, or is left in `progress`.
+/// HTTP by hyper, and how it ended. When this returns, the connection belongs to a session, or is closed, or is left in
+/// `progress`.
 async fn parse_and_serve(
     proxy: &Arc<Proxy>,
     stream: TcpStream,

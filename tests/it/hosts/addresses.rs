@@ -1,12 +1,12 @@
 //! CONNECT to an address: the rule comes from the ClientHello, and no way of naming a host gets round its pins.
 
 use crate::support::bench::{Bench, bank, path, pinset};
-use crate::support::client::{ClientTls, RawClient, Sni};
-use crate::support::origin::{End, OriginConfig};
+use crate::support::client::{ClientTls, RawClient, Sni, client_hello_bytes};
+use crate::support::origin::{Behaviour, End, Origin, OriginConfig};
 use crate::support::pki::{Ca, Chain, Key, Leaf};
 use crate::support::proxy::ProxyBuilder;
 use crate::support::verdict::{BANK, Outcome, Verdict, unlisted};
-use pinproxy::policy::decision::FailureClass::{Access, Client, Name};
+use pinproxy::policy::decision::FailureClass::{self, Access, Client, Name};
 use pinproxy::report::{Decided, Stage};
 use rustls::AlertDescription::{AccessDenied, UnrecognisedName};
 use std::net::Ipv6Addr;
@@ -171,7 +171,7 @@ async fn an_ipv6_address() {
     let world = World::new();
     let toml = pinset("device", "[0:0::1]", "pins", &[&Key::p256().pin()], "");
     let origin = OriginConfig::new(world.chain.clone()).ipv6();
-    if crate::support::origin::Origin::try_start(origin.clone()).await.is_err() {
+    if Origin::try_start(origin.clone()).await.is_err() {
         crate::support::process::skipped("this machine has no [::1]");
         return;
     }
@@ -191,6 +191,37 @@ async fn a_listed_tunnel_is_no_way_round() {
             let event = world.ask(&toml, host, named).await.told.event;
             assert_eq!((event.decision, event.failure_class), (Decided::Tunnel, None), "{host}");
         }
+    }
+}
+
+/// What the upstream sends first, what the client sends, how it is answered, the class of the event.
+type Opening<'a> = (&'a [u8], &'a [u8], &'a [u8], FailureClass);
+
+/// The ClientHello is looked at although the upstream has sent the first byte of a TLS record before it, and where it
+/// does not end in time nothing of it passes.
+#[tokio::test]
+async fn a_listed_tunnel_cannot_be_kept_from_looking() {
+    let world = World::new();
+    let toml = tunnel(ADDRESS) + &wrong() + "[limits]\nclient_hello_timeout = \"300ms\"\n";
+    let hello = client_hello_bytes(Some(BANK), &[]);
+    let denied: &[u8] = &[21, 3, 3, 0, 2, 2, 49];
+    let cases: [Opening<'_>; 3] = [
+        (&[22], &hello, denied, Client),
+        (&[21], &hello, denied, Client),
+        (&[22], &hello[..40], b"", FailureClass::Timeout),
+    ];
+    for (first, sent, answer, class) in cases {
+        let origin = OriginConfig::new(world.chain.clone()).behaviour(Behaviour::PlainText(first.to_vec()));
+        let origin = Origin::start(origin).await;
+        let mut proxy = ProxyBuilder::new(toml.as_str()).trusting([&world.root]).start().await;
+        let mut client = RawClient::connect(proxy.addr).await.unwrap();
+        let reply = client.connect_to(&format!("{ADDRESS}:{}", origin.port())).await.unwrap();
+        assert_eq!(reply.status, 200);
+        client.send(sent).await.unwrap();
+        assert_eq!(client.read_to_end().await.unwrap_or_default(), answer);
+        let event = proxy.told().await.event;
+        assert_eq!((event.failure_class, event.bytes.upstream), (Some(class), 0), "{event}");
+        assert_eq!(origin.until_ended(1).await.unwrap().received(), 0);
     }
 }
 
