@@ -1,6 +1,6 @@
 //! `[access]`: who may use the proxy, and to go where.
 
-use super::diagnostic::Code;
+use super::code::Code;
 use super::item::{Item, Located};
 use super::table::{Keys, Table};
 use super::words::{nearest, quoted};

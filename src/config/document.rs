@@ -1,7 +1,8 @@
 //! From the text of a file to a configuration, or to everything that is wrong with it.
 
 use super::access::read_access;
-use super::diagnostic::{Code, ConfigErrors, Diagnostic, Source, Span};
+use super::code::Code;
+use super::diagnostic::{ConfigErrors, Diagnostic, Source, Span};
 use super::findings::Findings;
 use super::keys::KeyRing;
 use super::model::{Config, RuleSet};

@@ -1,6 +1,7 @@
 //! Collects diagnostics while a file is read, so that all are told at once.
 
-use super::diagnostic::{Code, ConfigErrors, Diagnostic, Note, Severity, Source, Span};
+use super::code::Code;
+use super::diagnostic::{ConfigErrors, Diagnostic, Note, Severity, Source, Span};
 use std::cell::RefCell;
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! Typed reading of the values of a parsed TOML document. Every reader returns what it could read and reports what it
 //! could not, so that one pass finds all errors.
 
-use super::diagnostic::{Code, Span};
+use super::code::Code;
+use super::diagnostic::Span;
 use super::findings::Findings;
 use super::table::{Keys, Table};
 use super::words::{nearest, parse_octets, quoted};

@@ -1,6 +1,7 @@
 //! `[keys.NAME]`, pins in lists, and `[[blocklist]]`: from names and texts to pins.
 
-use super::diagnostic::{Code, Span};
+use super::code::Code;
+use super::diagnostic::Span;
 use super::findings::Findings;
 use super::item::{Item, Located, Word};
 use super::table::{Keys, Table};

@@ -5,6 +5,7 @@
 //! what to write instead. Nothing of the text's form leaves this room.
 
 mod access;
+mod code;
 mod diagnostic;
 mod document;
 mod findings;
@@ -21,7 +22,8 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use diagnostic::{Code, ConfigErrors, DIAGNOSTICS_SHOWN_MAX, Diagnostic, Severity};
+pub use code::Code;
+pub use diagnostic::{ConfigErrors, DIAGNOSTICS_SHOWN_MAX, Diagnostic, Severity};
 pub use document::FILE_OCTETS_MAX;
 pub use model::{
     Ca, ClientId, Config, DEFAULT_LISTENER, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots,

@@ -1,6 +1,7 @@
 //! The lists of pins of a pinset: from names and texts to what a path has to satisfy.
 
-use super::diagnostic::{Code, Span};
+use super::code::Code;
+use super::diagnostic::Span;
 use super::findings::Findings;
 use super::item::Word;
 use super::keys::{Blocklist, ListedPin, Role};

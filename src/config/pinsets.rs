@@ -1,6 +1,6 @@
 //! `[defaults]` and `[[pinset]]`: which keys hosts may show, and what is done when they show others.
 
-use super::diagnostic::Code;
+use super::code::Code;
 use super::item::{Item, Located, Word};
 use super::keys::{Blocklist, KeyRing, read_name};
 use super::pins::read_accepts;

@@ -1,7 +1,7 @@
 //! `[[exempt]]`, `[[tunnel]]`, and what must not happen between rules: two of them for one host, holes that nobody
 //! meant.
 
-use super::diagnostic::Code;
+use super::code::Code;
 use super::findings::Findings;
 use super::item::{Item, Located};
 use super::pinsets::{Defaults, End, PinsetDraft};

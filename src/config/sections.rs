@@ -1,6 +1,7 @@
 //! The tables that hold plain settings: listeners, authority, upstream, limits, reports, log.
 
-use super::diagnostic::{Code, Span};
+use super::code::Code;
+use super::diagnostic::Span;
 use super::item::{Item, Located, Word};
 use super::model::{
     Ca, ClientId, DEFAULT_LISTENER, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots, Upstream,

@@ -1,6 +1,7 @@
 //! Tables of a parsed TOML document, opened against the keys that they may have.
 
-use super::diagnostic::{Code, Span};
+use super::code::Code;
+use super::diagnostic::Span;
 use super::findings::Findings;
 use super::item::{Item, Located};
 use super::words::nearest;
