@@ -3,6 +3,7 @@
 use super::{Exit, Failure};
 use crate::authority::{self, CertificateAuthority, Provenance};
 use crate::config::{self, Config};
+use crate::policy::moment::Circumstances;
 use crate::policy::pinset::Demand;
 use crate::policy::rules::Rule;
 use crate::proxy::{Assembled, Clock, Proxy, assemble, ca_settings, serve, tell_losses};
@@ -185,8 +186,12 @@ fn greeting(
 
 fn pinsets(config: &Config, now: SystemTime) -> String {
     let policy = config.policy(1);
+    let circumstances = Circumstances::new(now, std::net::Ipv4Addr::LOCALHOST.into());
     let enforced = |rule: &&Arc<Rule>| {
-        matches!(rule.demand(now), Demand::Pins { enforced: true, .. } | Demand::PinOnly { .. } | Demand::Expired)
+        matches!(
+            rule.demand(&circumstances),
+            Demand::Pins { enforced: true, .. } | Demand::PinOnly { .. } | Demand::Expired
+        )
     };
     let pinned: Vec<_> = policy.rules().iter().filter(|rule| rule.pinset().is_some()).collect();
     match pinned.len() {

@@ -89,6 +89,7 @@ async fn a_violation_is_reported_as_rfc_7469_says_and_more() {
         "detail",
         "effective-expiration-date",
         "enforced",
+        "exempted",
         "failure-class",
         "hostname",
         "include-subdomains",
