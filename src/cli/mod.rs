@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod reload;
 pub mod run;
 
 use clap::{Parser, Subcommand};
