@@ -1,6 +1,6 @@
 //! What is wrong with a configuration: where it stands, what it is, and what to write instead.
 
-use super::code::Code;
+use super::code::{Code, Severity};
 use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
 use std::fmt;
 use std::ops::Range;
@@ -15,15 +15,6 @@ pub const DIAGNOSTICS_SHOWN_MAX: usize = 100;
 
 /// Octets of a line that is shown; of a longer one only the place is told.
 const LINE_OCTETS_MAX: usize = 16 << 10;
-
-/// Whether a diagnostic keeps the configuration from being used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Severity {
-    /// It does.
-    Error,
-    /// It does not, but somebody should look.
-    Warning,
-}
 
 /// The file that diagnostics point into.
 #[derive(Debug)]
@@ -44,7 +35,6 @@ pub(super) struct Note {
 /// One thing that is wrong, or that deserves a look.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
-    pub(super) severity: Severity,
     pub(super) code: Code,
     pub(super) message: String,
     /// Absent when the file as a whole is meant.
@@ -58,12 +48,12 @@ impl Diagnostic {
     /// Of the file as a whole.
     pub(super) fn of_file(code: Code, source: Arc<Source>, message: String, help: &str) -> Self {
         let help = help.to_owned();
-        Self { severity: Severity::Error, code, message, span: None, note: None, help, source }
+        Self { code, message, span: None, note: None, help, source }
     }
 
-    /// Whether it keeps the configuration from being used.
+    /// How much it matters.
     pub const fn severity(&self) -> Severity {
-        self.severity
+        self.code.severity()
     }
 
     /// What it is about.
@@ -90,9 +80,10 @@ impl Diagnostic {
     /// With file, line, column, the marked line and the fix; several lines, no line break at the end.
     pub fn render(&self, coloured: bool) -> String {
         let renderer = if coloured { Renderer::styled() } else { Renderer::plain() };
-        let level = match self.severity {
+        let level = match self.severity() {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
+            Severity::Info => Level::INFO,
         };
         let path = self.source.path.display().to_string();
         let title = level.primary_title(self.message.as_str()).id(self.code.to_string());
@@ -184,7 +175,7 @@ impl ConfigErrors {
 
     /// All of them, one after the other, and how many there are.
     pub fn render(&self, coloured: bool) -> String {
-        let errors = self.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+        let errors = self.diagnostics.iter().filter(|d| d.severity() == Severity::Error).count();
         let hidden = self.diagnostics.len().saturating_sub(DIAGNOSTICS_SHOWN_MAX);
         let mut parts: Vec<_> =
             self.diagnostics.iter().take(DIAGNOSTICS_SHOWN_MAX).map(|d| d.render(coloured)).collect();

@@ -22,8 +22,8 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use code::Code;
-pub use diagnostic::{ConfigErrors, DIAGNOSTICS_SHOWN_MAX, Diagnostic, Severity};
+pub use code::{Class, Code, Severity, UnknownCode};
+pub use diagnostic::{ConfigErrors, DIAGNOSTICS_SHOWN_MAX, Diagnostic};
 pub use document::FILE_OCTETS_MAX;
 pub use model::{
     Ca, ClientId, Config, DEFAULT_LISTENER, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots,

@@ -1,4 +1,3 @@
-use super::diagnostic::Severity;
 use super::*;
 use crate::policy::access::{Access, AddressClass, Deny, Ports};
 use crate::policy::host::Authority;
