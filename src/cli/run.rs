@@ -2,7 +2,7 @@
 
 use super::{Exit, Failure};
 use crate::authority::{self, CertificateAuthority, Provenance};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Listing};
 use crate::policy::pinset::Demand;
 use crate::policy::rules::Rule;
 use crate::proxy::{Assembled, Clock, Proxy, assemble, ca_settings, serve, tell_losses};
@@ -96,8 +96,8 @@ fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
                 let message = format!("the configuration cannot be used\n\n{errors}");
                 if errors.is_unreadable() { Failure::unreachable(message) } else { Failure::unusable(message) }
             })?;
-            for warning in warnings {
-                drop(writeln!(io::stderr().lock(), "{warning}"));
+            if !warnings.is_empty() {
+                drop(writeln!(io::stderr().lock(), "{}", Listing::new(&warnings).render(false)));
             }
             config
         }

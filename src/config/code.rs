@@ -1,10 +1,12 @@
 //! The codes of diagnostics, and what is to be said about each whatever the place: the one table of them.
 
+use serde::{Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
 /// How much a diagnostic matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// It keeps the configuration from being used.
     Error,
@@ -26,12 +28,13 @@ impl Severity {
 }
 
 /// What kind of fault an error is; `pinproxy config check` ends with another exit code for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Class {
-    /// The text, or a value in it, cannot be read, or a name in it stands for nothing or for two things.
-    Malformed,
     /// Everything can be read, and what it says would lock people out or protect less than it seems to.
     Unsafe,
+    /// The text, or a value in it, cannot be read, or a name in it stands for nothing or for two things.
+    Malformed,
 }
 
 /// What is said about a code, whatever the place.
@@ -41,9 +44,19 @@ struct Entry {
     title: &'static str,
     consequence: &'static str,
     fix: &'static str,
+    failing: &'static str,
+    passing: &'static str,
 }
 
-/// A code is known in full or not at all: its class, its title, what goes wrong for users if it stays, and the fix.
+/// A file of the vectors that the tests run.
+macro_rules! example {
+    ($code:ident, $kind:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/lint/", stringify!($code), $kind))
+    };
+}
+
+/// A code is known in full or not at all: its class, its title, what goes wrong for users if it stays, the fix, and two
+/// files in `tests/vectors/lint`.
 macro_rules! codes {
     ($($code:ident $class:ident $title:literal $consequence:literal $fix:literal;)+) => {
         /// What a diagnostic is about. The names are stable: scripts and documents may rely on them. The letter tells
@@ -71,6 +84,8 @@ macro_rules! codes {
                         title: $title,
                         consequence: $consequence,
                         fix: $fix,
+                        failing: example!($code, ".bad.toml"),
+                        passing: example!($code, ".good.toml"),
                     },)+
                 }
             }
@@ -206,7 +221,7 @@ codes! {
     W28 Unsafe
         "IP address whose certificate has to name it"
         "Certificates seldom name IP addresses. Unless the address stands in the subjectAltName, clients are refused although the pin matches."
-        "Look at the certificate; with `trust = \"pin-only\"` write `verify_name = \"skip\"` if it does not name the address.";
+        "Look at the certificate; with `trust = \"pin-only\"` write `verify_name = \"as:NAME\"` with a name that it has, or `\"skip\"` if it has none.";
     E29 Unsafe
         "Host name that mixes scripts"
         "The name looks like one host and is another. The look-alike is pinned, and clients reach the host that was meant unpinned."
@@ -288,9 +303,9 @@ codes! {
         "The pinset has fewer pins than its author believes: a host that shows a key of the missing parent is refused."
         "Write the pins into this pinset, or make sure that exactly one wider pinset covers all of its hosts.";
     E48 Malformed
-        "Include within an included file"
-        "Files that include one another have no order and may have no end: which rules hold would depend on where reading starts."
-        "List all files in the `include` of the main file, which is not itself among them.";
+        "Include that cannot be followed"
+        "Files that include one another have no order and may have no end, and settings that stand in several files have no last word: which rules hold would depend on where reading starts."
+        "List all files in the `include` of the main file; they hold `[keys.NAME]`, `[[pinset]]`, `[[exempt]]` and `[[blocklist]]` only.";
     E49 Malformed
         "Environment variable that is not set"
         "The value would be empty or wrong without a word: a path, a network or a password that nobody chose."
@@ -418,6 +433,16 @@ impl Code {
     pub const fn fix(self) -> &'static str {
         self.entry().fix
     }
+
+    /// A configuration that has it. Some depend on what is said in a comment, or on files beside them.
+    pub const fn failing_example(self) -> &'static str {
+        self.entry().failing
+    }
+
+    /// One that has not.
+    pub const fn passing_example(self) -> &'static str {
+        self.entry().passing
+    }
 }
 
 /// The whole table is looked at when the program is compiled.
@@ -437,6 +462,12 @@ const _: () = {
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
