@@ -3,7 +3,7 @@
 use super::reload::Reload;
 use super::{Exit, Failure};
 use crate::authority::{self, CertificateAuthority, Provenance};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Listing};
 use crate::policy::moment::Circumstances;
 use crate::policy::pinset::Demand;
 use crate::policy::rules::Rule;
@@ -104,8 +104,8 @@ pub(super) fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
                 let message = format!("the configuration cannot be used\n\n{errors}");
                 if errors.is_unreadable() { Failure::unreachable(message) } else { Failure::unusable(message) }
             })?;
-            for warning in warnings {
-                drop(writeln!(io::stderr().lock(), "{warning}"));
+            if !warnings.is_empty() {
+                drop(writeln!(io::stderr().lock(), "{}", Listing::new(&warnings).render(false)));
             }
             config
         }

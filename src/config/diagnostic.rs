@@ -1,7 +1,9 @@
 //! What is wrong with a configuration: where it stands, what it is, and what to write instead.
 
-use super::code::Code;
+use super::code::{Code, Severity};
+use super::listing::Listing;
 use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
+use serde::Serialize;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -10,20 +12,8 @@ use std::sync::Arc;
 /// Octets of the file, from and to.
 pub(super) type Span = Range<usize>;
 
-/// Diagnostics that a rendering shows; the rest is counted in its last line.
-pub const DIAGNOSTICS_SHOWN_MAX: usize = 100;
-
 /// Octets of a line that is shown; of a longer one only the place is told.
 const LINE_OCTETS_MAX: usize = 16 << 10;
-
-/// Whether a diagnostic keeps the configuration from being used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Severity {
-    /// It does.
-    Error,
-    /// It does not, but somebody should look.
-    Warning,
-}
 
 /// The file that diagnostics point into.
 #[derive(Debug)]
@@ -44,7 +34,6 @@ pub(super) struct Note {
 /// One thing that is wrong, or that deserves a look.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
-    pub(super) severity: Severity,
     pub(super) code: Code,
     pub(super) message: String,
     /// Absent when the file as a whole is meant.
@@ -58,12 +47,12 @@ impl Diagnostic {
     /// Of the file as a whole.
     pub(super) fn of_file(code: Code, source: Arc<Source>, message: String, help: &str) -> Self {
         let help = help.to_owned();
-        Self { severity: Severity::Error, code, message, span: None, note: None, help, source }
+        Self { code, message, span: None, note: None, help, source }
     }
 
-    /// Whether it keeps the configuration from being used.
+    /// How much it matters.
     pub const fn severity(&self) -> Severity {
-        self.severity
+        self.code.severity()
     }
 
     /// What it is about.
@@ -87,15 +76,32 @@ impl Diagnostic {
         Some((excerpt.line, excerpt.column()))
     }
 
-    /// With file, line, column, the marked line and the fix; several lines, no line break at the end.
+    /// Where it stands.
+    pub fn place(&self) -> Place {
+        self.source.located(self.span.as_ref())
+    }
+
+    /// Second places that belong to it, and what is there.
+    pub fn related(&self) -> impl Iterator<Item = (Place, &'static str)> {
+        self.note.iter().map(|note| (self.source.located(Some(&note.span)), note.label))
+    }
+
+    /// With file, line, column, the marked line, what goes wrong if it stays, and the fix; several lines, no line break
+    /// at the end.
     pub fn render(&self, coloured: bool) -> String {
+        self.render_as(self.severity(), true, coloured)
+    }
+
+    /// As if it had this severity; what goes wrong if it stays is said only where that has not been said before.
+    pub(super) fn render_as(&self, severity: Severity, with_consequence: bool, coloured: bool) -> String {
         let renderer = if coloured { Renderer::styled() } else { Renderer::plain() };
-        let level = match self.severity {
+        let level = match severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
+            Severity::Info => Level::INFO,
         };
         let path = self.source.path.display().to_string();
-        let title = level.primary_title(self.message.as_str()).id(self.code.to_string());
+        let title = level.primary_title(self.message.as_str()).id(self.code.as_str());
         let mut group = match &self.span {
             Some(span) => title.element(self.source.place(&path, span, AnnotationKind::Primary, None)),
             None => title.element(Origin::path(path.as_str())),
@@ -103,9 +109,36 @@ impl Diagnostic {
         if let Some(note) = &self.note {
             group = group.element(self.source.place(&path, &note.span, AnnotationKind::Context, Some(note.label)));
         }
+        if with_consequence {
+            group = group.element(Level::NOTE.message(self.code.consequence()));
+        }
         let help = normalize_untrusted_str(&self.help);
         renderer.render(&[group.element(Level::HELP.message(help))])
     }
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as it was named.
+    pub file: PathBuf,
+    /// Absent when the file as a whole is meant.
+    pub region: Option<Region>,
+}
+
+/// A stretch of text. Lines and columns count from 1, columns in characters (Unicode code points); the end is the place
+/// behind the last character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Region {
+    /// Where it begins.
+    pub line: usize,
+    /// Where it begins.
+    pub column: usize,
+    /// Where it ends.
+    pub end_line: usize,
+    /// Where it ends.
+    pub end_column: usize,
 }
 
 /// The first line of a span.
@@ -135,6 +168,14 @@ impl Source {
         let start = (start - from).min(text.len());
         let end = (end - from).min(text.len());
         Excerpt { line, text, span: start..end }
+    }
+
+    fn located(&self, span: Option<&Span>) -> Place {
+        let region = span.map(|span| {
+            let (start, end) = (self.excerpt(span), self.excerpt(&(span.end.max(span.start)..span.end)));
+            Region { line: start.line, column: start.column(), end_line: end.line, end_column: end.column() }
+        });
+        Place { file: self.path.clone(), region }
     }
 
     /// The nearest octet before this one, or itself, at which a character begins.
@@ -182,16 +223,14 @@ impl ConfigErrors {
         self.diagnostics.iter().any(|d| d.code == Code::E19)
     }
 
+    /// To be shown.
+    pub fn listing(&self) -> Listing<'_> {
+        Listing::new(&self.diagnostics)
+    }
+
     /// All of them, one after the other, and how many there are.
     pub fn render(&self, coloured: bool) -> String {
-        let errors = self.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-        let hidden = self.diagnostics.len().saturating_sub(DIAGNOSTICS_SHOWN_MAX);
-        let mut parts: Vec<_> =
-            self.diagnostics.iter().take(DIAGNOSTICS_SHOWN_MAX).map(|d| d.render(coloured)).collect();
-        let hidden = if hidden > 0 { format!("{hidden} more are not shown; ") } else { String::new() };
-        let plural = if errors == 1 { "" } else { "s" };
-        parts.push(format!("{hidden}{errors} error{plural} in the configuration"));
-        parts.join("\n\n")
+        self.listing().render(coloured)
     }
 }
 

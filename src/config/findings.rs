@@ -1,7 +1,7 @@
 //! Collects diagnostics while a file is read, so that all are told at once.
 
-use super::code::Code;
-use super::diagnostic::{ConfigErrors, Diagnostic, Note, Severity, Source, Span};
+use super::code::{Code, Severity};
+use super::diagnostic::{ConfigErrors, Diagnostic, Note, Source, Span};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -18,14 +18,16 @@ impl Findings {
     }
 
     pub(super) fn error(&self, code: Code, span: &Span, message: impl Into<String>, help: impl Into<String>) {
-        self.push(Severity::Error, code, span, message.into(), help.into(), None);
+        debug_assert_eq!(code.severity(), Severity::Error, "{code}");
+        self.push(code, span, message.into(), help.into(), None);
     }
 
     pub(super) fn warning(&self, code: Code, span: &Span, message: impl Into<String>, help: impl Into<String>) {
-        self.push(Severity::Warning, code, span, message.into(), help.into(), None);
+        debug_assert_eq!(code.severity(), Severity::Warning, "{code}");
+        self.push(code, span, message.into(), help.into(), None);
     }
 
-    /// An error of two places.
+    /// A finding of two places.
     pub(super) fn conflict(
         &self,
         code: Code,
@@ -35,17 +37,17 @@ impl Findings {
         help: impl Into<String>,
     ) {
         let note = Note { span: other.clone(), label };
-        self.push(Severity::Error, code, span, message.into(), help.into(), Some(note));
+        self.push(code, span, message.into(), help.into(), Some(note));
     }
 
-    fn push(&self, severity: Severity, code: Code, span: &Span, message: String, help: String, note: Option<Note>) {
+    fn push(&self, code: Code, span: &Span, message: String, help: String, note: Option<Note>) {
         let span = Some(span.clone());
         let source = Arc::clone(&self.source);
-        self.list.borrow_mut().push(Diagnostic { severity, code, message, span, note, help, source });
+        self.list.borrow_mut().push(Diagnostic { code, message, span, note, help, source });
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.list.borrow().iter().any(|d| d.severity == Severity::Error)
+        self.list.borrow().iter().any(|d| d.severity() == Severity::Error)
     }
 
     /// The warnings, or everything when there is an error among it.

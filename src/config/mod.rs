@@ -11,10 +11,13 @@ mod document;
 mod findings;
 mod item;
 mod keys;
+mod listing;
 mod model;
+mod page;
 mod pins;
 mod pinsets;
 mod rules;
+mod sarif;
 mod sections;
 mod table;
 mod words;
@@ -22,10 +25,12 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use code::Code;
-pub use diagnostic::{ConfigErrors, DIAGNOSTICS_SHOWN_MAX, Diagnostic, Severity};
+pub use code::{Class, Code, Severity, UnknownCode};
+pub use diagnostic::{ConfigErrors, Diagnostic, Place, Region};
 pub use document::FILE_OCTETS_MAX;
+pub use listing::{DIAGNOSTICS_SHOWN_MAX, Listing};
 pub use model::{
     Ca, ClientId, Config, DEFAULT_LISTENER, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots,
     RuleSet, Upstream,
 };
+pub use page::{explanation, lints_page, lints_table, rules_json};

@@ -1,4 +1,3 @@
-use super::diagnostic::Severity;
 use super::*;
 use crate::policy::access::{Access, AddressClass, Deny, Ports};
 use crate::policy::host::Authority;
@@ -524,6 +523,7 @@ error[E01]: unknown key \"levle\" in [log]
 2 | levle = \"info\"
   | ^^^^^
   |
+  = note: A misspelt setting would silently not apply: with `moed = \"report-only\"` a pinset would refuse what it was only to report.
   = help: did you mean `level`?
 
 1 error in the configuration";
