@@ -6,10 +6,11 @@ use super::diagnostic::{ConfigErrors, Diagnostic, Source, Span};
 use super::findings::Findings;
 use super::keys::KeyRing;
 use super::model::{Config, RuleSet};
-use super::pinsets::{Surroundings, read_defaults, read_pinsets};
+use super::pinsets::{Defaults, Surroundings, read_defaults, read_pinsets};
 use super::rules::read_rules;
-use super::sections::{read_ca, read_limits, read_listeners, read_log, read_reports, read_upstream};
+use super::sections::{AnchorSets, read_ca, read_limits, read_listeners, read_log, read_reports, read_upstream};
 use super::table::{Keys, Table};
+use crate::policy::rules;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -123,7 +124,9 @@ fn read<'a>(document: &'a Spanned<DeTable<'a>>, findings: &'a Findings, path: &P
     let ring = KeyRing::read(&root);
     let blocklist = ring.read_blocklist(&root);
     let defaults = read_defaults(&root);
-    let around = Surroundings { ring: &ring, blocklist: &blocklist, defaults: &defaults, now };
+    let anchor_sets = AnchorSets::new(folder);
+    let around =
+        Surroundings { ring: &ring, blocklist: &blocklist, defaults: &defaults, anchor_sets: &anchor_sets, now };
     let pinsets = read_pinsets(&root, &around);
     ring.warn_unused();
     let rules = read_rules(&root, pinsets, &defaults, now);
@@ -134,12 +137,16 @@ fn read<'a>(document: &'a Spanned<DeTable<'a>>, findings: &'a Findings, path: &P
         access,
         limits: read_limits(&root),
         rules: RuleSet::default(),
+        anchor_sets: anchor_sets.into_named(),
+        refusal: defaults.refusal,
         reports: read_reports(&root, folder),
         log: read_log(&root, folder),
     };
     if !findings.has_errors() {
         let blocklist = blocklist.into_iter().map(|(digest, (blocked, _))| (digest, blocked)).collect();
-        config.rules = RuleSet::new(rules, defaults.unpinned, blocklist)
+        let Defaults { unpinned, name_mismatch, .. } = defaults;
+        let defaults = rules::Defaults { unpinned, name_mismatch };
+        config.rules = RuleSet::new(rules, defaults, blocklist)
             .unwrap_or_else(|conflicts| unreachable!("E21 has refused {conflicts:?}"));
     }
     config

@@ -27,6 +27,11 @@ impl Findings {
         self.push(code, span, message.into(), help.into(), None);
     }
 
+    pub(super) fn info(&self, code: Code, span: &Span, message: impl Into<String>, help: impl Into<String>) {
+        debug_assert_eq!(code.severity(), Severity::Info, "{code}");
+        self.push(code, span, message.into(), help.into(), None);
+    }
+
     /// A finding of two places.
     pub(super) fn conflict(
         &self,

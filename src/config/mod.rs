@@ -9,6 +9,7 @@ mod code;
 mod diagnostic;
 mod document;
 mod findings;
+mod inherit;
 mod item;
 mod keys;
 mod listing;
@@ -16,6 +17,7 @@ mod model;
 mod page;
 mod pins;
 mod pinsets;
+mod rollout;
 mod rules;
 mod sarif;
 mod sections;
@@ -30,7 +32,7 @@ pub use diagnostic::{ConfigErrors, Diagnostic, Place, Region};
 pub use document::FILE_OCTETS_MAX;
 pub use listing::{DIAGNOSTICS_SHOWN_MAX, Listing};
 pub use model::{
-    Ca, ClientId, Config, DEFAULT_LISTENER, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots,
-    RuleSet, Upstream,
+    Ca, ClientId, Config, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Refusal, Reports,
+    Revocation, Roots, RuleSet, Upstream,
 };
 pub use page::{explanation, lints_page, lints_table, rules_json};

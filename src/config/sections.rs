@@ -4,13 +4,18 @@ use super::code::Code;
 use super::diagnostic::Span;
 use super::item::{Item, Located, Word};
 use super::model::{
-    Ca, ClientId, DEFAULT_LISTENER, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots, Upstream,
+    Ca, ClientId, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots,
+    Upstream,
 };
 use super::table::{Keys, Table};
 use super::words::{nearest, quoted};
+use crate::policy::pinset::AnchorSet;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Entries of a count that memory pays for.
@@ -40,6 +45,7 @@ const UPSTREAM: Keys = Keys {
     ],
     planned: &["ct_log_list", "parent", "no_parent", "client_certificates"],
 };
+const EXTRA_ROOTS: Keys = Keys { known: &["file", "exempts_pins"], planned: &[] };
 const LIMITS: Keys = Keys {
     known: &[
         "sessions",
@@ -145,7 +151,7 @@ pub(super) fn read_upstream(root: &Table<'_>, folder: &Path) -> Upstream {
     let mut upstream = Upstream::default();
     let Some(table) = root.table("upstream", &UPSTREAM) else { return upstream };
     set(&mut upstream.roots, table.item("roots").and_then(|item| read_roots(&item, folder)));
-    set(&mut upstream.extra_roots, table.item("extra_roots").map(|item| item.paths(folder)));
+    set(&mut upstream.extra_roots, table.item("extra_roots").map(|item| read_extra_roots(&item, folder)));
     set(&mut upstream.crls, table.item("crls").map(|item| item.paths(folder)));
     if let Some(item) = table.item("certificate_transparency") {
         item.choice(TRANSPARENCY);
@@ -162,6 +168,56 @@ pub(super) fn read_upstream(root: &Table<'_>, folder: &Path) -> Upstream {
         }
     }
     upstream
+}
+
+/// Files with further anchors: paths, or tables that say more about one.
+fn read_extra_roots(item: &Item<'_>, folder: &Path) -> Vec<ExtraRoots> {
+    let elements = item.elements().unwrap_or_default();
+    let files = elements.iter().filter_map(|element| {
+        if element.is_text() {
+            return element.path(folder).map(|file| ExtraRoots { file, exempts_pins: false });
+        }
+        let table = element.table(&EXTRA_ROOTS)?;
+        let file = table.required("file", Code::E14, "write file = \"roots.pem\"").and_then(|item| item.path(folder));
+        let flag = table.item("exempts_pins").map(|item| (item.flag(), item));
+        if let Some((Some(true), item)) = &flag {
+            let message = "chains that end in an anchor of this file are let through whatever the pins say";
+            let help = "remove exempts_pins, unless the file holds the CA of an inspection that has to pass";
+            table.findings.warning(Code::W63, &item.span(), message, help);
+        }
+        Some(ExtraRoots { file: file?, exempts_pins: flag.map_or(Some(false), |(flag, _)| flag)? })
+    });
+    files.collect()
+}
+
+/// The sources of trust anchors that pinsets name for themselves.
+pub(super) struct AnchorSets<'f> {
+    folder: &'f Path,
+    named: RefCell<BTreeMap<Arc<str>, Roots>>,
+}
+
+impl<'f> AnchorSets<'f> {
+    /// None yet; relative paths start at this folder.
+    pub(super) fn new(folder: &'f Path) -> Self {
+        Self { folder, named: RefCell::default() }
+    }
+
+    /// The source under the key of a pinset.
+    pub(super) fn read(&self, item: &Item<'_>) -> Option<AnchorSet> {
+        let roots = read_roots(item, self.folder)?;
+        let name: Arc<str> = match &roots {
+            Roots::System => "system".into(),
+            Roots::Webpki => "webpki".into(),
+            Roots::File(path) => path.display().to_string().into(),
+        };
+        self.named.borrow_mut().insert(Arc::clone(&name), roots);
+        Some(AnchorSet::Own(name))
+    }
+
+    /// Each source by the name that rules know it by.
+    pub(super) fn into_named(self) -> BTreeMap<Arc<str>, Roots> {
+        self.named.into_inner()
+    }
 }
 
 fn read_roots(item: &Item<'_>, folder: &Path) -> Option<Roots> {

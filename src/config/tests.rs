@@ -605,7 +605,7 @@ fn settings() {
     assert_eq!((config.ca.leaf_key, config.ca.leaf_cache), (LeafKey::Rsa2048, 1));
     assert_eq!(config.ca.leaf_lifetime, Duration::from_secs(7200));
     assert_eq!(config.upstream.roots, Roots::File("etc/r.pem".into()));
-    assert_eq!(config.upstream.extra_roots, [PathBuf::from("/x.pem")]);
+    assert_eq!(config.upstream.extra_roots, [ExtraRoots { file: "/x.pem".into(), exempts_pins: false }]);
     assert_eq!(config.upstream.crls, [PathBuf::from("etc/a.crl")]);
     assert_eq!((config.upstream.revocation, config.upstream.resumption), (Revocation::Require, true));
     assert_eq!(config.upstream.connect_timeout + config.upstream.handshake_timeout, Duration::from_secs(3));

@@ -75,6 +75,30 @@ impl HostPattern {
         self.port.is_none_or(|port| port == authority.port) && self.scope.matches(&authority.host)
     }
 
+    /// The patterns that hold every host and port of this one and more, in the order in which they would win.
+    pub fn wider(&self) -> Vec<Self> {
+        let mut scopes = vec![self.scope.clone()];
+        // Names below a name that parsed are names.
+        let name = |text: &str| Host::parse(text).ok().and_then(|host| host.name().cloned());
+        match &self.scope {
+            Scope::Exact(Host::Address(_)) => {}
+            Scope::Exact(Host::Name(host)) => {
+                scopes.extend(parent(host.as_str()).and_then(name).map(Scope::OneLabel));
+                scopes.extend(ancestors(host.as_str()).filter_map(name).map(Scope::Subtree));
+            }
+            Scope::OneLabel(suffix) => scopes.extend(ancestors(suffix.as_str()).filter_map(name).map(Scope::Subtree)),
+            Scope::Subtree(suffix) => {
+                scopes.extend(ancestors(suffix.as_str()).skip(1).filter_map(name).map(Scope::Subtree));
+            }
+        }
+        let ports = if self.port.is_some() { vec![self.port, None] } else { vec![None] };
+        let patterns = scopes.into_iter().flat_map(|scope| {
+            let with = |port| Self { scope: scope.clone(), port };
+            ports.iter().copied().map(with).collect::<Vec<_>>()
+        });
+        patterns.filter(|pattern| pattern != self).collect()
+    }
+
     /// Whether some host and port match both patterns.
     pub fn overlaps(&self, other: &Self) -> bool {
         let ports = match (self.port, other.port) {
