@@ -1,6 +1,6 @@
 //! Every code has an example that has it and one that has not, in `tests/vectors/lint`; the page of codes shows them.
 
-use pinproxy::config::{Code, Config, Severity, lints_page};
+use pinproxy::config::{Code, Config, Diagnostic, Severity, lints_page};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -82,9 +82,9 @@ fn found(code: Code, kind: &str) -> (BTreeSet<Code>, String) {
     match Config::load(&path, now()) {
         Ok((_, told)) => {
             let text = told.iter().map(ToString::to_string).collect();
-            (told.iter().map(|d| d.code()).collect(), text)
+            (told.iter().map(Diagnostic::code).collect(), text)
         }
-        Err(errors) => (errors.diagnostics().iter().map(|d| d.code()).collect(), errors.to_string()),
+        Err(errors) => (errors.diagnostics().iter().map(Diagnostic::code).collect(), errors.to_string()),
     }
 }
 
