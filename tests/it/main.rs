@@ -11,6 +11,7 @@ mod hello;
 mod hosts;
 mod limbo;
 mod limits;
+mod lints;
 mod modes;
 mod program;
 mod relaying;
