@@ -57,6 +57,14 @@ pub enum Code {
     E38,
     /// A name given twice.
     E46,
+    /// An `include` that cannot be followed: no pattern, a circle, too many files.
+    E47,
+    /// An `include` that no file matches.
+    W47,
+    /// A key in an included file that belongs into the main file.
+    E48,
+    /// An environment variable that is not set or is no text, or a `${` without a name.
+    E49,
     /// A point in time without an offset from UTC.
     E50,
     /// An end that does not say what happens then.

@@ -183,7 +183,7 @@ fn read_basis(table: &Table<'_>, around: &Surroundings<'_>) -> Option<Basis> {
 
 fn refuse_soft_pin_only(table: &Table<'_>) {
     let item = table.item("mode").or_else(|| table.item("trust"));
-    let span = item.map_or_else(|| table.span.clone(), |item| item.span());
+    let span = item.map_or(table.span, |item| item.span());
     let help = "write mode = \"enforce\" in this pinset, or trust = \"roots\"";
     let message = "trust = \"pin-only\" with a mode other than enforce: without the pin nothing is left to check";
     table.findings.error(Code::E69, &span, message, help);
