@@ -2,32 +2,25 @@
 
 use super::code::{Code, Severity};
 use super::listing::Listing;
+use super::span::{Source, Span};
 use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
 use serde::Serialize;
 use std::fmt;
-use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Octets of the file, from and to.
-pub(super) type Span = Range<usize>;
+/// Errors that are kept; the rest is counted. A large file that is all wrong must not fill the memory.
+pub const ERRORS_KEPT_MAX: usize = 1000;
 
 /// Octets of a line that is shown; of a longer one only the place is told.
 const LINE_OCTETS_MAX: usize = 16 << 10;
-
-/// The file that diagnostics point into.
-#[derive(Debug)]
-pub(super) struct Source {
-    /// As it was named.
-    pub(super) path: PathBuf,
-    /// Empty when it could not be read.
-    pub(super) text: String,
-}
 
 /// A second place that belongs to a diagnostic.
 #[derive(Clone, Debug)]
 pub(super) struct Note {
     pub(super) span: Span,
+    /// The file of that place, which may be another one.
+    pub(super) source: Arc<Source>,
     pub(super) label: &'static str,
 }
 
@@ -76,14 +69,19 @@ impl Diagnostic {
         Some((excerpt.line, excerpt.column()))
     }
 
+    /// The file that it is about, as it was named.
+    pub fn path(&self) -> &Path {
+        &self.source.path
+    }
+
     /// Where it stands.
     pub fn place(&self) -> Place {
         self.source.located(self.span.as_ref())
     }
 
-    /// Second places that belong to it, and what is there.
+    /// Second places that belong to it, which may be in another file, and what is there.
     pub fn related(&self) -> impl Iterator<Item = (Place, &'static str)> {
-        self.note.iter().map(|note| (self.source.located(Some(&note.span)), note.label))
+        self.note.iter().map(|note| (note.source.located(Some(&note.span)), note.label))
     }
 
     /// With file, line, column, the marked line, what goes wrong if it stays, and the fix; several lines, no line break
@@ -103,11 +101,12 @@ impl Diagnostic {
         let path = self.source.path.display().to_string();
         let title = level.primary_title(self.message.as_str()).id(self.code.as_str());
         let mut group = match &self.span {
-            Some(span) => title.element(self.source.place(&path, span, AnnotationKind::Primary, None)),
+            Some(span) => title.element(place(&self.source, &path, span, AnnotationKind::Primary, None)),
             None => title.element(Origin::path(path.as_str())),
         };
+        let other = self.note.as_ref().map(|note| note.source.path.display().to_string()).unwrap_or_default();
         if let Some(note) = &self.note {
-            group = group.element(self.source.place(&path, &note.span, AnnotationKind::Context, Some(note.label)));
+            group = group.element(place(&note.source, &other, &note.span, AnnotationKind::Context, Some(note.label)));
         }
         if with_consequence {
             group = group.element(Level::NOTE.message(self.code.consequence()));
@@ -141,57 +140,20 @@ pub struct Region {
     pub end_column: usize,
 }
 
-/// The first line of a span.
-struct Excerpt<'a> {
-    line: usize,
-    text: &'a str,
-    /// Within `text`, on character boundaries.
-    span: Span,
-}
-
-impl Excerpt<'_> {
-    /// From 1, in characters.
-    fn column(&self) -> usize {
-        self.text[..self.span.start].chars().count() + 1
+/// The marked line, or its number alone.
+fn place<'a>(
+    source: &'a Source,
+    path: &'a str,
+    span: &Span,
+    kind: AnnotationKind,
+    label: Option<&'a str>,
+) -> Element<'a> {
+    let excerpt = source.excerpt(span);
+    if excerpt.text.len() > LINE_OCTETS_MAX {
+        return Origin::path(path).line(excerpt.line).char_column(excerpt.column()).into();
     }
-}
-
-impl Source {
-    fn excerpt(&self, span: &Span) -> Excerpt<'_> {
-        let start = self.character_at(span.start);
-        let end = self.character_at(span.end.max(start));
-        let before = &self.text[..start];
-        let from = before.rfind('\n').map_or(0, |at| at + 1);
-        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
-        let text = self.text[from..].lines().next().unwrap_or_default();
-        // A span may end on a later line, and may begin at the line break itself.
-        let start = (start - from).min(text.len());
-        let end = (end - from).min(text.len());
-        Excerpt { line, text, span: start..end }
-    }
-
-    fn located(&self, span: Option<&Span>) -> Place {
-        let region = span.map(|span| {
-            let (start, end) = (self.excerpt(span), self.excerpt(&(span.end.max(span.start)..span.end)));
-            Region { line: start.line, column: start.column(), end_line: end.line, end_column: end.column() }
-        });
-        Place { file: self.path.clone(), region }
-    }
-
-    /// The nearest octet before this one, or itself, at which a character begins.
-    fn character_at(&self, octet: usize) -> usize {
-        (0..=octet.min(self.text.len())).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or(0)
-    }
-
-    /// The marked line, or its number alone.
-    fn place<'a>(&'a self, path: &'a str, span: &Span, kind: AnnotationKind, label: Option<&'a str>) -> Element<'a> {
-        let excerpt = self.excerpt(span);
-        if excerpt.text.len() > LINE_OCTETS_MAX {
-            return Origin::path(path).line(excerpt.line).char_column(excerpt.column()).into();
-        }
-        let mark = kind.span(excerpt.span).label(label);
-        Snippet::source(excerpt.text).path(path).line_start(excerpt.line).annotation(mark).into()
-    }
+    let mark = kind.span(excerpt.marked).label(label);
+    Snippet::source(excerpt.text).path(path).line_start(excerpt.line).annotation(mark).into()
 }
 
 /// Without colours.
@@ -201,21 +163,32 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Everything that is wrong with a configuration, in the order of the file. Holds at least one error.
+/// Everything that is wrong with a configuration, in the order of the files. Holds at least one error.
 #[derive(Clone, Debug)]
 pub struct ConfigErrors {
     diagnostics: Vec<Diagnostic>,
+    left_out: usize,
 }
 
 impl ConfigErrors {
     /// At least one of the diagnostics is an error.
     pub(super) const fn new(diagnostics: Vec<Diagnostic>) -> Self {
-        Self { diagnostics }
+        Self { diagnostics, left_out: 0 }
     }
 
-    /// The errors, and the warnings found on the way.
+    /// With the number of errors that were found but not kept.
+    pub(super) fn leaving_out(self, left_out: usize) -> Self {
+        Self { left_out, ..self }
+    }
+
+    /// The errors, [`ERRORS_KEPT_MAX`] at most, and the warnings found on the way.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
+    }
+
+    /// How many errors there are beyond those that were kept.
+    pub const fn left_out(&self) -> usize {
+        self.left_out
     }
 
     /// Whether the file could not be read at all; otherwise its content is at fault.
@@ -225,7 +198,7 @@ impl ConfigErrors {
 
     /// To be shown.
     pub fn listing(&self) -> Listing<'_> {
-        Listing::new(&self.diagnostics)
+        Listing::new(&self.diagnostics).leaving_out(self.left_out)
     }
 
     /// All of them, one after the other, and how many there are.

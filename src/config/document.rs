@@ -1,18 +1,20 @@
-//! From the text of a file to a configuration, or to everything that is wrong with it.
+//! From the text of files to a configuration, or to everything that is wrong with it.
 
 use super::access::read_access;
 use super::code::Code;
-use super::diagnostic::{ConfigErrors, Diagnostic, Source, Span};
+use super::diagnostic::{ConfigErrors, Diagnostic};
 use super::findings::Findings;
+use super::include::{UTF8_HELP, check_included, is_includable, not_utf8, read_included};
 use super::keys::KeyRing;
 use super::model::{Config, RuleSet};
+use super::outside::{Nothing, Outside, System};
 use super::pinsets::{Defaults, Surroundings, read_defaults, read_pinsets};
 use super::rules::read_rules;
 use super::sections::{AnchorSets, read_ca, read_limits, read_listeners, read_log, read_reports, read_upstream};
+use super::span::{FileId, Source, Span};
 use super::table::{Keys, Table};
+use super::variables::fill_in;
 use crate::policy::rules;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -28,6 +30,7 @@ const SCHEMA: &str = "1";
 const ROOT: Keys = Keys {
     known: &[
         "schema",
+        "include",
         "listener",
         "ca",
         "upstream",
@@ -42,105 +45,158 @@ const ROOT: Keys = Keys {
         "reports",
         "log",
     ],
-    planned: &["include", "admin", "observe"],
+    planned: &["admin", "observe"],
 };
 
 impl Config {
-    /// Reads a file. Gives the configuration and the warnings about it.
+    /// Reads a file, and those that it includes. Gives the configuration and the warnings about it.
     ///
     /// # Errors
     /// Everything that is wrong with it, at once.
     pub fn load(path: &Path, now: SystemTime) -> Result<(Self, Vec<Diagnostic>), ConfigErrors> {
-        let refuse = |code, message, help| {
-            let source = Arc::new(Source { path: path.to_owned(), text: String::new() });
-            ConfigErrors::new(vec![Diagnostic::of_file(code, source, message, help)])
-        };
-        let mut octets = Vec::new();
-        let limit = FILE_OCTETS_MAX as u64 + 1;
-        let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut octets));
-        if let Err(error) = read {
-            let help = "check the path and the permissions of the file";
-            return Err(refuse(Code::E19, format!("cannot read the configuration: {error}"), help));
-        }
-        let text = String::from_utf8(octets).map_err(|error| {
-            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = valid.split(|b| *b == b'\n').count();
-            let message = format!("the file is not UTF-8 text: line {line} has a byte that does not belong there");
-            refuse(Code::E17, message, "save the file as UTF-8")
-        })?;
-        Self::parse(&text, path, now)
+        Self::load_from(&System, path, now)
     }
 
-    /// Reads the text of a file; `path` is for the diagnostics and for relative paths. Looks at no other file.
+    /// The same, with files and environment variables of this machine.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    pub fn load_from(
+        outside: &dyn Outside,
+        path: &Path,
+        now: SystemTime,
+    ) -> Result<(Self, Vec<Diagnostic>), ConfigErrors> {
+        let refuse = |code, message, help| {
+            let source = Arc::new(Source::new(path, String::new()));
+            ConfigErrors::new(vec![Diagnostic::of_file(code, source, message, help)])
+        };
+        let octets = outside.read(path, FILE_OCTETS_MAX + 1).map_err(|error| {
+            let help = "check the path and the permissions of the file";
+            refuse(Code::E19, format!("cannot read the configuration: {error}"), help)
+        })?;
+        let text = String::from_utf8(octets).map_err(|error| refuse(Code::E17, not_utf8(&error), UTF8_HELP))?;
+        read_text(text, path, now, outside)
+    }
+
+    /// Reads the text of a file by itself; `path` is for the diagnostics and for relative paths. Looks at no other file
+    /// and at no environment variable.
     ///
     /// # Errors
     /// Everything that is wrong with it, at once.
     pub fn parse(text: &str, path: &Path, now: SystemTime) -> Result<(Self, Vec<Diagnostic>), ConfigErrors> {
-        let source = Arc::new(Source { path: path.to_owned(), text: text.to_owned() });
-        if text.len() > FILE_OCTETS_MAX {
-            let message = format!("the file is larger than {} MiB", FILE_OCTETS_MAX >> 20);
-            let help = "name a configuration file; a real one is far smaller";
-            return Err(ConfigErrors::new(vec![Diagnostic::of_file(Code::E19, source, message, help)]));
-        }
-        let findings = Findings::new(source);
-        let (document, readable) = parse_toml(text, &findings);
-        let config = if readable { read(&document, &findings, path, now) } else { Self::builtin() };
-        findings.finish().map(|warnings| (config, warnings))
+        read_text(text.to_owned(), path, now, &Nothing)
     }
 }
 
-/// Reports every error of the syntax; `false` when the rest could be an artefact of such an error.
-fn parse_toml<'a>(text: &'a str, findings: &Findings) -> (Spanned<DeTable<'a>>, bool) {
-    if let Some(at) = text.find('\0') {
-        let help = "save the file as plain UTF-8 text; UTF-16 text has such bytes";
-        findings.error(Code::E17, &(at..at + 1), "the file contains a NUL byte", help);
-        return (Spanned::new(Span::default(), DeTable::new()), false);
+fn read_text(
+    text: String,
+    path: &Path,
+    now: SystemTime,
+    outside: &dyn Outside,
+) -> Result<(Config, Vec<Diagnostic>), ConfigErrors> {
+    let main = Arc::new(Source::new(path, text));
+    if main.text.len() > FILE_OCTETS_MAX {
+        let message = format!("the file is larger than {} MiB", FILE_OCTETS_MAX >> 20);
+        let help = "name a configuration file; a real one is far smaller";
+        return Err(ConfigErrors::new(vec![Diagnostic::of_file(Code::E19, main, message, help)]));
     }
-    let (document, errors) = DeTable::parse_recoverable(text);
-    let mut readable = true;
-    for error in errors {
-        let span = error.span().unwrap_or_default();
-        let message = error.message();
-        if message == "duplicate key" {
-            let key = text.get(span.clone()).unwrap_or_default();
-            let help = "keep one of the two; the entries of a list of tables begin with double brackets";
-            findings.error(Code::E17, &span, format!("the key {key} is given twice"), help);
-        } else {
-            readable = false;
-            let help = "the file is TOML; https://toml.io shows how it is written";
-            findings.error(Code::E17, &span, message, help);
+    let findings = Findings::new(Arc::clone(&main));
+    let config = read_files(&main, &findings, now, outside).unwrap_or_else(Config::builtin);
+    findings.finish().map(|warnings| (config, warnings))
+}
+
+/// Nothing when a part of the files is missing or no TOML: what the rest says could then be an artefact of that.
+fn read_files(main: &Source, findings: &Findings, now: SystemTime, outside: &dyn Outside) -> Option<Config> {
+    let main_top = Top::parse(FileId::MAIN, &main.text, findings, outside);
+    if !main_top.readable {
+        return None;
+    }
+    let root = main_top.open(findings);
+    root.check(&ROOT);
+    let included = read_included(&root, main, outside);
+    let files = included.files.iter();
+    let mut tops: Vec<_> = files.map(|(file, source)| Top::parse(*file, &source.text, findings, outside)).collect();
+    let mut complete = included.complete;
+    for top in &mut tops {
+        let root = top.open(findings);
+        complete &= top.readable && check_included(&root, &ROOT);
+        check_schema(&root);
+        let refused: Vec<_> = root.keys().map(|(key, _)| key.to_owned()).filter(|key| !is_includable(key)).collect();
+        for key in refused {
+            top.table.get_mut().remove(key.as_str());
         }
     }
-    (document, readable)
+    check_schema(&root);
+    let tables = tops.iter().map(|top| (top.file, top.table.get_ref())).collect();
+    complete.then(|| read(&root.including(tables), findings, now))
+}
+
+/// The top level of a file.
+struct Top<'t> {
+    file: FileId,
+    table: Spanned<DeTable<'t>>,
+    readable: bool,
+}
+
+impl<'t> Top<'t> {
+    /// Reports every error of the syntax, and fills in the variables.
+    fn parse(file: FileId, text: &'t str, findings: &Findings, outside: &dyn Outside) -> Self {
+        if let Some(at) = text.find('\0') {
+            let help = "save the file as plain UTF-8 text; UTF-16 text has such bytes";
+            findings.error(Code::E17, &Span::new(file, at..at + 1), "the file contains a NUL byte", help);
+            return Self { file, table: Spanned::new(0..0, DeTable::new()), readable: false };
+        }
+        let (mut table, errors) = DeTable::parse_recoverable(text);
+        let mut readable = true;
+        for error in errors {
+            let octets = error.span().unwrap_or_default();
+            let span = Span::new(file, octets.clone());
+            let message = error.message();
+            if message == "duplicate key" {
+                let key = text.get(octets).unwrap_or_default();
+                let help = "keep one of the two; the entries of a list of tables begin with double brackets";
+                findings.error(Code::E17, &span, format!("the key {key} is given twice"), help);
+            } else {
+                readable = false;
+                let help = "tables are written [name], lists of tables [[name]], and values key = value";
+                findings.error(Code::E17, &span, message, help);
+            }
+        }
+        if readable {
+            fill_in(table.get_mut(), file, findings, outside);
+        }
+        Self { file, table, readable }
+    }
+
+    fn open<'a>(&'a self, findings: &'a Findings) -> Table<'a> {
+        Table::top(findings, Span::new(self.file, self.table.span()), self.table.get_ref())
+    }
 }
 
 /// Reads every section, whatever is wrong with the others.
-fn read<'a>(document: &'a Spanned<DeTable<'a>>, findings: &'a Findings, path: &Path, now: SystemTime) -> Config {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let root = Table::open(findings, "", document.span(), document.get_ref(), &ROOT);
-    check_schema(&root);
-    let listeners = read_listeners(&root);
-    let access = read_access(&root, &listeners);
-    let ring = KeyRing::read(&root);
-    let blocklist = ring.read_blocklist(&root);
-    let defaults = read_defaults(&root);
-    let anchor_sets = AnchorSets::new(folder);
+fn read<'a>(root: &Table<'a>, findings: &'a Findings, now: SystemTime) -> Config {
+    let listeners = read_listeners(root);
+    let access = read_access(root, &listeners);
+    let ring = KeyRing::read(root);
+    let blocklist = ring.read_blocklist(root);
+    let defaults = read_defaults(root);
+    let anchor_sets = AnchorSets::default();
     let around =
         Surroundings { ring: &ring, blocklist: &blocklist, defaults: &defaults, anchor_sets: &anchor_sets, now };
-    let pinsets = read_pinsets(&root, &around);
+    let pinsets = read_pinsets(root, &around);
     ring.warn_unused();
-    let rules = read_rules(&root, pinsets, &defaults, now);
+    let rules = read_rules(root, pinsets, &defaults, now);
     let mut config = Config {
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),
-        ca: read_ca(&root, folder),
-        upstream: read_upstream(&root, folder),
+        ca: read_ca(root),
+        upstream: read_upstream(root),
         access,
-        limits: read_limits(&root),
+        limits: read_limits(root),
         rules: RuleSet::default(),
         anchor_sets: anchor_sets.into_named(),
         refusal: defaults.refusal,
-        reports: read_reports(&root, folder),
-        log: read_log(&root, folder),
+        reports: read_reports(root),
+        log: read_log(root),
     };
     if !findings.has_errors() {
         let blocklist = blocklist.into_iter().map(|(digest, (blocked, _))| (digest, blocked)).collect();

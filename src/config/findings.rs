@@ -1,65 +1,120 @@
-//! Collects diagnostics while a file is read, so that all are told at once.
+//! Collects diagnostics while files are read, so that all are told at once.
 
 use super::code::{Code, Severity};
-use super::diagnostic::{ConfigErrors, Diagnostic, Note, Source, Span};
-use std::cell::RefCell;
+use super::diagnostic::{ConfigErrors, Diagnostic, ERRORS_KEPT_MAX, Note};
+use super::span::{FileId, Source, Span};
+use super::variables::{Untold, Variables};
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The diagnostics so far.
-#[derive(Debug)]
+/// The files and the diagnostics so far.
 pub(super) struct Findings {
-    source: Arc<Source>,
+    sources: RefCell<Vec<Arc<Source>>>,
+    /// What was taken from the environment, and must not be told.
+    pub(super) variables: RefCell<Variables>,
     list: RefCell<Vec<Diagnostic>>,
+    errors: Cell<usize>,
 }
 
 impl Findings {
-    pub(super) fn new(source: Arc<Source>) -> Self {
-        Self { source, list: RefCell::default() }
+    pub(super) fn new(main: Arc<Source>) -> Self {
+        let sources = RefCell::new(vec![main]);
+        Self { sources, variables: RefCell::default(), list: RefCell::default(), errors: Cell::default() }
+    }
+
+    /// Takes a file that is included.
+    pub(super) fn add(&self, source: Arc<Source>) -> FileId {
+        let mut sources = self.sources.borrow_mut();
+        sources.push(source);
+        FileId(sources.len() - 1)
+    }
+
+    pub(super) fn source(&self, file: FileId) -> Arc<Source> {
+        Arc::clone(&self.sources.borrow()[file.0])
+    }
+
+    /// A path as a file gives it: a relative one starts at the folder of that file.
+    pub(super) fn beside(&self, file: FileId, path: &str) -> PathBuf {
+        let source = self.source(file);
+        source.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
     pub(super) fn error(&self, code: Code, span: &Span, message: impl Into<String>, help: impl Into<String>) {
         debug_assert_eq!(code.severity(), Severity::Error, "{code}");
-        self.push(code, span, message.into(), help.into(), None);
+        self.push(code, Place::Span(*span), message.into(), help.into(), None);
     }
 
     pub(super) fn warning(&self, code: Code, span: &Span, message: impl Into<String>, help: impl Into<String>) {
         debug_assert_eq!(code.severity(), Severity::Warning, "{code}");
-        self.push(code, span, message.into(), help.into(), None);
+        self.push(code, Place::Span(*span), message.into(), help.into(), None);
     }
 
     pub(super) fn info(&self, code: Code, span: &Span, message: impl Into<String>, help: impl Into<String>) {
         debug_assert_eq!(code.severity(), Severity::Info, "{code}");
-        self.push(code, span, message.into(), help.into(), None);
+        self.push(code, Place::Span(*span), message.into(), help.into(), None);
     }
 
-    /// A finding of two places.
+    /// A finding of two places, which may be in two files.
     pub(super) fn conflict(
         &self,
         code: Code,
         span: &Span,
         message: impl Into<String>,
-        (other, label): (&Span, &'static str),
+        note: (&Span, &'static str),
         help: impl Into<String>,
     ) {
-        let note = Note { span: other.clone(), label };
-        self.push(code, span, message.into(), help.into(), Some(note));
+        self.push(code, Place::Span(*span), message.into(), help.into(), Some(note));
     }
 
-    fn push(&self, code: Code, span: &Span, message: String, help: String, note: Option<Note>) {
-        let span = Some(span.clone());
-        let source = Arc::clone(&self.source);
+    /// An error of a whole file, and where that file was named.
+    pub(super) fn of_file(&self, code: Code, file: FileId, message: String, named: Option<&Span>, help: &str) {
+        let note = named.map(|span| (span, "included here"));
+        self.push(code, Place::File(file), message, help.to_owned(), note);
+    }
+
+    fn push(&self, code: Code, place: Place, message: String, help: String, note: Option<(&Span, &'static str)>) {
+        if code.severity() == Severity::Error {
+            self.errors.set(self.errors.get() + 1);
+            if self.errors.get() > ERRORS_KEPT_MAX {
+                return;
+            }
+        }
+        let (span, source) = match place {
+            Place::Span(span) => (Some(span), self.source(span.file)),
+            Place::File(file) => (None, self.source(file)),
+        };
+        let mut variables = self.variables.borrow_mut();
+        let tainted = span.iter().chain(note.map(|(span, _)| span)).any(|span| variables.is_in(span));
+        let message = variables.redact(message, tainted, Untold::Message);
+        let help = variables.redact(help, tainted, Untold::Help);
+        let note = note.map(|(span, label)| Note { span: *span, source: self.source(span.file), label });
         self.list.borrow_mut().push(Diagnostic { code, message, span, note, help, source });
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.list.borrow().iter().any(|d| d.severity() == Severity::Error)
+        self.errors.get() > 0
+    }
+
+    /// Whether a further error would only be counted, so that its words need no thought.
+    pub(super) fn is_full(&self) -> bool {
+        self.errors.get() >= ERRORS_KEPT_MAX
     }
 
     /// The warnings, or everything when there is an error among it.
     pub(super) fn finish(self) -> Result<Vec<Diagnostic>, ConfigErrors> {
-        let failed = self.has_errors();
         let mut diagnostics = self.list.into_inner();
-        diagnostics.sort_by_key(|d| d.span.as_ref().map(|span| span.start));
-        if failed { Err(ConfigErrors::new(diagnostics)) } else { Ok(diagnostics) }
+        diagnostics.sort_by_key(|d| d.span);
+        match self.errors.get() {
+            0 => Ok(diagnostics),
+            errors => Err(ConfigErrors::new(diagnostics).leaving_out(errors.saturating_sub(ERRORS_KEPT_MAX))),
+        }
     }
+}
+
+/// What a diagnostic is about.
+#[derive(Clone, Copy)]
+enum Place {
+    Span(Span),
+    File(FileId),
 }

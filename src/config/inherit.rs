@@ -1,9 +1,9 @@
 //! `inherit = true`: the pins of the pinset that would decide for the same hosts if this one were not there.
 
 use super::code::Code;
-use super::diagnostic::Span;
 use super::findings::Findings;
 use super::pinsets::PinsetDraft;
+use super::span::Span;
 use crate::policy::pattern::HostPattern;
 use crate::policy::pinset::{Accepts, Basis, Pinset};
 use std::collections::HashMap;

@@ -2,12 +2,12 @@
 //! could not, so that one pass finds all errors.
 
 use super::code::Code;
-use super::diagnostic::Span;
 use super::findings::Findings;
+use super::span::{FileId, Span};
 use super::table::{Keys, Table};
 use super::words::{nearest, parse_octets, quoted};
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
@@ -25,6 +25,8 @@ pub(super) struct Located<T> {
 /// A key and its value.
 pub(super) struct Item<'a> {
     pub(super) findings: &'a Findings,
+    /// Where it is written.
+    pub(super) file: FileId,
     /// As in `upstream.roots`.
     pub(super) path: String,
     pub(super) value: &'a Spanned<DeValue<'a>>,
@@ -36,11 +38,11 @@ pub(super) type Word<T> = (&'static str, Option<T>);
 impl<'a> Item<'a> {
     /// Where the value stands.
     pub(super) fn span(&self) -> Span {
-        self.value.span()
+        Span::new(self.file, self.value.span())
     }
 
     pub(super) fn element(&self, value: &'a Spanned<DeValue<'a>>) -> Self {
-        Self { findings: self.findings, path: self.path.clone(), value }
+        Self { findings: self.findings, file: self.file, path: self.path.clone(), value }
     }
 
     fn at<T>(&self, value: T) -> Located<T> {
@@ -65,16 +67,13 @@ impl<'a> Item<'a> {
         None
     }
 
-    /// A text of one line.
+    /// A text of one line, with the values of its variables.
     pub(super) fn text(&self) -> Option<Located<&'a str>> {
         let DeValue::String(text) = self.value.get_ref() else {
             self.wrong_type("a text", "put it between double quotes");
             return None;
         };
-        if text.contains("${") {
-            let help = "write the value out; environment variables are not read";
-            let message = format!("not implemented yet: environment variables (${{…}} in {})", self.path);
-            self.findings.error(Code::E18, &self.span(), message, help);
+        if self.findings.variables.borrow().lacks(&self.span()) {
             return None;
         }
         if let Some(control) = text.chars().find(|c| c.is_control()) {
@@ -234,23 +233,26 @@ impl<'a> Item<'a> {
 
     /// Reports a word that means nothing here.
     pub(super) fn unknown_word(&self, word: &str, known: impl Iterator<Item = &'static str> + Clone) {
-        let help = match nearest(word, known.clone()) {
+        let help = match nearest(word, known.clone().filter(|_| !self.findings.is_full())) {
             Some(known) => format!("did you mean {known:?}?"),
             None => format!("write {}", quoted(&known.collect::<Vec<_>>())),
         };
         self.findings.error(Code::E01, &self.span(), format!("{} does not know {word:?}", self.path), help);
     }
 
-    /// A path; a relative one starts at the folder of the file.
-    pub(super) fn path(&self, folder: &Path) -> Option<PathBuf> {
+    /// A path; a relative one starts at the folder of the file that it is written in.
+    pub(super) fn path(&self) -> Option<PathBuf> {
         let text = self.words()?;
-        Some(folder.join(text.value))
+        Some(self.beside(text.value))
+    }
+
+    pub(super) fn beside(&self, path: &str) -> PathBuf {
+        self.findings.beside(self.file, path)
     }
 
     /// A list of paths, which may be empty.
-    pub(super) fn paths(&self, folder: &Path) -> Vec<PathBuf> {
-        let elements = self.elements().unwrap_or_default();
-        elements.iter().filter_map(|element| element.path(folder)).collect()
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.elements().unwrap_or_default().iter().filter_map(Item::path).collect()
     }
 
     /// A point in time: with an offset from UTC, or a date, which begins at 00:00Z.

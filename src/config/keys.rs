@@ -1,9 +1,9 @@
 //! `[keys.NAME]`, pins in lists, and `[[blocklist]]`: from names and texts to pins.
 
 use super::code::Code;
-use super::diagnostic::Span;
 use super::findings::Findings;
 use super::item::{Item, Located, Word};
+use super::span::Span;
 use super::table::{Keys, Table};
 use super::words::nearest;
 use crate::policy::pin::{Pin, PinError, Sha256};
@@ -30,7 +30,7 @@ const ROLES: &[Word<Role>] =
     &[("leaf", Some(Role::Leaf)), ("intermediate", Some(Role::Intermediate)), ("root", Some(Role::Root))];
 
 /// An entry of a list of pins.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct ListedPin {
     pub(super) pin: Pin,
     /// Known of named keys only, and only where it was written.
@@ -74,7 +74,7 @@ impl<'a> KeyRing<'a> {
                     let help = "keep one name; a backup has to be another key";
                     ring.findings.conflict(Code::E09, &name.span, message, (span, "first given here"), help);
                 } else {
-                    first_names.insert(pin, (name.value, name.span.clone()));
+                    first_names.insert(pin, (name.value, name.span));
                 }
             }
             ring.keys.borrow_mut().insert(name.value, NamedKey { pin, role, span: name.span, used: false });
@@ -148,7 +148,7 @@ impl<'a> KeyRing<'a> {
             }
         };
         let mut digests = self.digests.borrow_mut();
-        let (first, first_span) = digests.entry(*pin.digest()).or_insert_with(|| (pin, span.clone()));
+        let (first, first_span) = digests.entry(*pin.digest()).or_insert_with(|| (pin, *span));
         if *first != pin {
             let message = "this digest is given as a key here and as a certificate elsewhere";
             let help = "a digest belongs to one of them: spki is the SHA-256 of the public key, cert that of the whole certificate";

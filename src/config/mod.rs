@@ -1,6 +1,7 @@
 //! The configuration: from TOML text to a typed [`Config`], or to everything that is wrong with it at once.
 //!
-//! `document` parses the text and lets each section be read; `table` and `item` check keys and read values; `sections`,
+//! `document` parses the text and lets each section be read; `include` brings in other files, `variables` the values of
+//! environment variables, both through `outside`, which alone looks at the machine; `table` and `item` check keys and read values; `sections`,
 //! `access`, `keys`, `pinsets`, `pins` and `rules` know what the keys mean; `diagnostic` tells what is wrong, where, and
 //! what to write instead. Nothing of the text's form leaves this room.
 
@@ -9,11 +10,13 @@ mod code;
 mod diagnostic;
 mod document;
 mod findings;
+mod include;
 mod inherit;
 mod item;
 mod keys;
 mod listing;
 mod model;
+mod outside;
 mod page;
 mod pins;
 mod pinsets;
@@ -21,18 +24,23 @@ mod rollout;
 mod rules;
 mod sarif;
 mod sections;
+mod span;
 mod table;
+mod variables;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
 pub use code::{Class, Code, Severity, UnknownCode};
-pub use diagnostic::{ConfigErrors, Diagnostic, Place, Region};
+pub use diagnostic::{ConfigErrors, Diagnostic, ERRORS_KEPT_MAX, Place, Region};
 pub use document::FILE_OCTETS_MAX;
+pub use include::{FILES_OCTETS_MAX, INCLUDED_FILES_MAX};
 pub use listing::{DIAGNOSTICS_SHOWN_MAX, Listing};
 pub use model::{
     Ca, ClientId, Config, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Refusal, Reports,
     Revocation, Roots, RuleSet, Upstream,
 };
+pub use outside::{Found, Kind, Outside, System};
 pub use page::{explanation, lints_page, lints_table, rules_json};
+pub use variables::FILLED_IN_OCTETS_MAX;

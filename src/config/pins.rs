@@ -1,11 +1,11 @@
 //! The lists of pins of a pinset: from names and texts to what a path has to satisfy.
 
 use super::code::Code;
-use super::diagnostic::Span;
 use super::findings::Findings;
 use super::item::Word;
 use super::keys::{Blocklist, ListedPin, Role};
 use super::pinsets::{Surroundings, Trust};
+use super::span::Span;
 use super::table::Table;
 use crate::policy::pin::{Pin, Sha256};
 use crate::policy::pinset::{Accepts, Clause, Combine, Position};

@@ -1,7 +1,6 @@
 //! `[defaults]` and `[[pinset]]`: which keys hosts may show, and what is done when they show others.
 
 use super::code::Code;
-use super::diagnostic::Span;
 use super::inherit;
 use super::item::{Item, Located, Word};
 use super::keys::{Blocklist, KeyRing, read_name};
@@ -10,6 +9,7 @@ use super::pins::{List, ReadPins, read_deny, read_pins};
 use super::rollout::read_stance;
 use super::rules::read_hosts;
 use super::sections::{AnchorSets, DURATION};
+use super::span::Span;
 use super::table::{Keys, Table};
 use crate::policy::host::Host;
 use crate::policy::pattern::HostPattern;
@@ -164,7 +164,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) ring: &'a KeyRing<'a>,
     pub(super) blocklist: &'a Blocklist,
     pub(super) defaults: &'a Defaults,
-    pub(super) anchor_sets: &'a AnchorSets<'a>,
+    pub(super) anchor_sets: &'a AnchorSets,
     pub(super) now: SystemTime,
 }
 
@@ -277,7 +277,7 @@ fn read_basis(
 
 fn refuse_soft_pin_only(table: &Table<'_>) {
     let item = table.item("mode").or_else(|| table.item("trust"));
-    let span = item.map_or_else(|| table.span.clone(), |item| item.span());
+    let span = item.map_or(table.span, |item| item.span());
     let help = "write mode = \"enforce\" in this pinset, or trust = \"roots\"";
     let message = "trust = \"pin-only\" with a mode other than enforce: without the pin nothing is left to check";
     table.findings.error(Code::E69, &span, message, help);

@@ -120,7 +120,7 @@ fn read_tunnels(root: &Table<'_>) -> Vec<RuleDraft> {
 fn refuse_duplicates(findings: &Findings, drafts: &[RuleDraft]) {
     let mut first_seen = HashMap::new();
     let mut hosts: Vec<_> = drafts.iter().flat_map(|draft| &draft.hosts).collect();
-    hosts.sort_by_key(|host| host.span.start);
+    hosts.sort_by_key(|host| host.span);
     for host in hosts {
         let first = *first_seen.entry(&host.value).or_insert(&host.span);
         if *first != host.span {

@@ -1,12 +1,12 @@
 //! The tables that hold plain settings: listeners, authority, upstream, limits, reports, log.
 
 use super::code::Code;
-use super::diagnostic::Span;
 use super::item::{Item, Located, Word};
 use super::model::{
     Ca, ClientId, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots,
     Upstream,
 };
+use super::span::Span;
 use super::table::{Keys, Table};
 use super::words::{nearest, quoted};
 use crate::policy::pinset::AnchorSet;
@@ -14,7 +14,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,10 +127,10 @@ fn read_socket_address(item: &Item<'_>) -> Option<Located<SocketAddr>> {
     Some(Located { value: address, span: text.span })
 }
 
-pub(super) fn read_ca(root: &Table<'_>, folder: &Path) -> Ca {
+pub(super) fn read_ca(root: &Table<'_>) -> Ca {
     let mut ca = Ca::default();
     let Some(table) = root.table("ca", &CA) else { return ca };
-    ca.directory = table.item("directory").and_then(|item| item.path(folder));
+    ca.directory = table.item("directory").and_then(|item| item.path());
     set(&mut ca.leaf_key, table.item("leaf_key").and_then(|item| item.choice(LEAF_KEYS)));
     set(&mut ca.leaf_lifetime, table.item("leaf_lifetime").and_then(|item| item.duration(LEAF_LIFETIME)));
     set(&mut ca.leaf_cache, count(&table, "leaf_cache"));
@@ -147,12 +146,12 @@ fn duration(table: &Table<'_>, key: &str) -> Option<Duration> {
     table.item(key)?.duration(DURATION)
 }
 
-pub(super) fn read_upstream(root: &Table<'_>, folder: &Path) -> Upstream {
+pub(super) fn read_upstream(root: &Table<'_>) -> Upstream {
     let mut upstream = Upstream::default();
     let Some(table) = root.table("upstream", &UPSTREAM) else { return upstream };
-    set(&mut upstream.roots, table.item("roots").and_then(|item| read_roots(&item, folder)));
-    set(&mut upstream.extra_roots, table.item("extra_roots").map(|item| read_extra_roots(&item, folder)));
-    set(&mut upstream.crls, table.item("crls").map(|item| item.paths(folder)));
+    set(&mut upstream.roots, table.item("roots").and_then(|item| read_roots(&item)));
+    set(&mut upstream.extra_roots, table.item("extra_roots").map(|item| read_extra_roots(&item)));
+    set(&mut upstream.crls, table.item("crls").map(|item| item.paths()));
     if let Some(item) = table.item("certificate_transparency") {
         item.choice(TRANSPARENCY);
     }
@@ -171,14 +170,14 @@ pub(super) fn read_upstream(root: &Table<'_>, folder: &Path) -> Upstream {
 }
 
 /// Files with further anchors: paths, or tables that say more about one.
-fn read_extra_roots(item: &Item<'_>, folder: &Path) -> Vec<ExtraRoots> {
+fn read_extra_roots(item: &Item<'_>) -> Vec<ExtraRoots> {
     let elements = item.elements().unwrap_or_default();
     let files = elements.iter().filter_map(|element| {
         if element.is_text() {
-            return element.path(folder).map(|file| ExtraRoots { file, exempts_pins: false });
+            return element.path().map(|file| ExtraRoots { file, exempts_pins: false });
         }
         let table = element.table(&EXTRA_ROOTS)?;
-        let file = table.required("file", Code::E14, "write file = \"roots.pem\"").and_then(|item| item.path(folder));
+        let file = table.required("file", Code::E14, "write file = \"roots.pem\"").and_then(|item| item.path());
         let flag = table.item("exempts_pins").map(|item| (item.flag(), item));
         if let Some((Some(true), item)) = &flag {
             let message = "chains that end in an anchor of this file are let through whatever the pins say";
@@ -191,20 +190,15 @@ fn read_extra_roots(item: &Item<'_>, folder: &Path) -> Vec<ExtraRoots> {
 }
 
 /// The sources of trust anchors that pinsets name for themselves.
-pub(super) struct AnchorSets<'f> {
-    folder: &'f Path,
+#[derive(Default)]
+pub(super) struct AnchorSets {
     named: RefCell<BTreeMap<Arc<str>, Roots>>,
 }
 
-impl<'f> AnchorSets<'f> {
-    /// None yet; relative paths start at this folder.
-    pub(super) fn new(folder: &'f Path) -> Self {
-        Self { folder, named: RefCell::default() }
-    }
-
+impl AnchorSets {
     /// The source under the key of a pinset.
     pub(super) fn read(&self, item: &Item<'_>) -> Option<AnchorSet> {
-        let roots = read_roots(item, self.folder)?;
+        let roots = read_roots(item)?;
         let name: Arc<str> = match &roots {
             Roots::System => "system".into(),
             Roots::Webpki => "webpki".into(),
@@ -220,7 +214,7 @@ impl<'f> AnchorSets<'f> {
     }
 }
 
-fn read_roots(item: &Item<'_>, folder: &Path) -> Option<Roots> {
+fn read_roots(item: &Item<'_>) -> Option<Roots> {
     const WORDS: [&str; 2] = ["system", "webpki"];
     let text = item.words()?.value;
     match text {
@@ -237,7 +231,7 @@ fn read_roots(item: &Item<'_>, folder: &Path) -> Option<Roots> {
         item.findings.error(Code::E01, &item.span(), format!("{} does not know {text:?}", item.path), help);
         return None;
     }
-    Some(Roots::File(folder.join(text)))
+    Some(Roots::File(item.beside(text)))
 }
 
 pub(super) fn read_limits(root: &Table<'_>) -> Limits {
@@ -256,19 +250,19 @@ pub(super) fn read_limits(root: &Table<'_>) -> Limits {
     limits
 }
 
-pub(super) fn read_reports(root: &Table<'_>, folder: &Path) -> Reports {
+pub(super) fn read_reports(root: &Table<'_>) -> Reports {
     let mut reports = Reports::default();
     let Some(table) = root.table("reports", &REPORTS) else { return reports };
-    reports.file = table.item("file").and_then(|item| item.path(folder));
+    reports.file = table.item("file").and_then(|item| item.path());
     set(&mut reports.client_id, table.item("client_id").and_then(|item| item.choice(CLIENT_IDS)));
     reports
 }
 
-pub(super) fn read_log(root: &Table<'_>, folder: &Path) -> Log {
+pub(super) fn read_log(root: &Table<'_>) -> Log {
     let mut log = Log::default();
     let Some(table) = root.table("log", &LOG) else { return log };
     set(&mut log.format, table.item("format").and_then(|item| item.choice(LOG_FORMATS)));
     set(&mut log.level, table.item("level").and_then(|item| item.choice(LOG_LEVELS)));
-    log.access = table.item("access").and_then(|item| item.path(folder));
+    log.access = table.item("access").and_then(|item| item.path());
     log
 }

@@ -1,10 +1,11 @@
 //! Tables of a parsed TOML document, opened against the keys that they may have.
 
 use super::code::Code;
-use super::diagnostic::Span;
 use super::findings::Findings;
 use super::item::{Item, Located};
+use super::span::{FileId, Span};
 use super::words::nearest;
+use std::collections::HashMap;
 use toml::de::{DeTable, DeValue};
 
 /// The keys of a kind of table.
@@ -15,26 +16,56 @@ pub(super) struct Keys {
     pub(super) planned: &'static [&'static str],
 }
 
-/// A table whose keys have been checked.
+impl Keys {
+    /// Whether the key is part of the format.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        self.known.contains(&key) || self.planned.contains(&key)
+    }
+}
+
+/// A table. Its keys have been checked, or will be.
 pub(super) struct Table<'a> {
     pub(super) findings: &'a Findings,
     /// Its header, or the key in front of it.
     pub(super) span: Span,
     path: String,
     entries: &'a DeTable<'a>,
+    /// The top levels of included files, when this is the one of the main file. They have been checked.
+    included: Vec<(FileId, &'a DeTable<'a>)>,
 }
 
 impl<'a> Table<'a> {
     /// Takes a table, and reports each key that it should not have.
     pub(super) fn open(findings: &'a Findings, path: &str, span: Span, entries: &'a DeTable<'a>, keys: &Keys) -> Self {
-        let table = Self { findings, span, path: path.to_owned(), entries };
-        for key in entries.keys() {
-            table.check_key(key.get_ref(), &key.span(), keys);
-        }
+        let table = Self { path: path.to_owned(), ..Self::top(findings, span, entries) };
+        table.check(keys);
         table
     }
 
-    fn check_key(&self, key: &str, span: &Span, keys: &Keys) {
+    /// Takes the top level of a file without looking at its keys.
+    pub(super) fn top(findings: &'a Findings, span: Span, entries: &'a DeTable<'a>) -> Self {
+        Self { findings, span, path: String::new(), entries, included: Vec::new() }
+    }
+
+    /// With the top levels of other files, whose tables come behind those of this one.
+    pub(super) fn including(self, included: Vec<(FileId, &'a DeTable<'a>)>) -> Self {
+        Self { included, ..self }
+    }
+
+    /// Reports each key that it should not have.
+    pub(super) fn check(&self, keys: &Keys) {
+        for (key, span) in self.keys() {
+            self.check_key(key, &span, keys);
+        }
+    }
+
+    /// The keys that it has, and where.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&'a str, Span)> + use<'a> {
+        let file = self.span.file;
+        self.entries.keys().map(move |key| (key.get_ref().as_ref(), Span::new(file, key.span())))
+    }
+
+    pub(super) fn check_key(&self, key: &str, span: &Span, keys: &Keys) {
         if keys.known.contains(&key) {
             return;
         }
@@ -45,7 +76,7 @@ impl<'a> Table<'a> {
         }
         let place = if self.path.is_empty() { "at the top level".into() } else { format!("in [{}]", self.path) };
         let known = keys.known.iter().chain(keys.planned).copied();
-        let help = match nearest(key, known) {
+        let help = match nearest(key, known.filter(|_| !self.findings.is_full())) {
             Some(known) => format!("did you mean `{known}`?"),
             None => format!("known here: {}", keys.known.join(", ")),
         };
@@ -58,8 +89,17 @@ impl<'a> Table<'a> {
 
     /// A key, if it is there.
     pub(super) fn item(&self, key: &str) -> Option<Item<'a>> {
-        let value = self.entries.get(key)?;
-        Some(Item { findings: self.findings, path: self.path_of(key), value })
+        self.item_of(self.span.file, self.entries, key)
+    }
+
+    fn item_of(&self, file: FileId, entries: &'a DeTable<'a>, key: &str) -> Option<Item<'a>> {
+        Some(Item { findings: self.findings, file, path: self.path_of(key), value: entries.get(key)? })
+    }
+
+    /// A key in each of the files that have it.
+    fn items(&self, key: &str) -> impl Iterator<Item = Item<'a>> {
+        let files = std::iter::once((self.span.file, self.entries)).chain(self.included.iter().copied());
+        files.filter_map(move |(file, entries)| self.item_of(file, entries, key))
     }
 
     /// A key that has to be there.
@@ -78,29 +118,50 @@ impl<'a> Table<'a> {
 
     /// The tables of an array of tables; none when the key is not there.
     pub(super) fn tables(&self, key: &str, keys: &Keys) -> Vec<Table<'a>> {
-        let Some(item) = self.item(key) else { return Vec::new() };
-        let DeValue::Array(elements) = item.value.get_ref() else {
-            item.wrong_type("an array of tables", &format!("write the header with double brackets: [[{}]]", item.path));
-            return Vec::new();
-        };
-        elements.iter().filter_map(|value| item.element(value).table(keys)).collect()
+        let mut tables = Vec::new();
+        for item in self.items(key) {
+            let DeValue::Array(elements) = item.value.get_ref() else {
+                let help = format!("write the header with double brackets: [[{}]]", item.path);
+                item.wrong_type("an array of tables", &help);
+                continue;
+            };
+            tables.extend(elements.iter().filter_map(|value| item.element(value).table(keys)));
+        }
+        tables
     }
 
-    /// The tables under a table, by name, in the order of the file: `[keys.NAME]`.
+    /// The tables under a table, by name, in the order of the files: `[keys.NAME]`. A name has one.
     pub(super) fn named_tables(&self, key: &str, keys: &Keys) -> Vec<(Located<&'a str>, Table<'a>)> {
-        let Some(item) = self.item(key) else { return Vec::new() };
-        let DeValue::Table(entries) = item.value.get_ref() else {
-            item.wrong_type("a table", &format!("write [{}.NAME] with a name of your own", item.path));
-            return Vec::new();
-        };
-        let mut tables: Vec<_> = entries
-            .iter()
-            .filter_map(|(name, value)| {
-                let item = Item { findings: self.findings, path: format!("{key}.{}", name.get_ref()), value };
-                Some((Located { value: name.get_ref().as_ref(), span: name.span() }, item.table(keys)?))
-            })
-            .collect();
-        tables.sort_by_key(|(name, _)| name.span.start);
+        let mut tables = Vec::new();
+        for item in self.items(key) {
+            let DeValue::Table(entries) = item.value.get_ref() else {
+                item.wrong_type("a table", &format!("write [{}.NAME] with a name of your own", item.path));
+                continue;
+            };
+            for (name, value) in entries {
+                let named = Item { path: format!("{key}.{}", name.get_ref()), value, ..item };
+                let name = Located { value: name.get_ref().as_ref(), span: Span::new(item.file, name.span()) };
+                if let Some(table) = named.table(keys) {
+                    tables.push((name, table));
+                }
+            }
+        }
+        tables.sort_by_key(|(name, _)| name.span);
+        self.refuse_namesakes(key, &mut tables);
         tables
+    }
+
+    /// Within one file the TOML parser has refused them.
+    fn refuse_namesakes(&self, key: &str, tables: &mut Vec<(Located<&'a str>, Table<'a>)>) {
+        let mut first_seen: HashMap<&str, Span> = HashMap::with_capacity(tables.len());
+        tables.retain(|(name, _)| {
+            let first = *first_seen.entry(name.value).or_insert(name.span);
+            if first != name.span {
+                let message = format!("the name {:?} is given twice under [{key}]", name.value);
+                let note = (&first, "first given here");
+                self.findings.conflict(Code::E46, &name.span, message, note, "choose another name");
+            }
+            first == name.span
+        });
     }
 }

@@ -9,9 +9,6 @@ use std::time::{Duration, SystemTime};
 const PENDING: &[Code] = &[
     Code::E07,
     Code::E08,
-    Code::I18,
-    Code::E19,
-    Code::W19,
     Code::E22,
     Code::W22,
     Code::W23,
@@ -23,9 +20,9 @@ const PENDING: &[Code] = &[
     Code::W31,
     Code::E32,
     Code::W32,
-    Code::W33,
+    Code::I33,
     Code::W34,
-    Code::W35,
+    Code::I35,
     Code::E39,
     Code::W40,
     Code::W41,
@@ -33,23 +30,17 @@ const PENDING: &[Code] = &[
     Code::W43,
     Code::W44,
     Code::W45,
-    Code::E47,
-    Code::E48,
-    Code::E49,
     Code::W52,
     Code::W55,
-    Code::E56,
     Code::W57,
     Code::W58,
     Code::W59,
     Code::W61,
     Code::W62,
-    Code::W63,
     Code::W64,
     Code::E65,
     Code::E66,
     Code::I67,
-    Code::W71,
     Code::W73,
 ];
 
@@ -60,9 +51,11 @@ const COMPANIONS: &[(Code, &[Code])] = &[
     // The name that was meant is used by nobody.
     (Code::E10, &[Code::W11]),
     // Their subject is what public authorities alone can be.
-    (Code::W34, &[Code::W35]),
-    (Code::W41, &[Code::W35]),
-    (Code::W43, &[Code::W35]),
+    (Code::W34, &[Code::I35]),
+    (Code::W41, &[Code::I35]),
+    (Code::W43, &[Code::I35]),
+    // Neither is done yet.
+    (Code::W71, &[Code::I18]),
     // Two certificates of one key are two certificates.
     (Code::W32, &[Code::W42]),
 ];

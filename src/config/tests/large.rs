@@ -1,0 +1,73 @@
+//! Large files: read in a time that a person waits for, and refused without filling the memory.
+
+use super::*;
+use std::time::Instant;
+
+const LARGE: usize = 10 << 20;
+/// Enough for a step of quadratic time to be told from others.
+const MEDIUM: usize = 2 << 20;
+
+/// Many times what an unoptimised build needs, so that a busy machine does not fail it; a step of quadratic time does.
+const LONG: Duration = Duration::from_secs(60);
+
+fn repeat(octets: usize, entry: impl Fn(usize) -> String) -> String {
+    let mut text = String::with_capacity(octets + 1000);
+    for n in 0.. {
+        if text.len() > octets {
+            break;
+        }
+        text.push_str(&entry(n));
+    }
+    text
+}
+
+#[test]
+fn large_and_valid() {
+    let text = repeat(LARGE, |n| {
+        format!(
+            "[[pinset]]\nname = \"p{n}\"\nhosts = [\"h{n}.example\", \"*.h{n}.example\"]\npins = [\"{X1}\", \"{X2}\"]\n"
+        )
+    });
+    let begun = Instant::now();
+    let config = config(&text);
+    let took = begun.elapsed();
+    assert!(config.rules.rules().len() > 40_000);
+    assert!(took < LONG, "{took:?}");
+}
+
+#[test]
+fn large_and_wrong() {
+    let texts = [
+        repeat(LARGE, |n| format!("k{n} = 1\n")),
+        repeat(MEDIUM, |n| format!("[[pinset]]\nname = \"p\"\nhosts = [\"h{}.example\"]\n", n % 2)),
+        repeat(MEDIUM, |n| format!("k{n} = = 1\n")),
+        repeat(MEDIUM, |_| "k = 1\n".to_owned()),
+        repeat(MEDIUM, |_| "[".to_owned()),
+        format!("a = [{}", repeat(MEDIUM, |n| format!("{n}, "))),
+        format!("log = {{ {} z = 1 }}", repeat(MEDIUM, |n| format!("k{n} = 1, "))),
+        format!("[ca]\ndirectory = \"{}\"", repeat(MEDIUM, |_| "${A}$".to_owned())),
+        format!("[access]\nclients = [{}]", repeat(MEDIUM, |_| "\"${A}\",".to_owned())),
+    ];
+    for text in texts {
+        let begun = Instant::now();
+        let errors = parse(&text).unwrap_err();
+        let took = begun.elapsed();
+        let begun = Instant::now();
+        let rendered = errors.to_string();
+        let rendering = begun.elapsed();
+        let start = &text[..40];
+        assert!(errors.diagnostics().len() <= ERRORS_KEPT_MAX, "{start}");
+        assert!(rendered.len() < 1 << 20, "{start}: {}", rendered.len());
+        assert!(took < LONG && rendering < LONG, "{start}: {took:?} and {rendering:?}");
+    }
+}
+
+/// The rest is counted, and the count is right.
+#[test]
+fn errors_beyond_those_that_are_kept() {
+    let text = (0..ERRORS_KEPT_MAX + 7).fold(String::new(), |text, n| text + &format!("unheard{n} = 1\n"));
+    let errors = parse(&text).unwrap_err();
+    assert_eq!((errors.diagnostics().len(), errors.left_out()), (ERRORS_KEPT_MAX, 7));
+    let expected = "907 more are not shown; 1007 errors in the configuration";
+    assert!(errors.to_string().ends_with(expected), "{}", errors.to_string().lines().last().unwrap());
+}
