@@ -5,7 +5,9 @@ use pinproxy::authority::{LeafKeyKind, Settings, load_or_create};
 use pinproxy::policy::host::Authority;
 use pinproxy::policy::pattern::HostPattern;
 use pinproxy::policy::pin::Pin;
-use pinproxy::policy::pinset::{Accepts, Basis, Clause, Combine, Mode, PathElement, Pinset, Position};
+use pinproxy::policy::pinset::{
+    Accepts, AnchorSet, Basis, Clause, Combine, Mode, PathElement, Pinset, Plaintext, Position, Stance,
+};
 use pinproxy::policy::rules::{Policy, Rule, RuleKind, Unpinned};
 use rustls::pki_types::ServerName;
 use std::collections::HashMap;
@@ -27,8 +29,9 @@ fn policy(pinsets: usize) -> Policy {
             1 => format!("*.site{n}.example.com"),
             _ => format!("**.tree{n}.example.com"),
         };
-        let basis = Basis::Chain { accepts: accepts(2), mode: Mode::Enforce };
-        let pinset = Pinset { name: format!("set-{n}"), basis, expiry: None };
+        let stance = Stance::Fixed(Mode::Enforce);
+        let basis = Basis::Chain { accepts: accepts(2), stance, anchors: AnchorSet::Common };
+        let pinset = Pinset { name: format!("set-{n}"), basis, deny: None, plaintext: Plaintext::Deny, expiry: None };
         Rule { kind: RuleKind::Pinned(pinset), hosts: vec![HostPattern::parse(&pattern).expect("a pattern")] }
     });
     Policy::new(1, rules.collect(), Unpinned::Intercept, HashMap::new()).expect("no two rules conflict")

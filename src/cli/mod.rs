@@ -1,9 +1,12 @@
 //! The command line: one file a command.
 
+pub mod config;
+mod reload;
 pub mod run;
 
 use clap::{Parser, Subcommand};
 use std::fmt;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 /// Certificate pinning for clients that cannot pin.
@@ -25,6 +28,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Config(config::Arguments),
 }
 
 /// How a command ended. The numbers are part of the interface.
@@ -77,5 +81,18 @@ impl Failure {
 pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.command {
         Command::Run(arguments) => run::execute(arguments),
+        Command::Config(arguments) => config::execute(&arguments),
+    }
+}
+
+/// Writes an answer and a line break to standard output. That nobody reads to the end is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let written = writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::unreachable(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
     }
 }

@@ -1,8 +1,10 @@
 //! `pinproxy run`: the proxy itself.
 
+use super::reload::Reload;
 use super::{Exit, Failure};
 use crate::authority::{self, CertificateAuthority, Provenance};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Listing};
+use crate::policy::moment::Circumstances;
 use crate::policy::pinset::Demand;
 use crate::policy::rules::Rule;
 use crate::proxy::{Assembled, Clock, Proxy, assemble, ca_settings, serve, tell_losses};
@@ -16,20 +18,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 /// Run the proxy
 ///
 /// Without a configuration file it listens on 127.0.0.1:8080, makes a CA on first use in the user's data folder, and
-/// pins nothing. Ends on SIGTERM or SIGINT: no new sessions, and running ones get the drain timeout; a second signal
-/// ends it at once.
+/// pins nothing. SIGHUP reads the configuration again: rules, trust anchors and revocation lists take effect for new
+/// sessions, and a file with a mistake changes nothing. Ends on SIGTERM or SIGINT: no new sessions, and running ones
+/// get the drain timeout; a second signal ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  pinproxy run --config /etc/pinproxy/pinproxy.toml")]
 pub struct Arguments {
     /// The configuration file; see config/pinproxy.toml for a commented one
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Listen here instead of where the configuration says; may be given several times
     #[arg(long, value_name = "ADDR", value_parser = socket_address)]
     listen: Vec<SocketAddr>,
@@ -68,6 +72,7 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let Assembled { proxy, sinks } = assembled.map_err(Failure::unreachable)?;
     // Signals are taken before the address is told: who reads it may send one at once.
     let shutdown = Signals::new().map_err(Failure::unreachable)?;
+    let hangups = signal(SignalKind::hangup()).map_err(Failure::unreachable)?;
     let mut listeners = Vec::new();
     for address in &config.listeners {
         let listener = TcpListener::bind(address).await;
@@ -79,7 +84,10 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     drop(io::stdout().lock().write_all(greeting.as_bytes()));
     prepare_rsa(&proxy);
     let cut_short = Arc::new(AtomicBool::new(false));
+    let reload = Reload::new(arguments, config, authority.certificates());
+    let reloading = tokio::spawn(reload.at_each(hangups, Arc::clone(&proxy)));
     serve(listeners, Arc::clone(&proxy), shutdown.wait(Arc::clone(&proxy), Arc::clone(&cut_short))).await;
+    reloading.abort();
     // Writes out what is queued; what could not be written is known then.
     drop(sinks);
     tell_losses(&proxy);
@@ -88,7 +96,7 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     Ok(if cut_short.load(Ordering::Relaxed) { Exit::NotAsItShouldBe } else { Exit::Done })
 }
 
-fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
+pub(super) fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
     let mut config = match &arguments.config {
         None => Config::builtin(),
         Some(path) => {
@@ -96,8 +104,8 @@ fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
                 let message = format!("the configuration cannot be used\n\n{errors}");
                 if errors.is_unreadable() { Failure::unreachable(message) } else { Failure::unusable(message) }
             })?;
-            for warning in warnings {
-                drop(writeln!(io::stderr().lock(), "{warning}"));
+            if !warnings.is_empty() {
+                drop(writeln!(io::stderr().lock(), "{}", Listing::new(&warnings).render(false)));
             }
             config
         }
@@ -185,8 +193,12 @@ fn greeting(
 
 fn pinsets(config: &Config, now: SystemTime) -> String {
     let policy = config.policy(1);
+    let circumstances = Circumstances::new(now, std::net::Ipv4Addr::LOCALHOST.into());
     let enforced = |rule: &&Arc<Rule>| {
-        matches!(rule.demand(now), Demand::Pins { enforced: true, .. } | Demand::PinOnly { .. } | Demand::Expired)
+        matches!(
+            rule.demand(&circumstances),
+            Demand::Pins { enforced: true, .. } | Demand::PinOnly { .. } | Demand::Expired
+        )
     };
     let pinned: Vec<_> = policy.rules().iter().filter(|rule| rule.pinset().is_some()).collect();
     match pinned.len() {
@@ -222,7 +234,6 @@ struct Signals {
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 

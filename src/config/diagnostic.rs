@@ -1,29 +1,19 @@
 //! What is wrong with a configuration: where it stands, what it is, and what to write instead.
 
-use super::code::Code;
+use super::code::{Code, Severity};
+use super::listing::Listing;
 use super::span::{Source, Span};
 use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
+use serde::Serialize;
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Diagnostics that a rendering shows; the rest is counted in its last line.
-pub const DIAGNOSTICS_SHOWN_MAX: usize = 100;
 
 /// Errors that are kept; the rest is counted. A large file that is all wrong must not fill the memory.
 pub const ERRORS_KEPT_MAX: usize = 1000;
 
 /// Octets of a line that is shown; of a longer one only the place is told.
 const LINE_OCTETS_MAX: usize = 16 << 10;
-
-/// Whether a diagnostic keeps the configuration from being used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Severity {
-    /// It does.
-    Error,
-    /// It does not, but somebody should look.
-    Warning,
-}
 
 /// A second place that belongs to a diagnostic.
 #[derive(Clone, Debug)]
@@ -37,7 +27,6 @@ pub(super) struct Note {
 /// One thing that is wrong, or that deserves a look.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
-    pub(super) severity: Severity,
     pub(super) code: Code,
     pub(super) message: String,
     /// Absent when the file as a whole is meant.
@@ -51,12 +40,12 @@ impl Diagnostic {
     /// Of the file as a whole.
     pub(super) fn of_file(code: Code, source: Arc<Source>, message: String, help: &str) -> Self {
         let help = help.to_owned();
-        Self { severity: Severity::Error, code, message, span: None, note: None, help, source }
+        Self { code, message, span: None, note: None, help, source }
     }
 
-    /// Whether it keeps the configuration from being used.
+    /// How much it matters.
     pub const fn severity(&self) -> Severity {
-        self.severity
+        self.code.severity()
     }
 
     /// What it is about.
@@ -80,42 +69,75 @@ impl Diagnostic {
         Some((excerpt.line, excerpt.column()))
     }
 
-    /// The file that the position is in, as it was named.
-    pub fn path(&self) -> &Path {
-        &self.source.path
+    /// Where it stands.
+    pub fn place(&self) -> Place {
+        self.source.located(self.span.as_ref())
     }
 
-    /// A second place that belongs to it: file, line and column, and what is there.
-    pub fn related(&self) -> Option<(&Path, (usize, usize), &'static str)> {
-        let note = self.note.as_ref()?;
-        let excerpt = note.source.excerpt(&note.span);
-        Some((&note.source.path, (excerpt.line, excerpt.column()), note.label))
+    /// Second places that belong to it, and what is there.
+    pub fn related(&self) -> impl Iterator<Item = (Place, &'static str)> {
+        self.note.iter().map(|note| (note.source.located(Some(&note.span)), note.label))
     }
 
-    /// With file, line, column, the marked line and the fix; several lines, no line break at the end.
+    /// With file, line, column, the marked line, what goes wrong if it stays, and the fix; several lines, no line break
+    /// at the end.
     pub fn render(&self, coloured: bool) -> String {
+        self.render_as(self.severity(), true, coloured)
+    }
+
+    /// As if it had this severity; what goes wrong if it stays is said only where that has not been said before.
+    pub(super) fn render_as(&self, severity: Severity, with_consequence: bool, coloured: bool) -> String {
         let renderer = if coloured { Renderer::styled() } else { Renderer::plain() };
-        let level = match self.severity {
+        let level = match severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
+            Severity::Info => Level::INFO,
         };
         let path = self.source.path.display().to_string();
-        let title = level.primary_title(self.message.as_str()).id(self.code.to_string());
+        let title = level.primary_title(self.message.as_str()).id(self.code.as_str());
         let mut group = match &self.span {
-            Some(span) => title.element(place(&self.source, &path, span, AnnotationKind::Primary, None)),
+            Some(span) => title.element(marked(&self.source, &path, span, AnnotationKind::Primary, None)),
             None => title.element(Origin::path(path.as_str())),
         };
         let other = self.note.as_ref().map(|note| note.source.path.display().to_string()).unwrap_or_default();
         if let Some(note) = &self.note {
-            group = group.element(place(&note.source, &other, &note.span, AnnotationKind::Context, Some(note.label)));
+            let label = Some(note.label);
+            group = group.element(marked(&note.source, &other, &note.span, AnnotationKind::Context, label));
+        }
+        if with_consequence {
+            group = group.element(Level::NOTE.message(self.code.consequence()));
         }
         let help = normalize_untrusted_str(&self.help);
         renderer.render(&[group.element(Level::HELP.message(help))])
     }
 }
 
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as it was named.
+    pub file: PathBuf,
+    /// Absent when the file as a whole is meant.
+    pub region: Option<Region>,
+}
+
+/// A stretch of text. Lines and columns count from 1, columns in characters (Unicode code points); the end is the place
+/// behind the last character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Region {
+    /// Where it begins.
+    pub line: usize,
+    /// Where it begins.
+    pub column: usize,
+    /// Where it ends.
+    pub end_line: usize,
+    /// Where it ends.
+    pub end_column: usize,
+}
+
 /// The marked line, or its number alone.
-fn place<'a>(
+fn marked<'a>(
     source: &'a Source,
     path: &'a str,
     span: &Span,
@@ -155,14 +177,9 @@ impl ConfigErrors {
         Self { left_out, ..self }
     }
 
-    /// The errors, [`ERRORS_KEPT_MAX`] at most, and the warnings found on the way.
+    /// The errors, [`ERRORS_KEPT_MAX`] at most, and what else was found on the way.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
-    }
-
-    /// How many errors there are beyond those that were kept.
-    pub const fn left_out(&self) -> usize {
-        self.left_out
     }
 
     /// Whether the file could not be read at all; otherwise its content is at fault.
@@ -170,16 +187,14 @@ impl ConfigErrors {
         self.diagnostics.iter().any(|d| d.code == Code::E19)
     }
 
+    /// To be shown.
+    pub fn listing(&self) -> Listing<'_> {
+        Listing::new(&self.diagnostics).leaving_out(self.left_out)
+    }
+
     /// All of them, one after the other, and how many there are.
     pub fn render(&self, coloured: bool) -> String {
-        let errors = self.diagnostics.iter().filter(|d| d.severity == Severity::Error).count() + self.left_out;
-        let hidden = self.diagnostics.len().saturating_sub(DIAGNOSTICS_SHOWN_MAX) + self.left_out;
-        let mut parts: Vec<_> =
-            self.diagnostics.iter().take(DIAGNOSTICS_SHOWN_MAX).map(|d| d.render(coloured)).collect();
-        let hidden = if hidden > 0 { format!("{hidden} more are not shown; ") } else { String::new() };
-        let plural = if errors == 1 { "" } else { "s" };
-        parts.push(format!("{hidden}{errors} error{plural} in the configuration"));
-        parts.join("\n\n")
+        self.listing().render(coloured)
     }
 }
 

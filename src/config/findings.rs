@@ -1,7 +1,7 @@
 //! Collects diagnostics while files are read, so that all are told at once.
 
-use super::code::Code;
-use super::diagnostic::{ConfigErrors, Diagnostic, ERRORS_KEPT_MAX, Note, Severity};
+use super::code::{Code, Severity};
+use super::diagnostic::{ConfigErrors, Diagnostic, ERRORS_KEPT_MAX, Note};
 use super::span::{FileId, Source, Span};
 use super::variables::{Untold, Variables};
 use std::cell::{Cell, RefCell};
@@ -41,14 +41,16 @@ impl Findings {
     }
 
     pub(super) fn error(&self, code: Code, span: &Span, message: impl Into<String>, help: impl Into<String>) {
-        self.push(Severity::Error, code, Place::Span(*span), message.into(), help.into(), None);
+        debug_assert_eq!(code.severity(), Severity::Error, "{code}");
+        self.push(code, Place::Span(*span), message.into(), help.into(), None);
     }
 
     pub(super) fn warning(&self, code: Code, span: &Span, message: impl Into<String>, help: impl Into<String>) {
-        self.push(Severity::Warning, code, Place::Span(*span), message.into(), help.into(), None);
+        debug_assert_eq!(code.severity(), Severity::Warning, "{code}");
+        self.push(code, Place::Span(*span), message.into(), help.into(), None);
     }
 
-    /// An error of two places, which may be in two files.
+    /// A finding of two places, which may be in two files.
     pub(super) fn conflict(
         &self,
         code: Code,
@@ -57,25 +59,17 @@ impl Findings {
         note: (&Span, &'static str),
         help: impl Into<String>,
     ) {
-        self.push(Severity::Error, code, Place::Span(*span), message.into(), help.into(), Some(note));
+        self.push(code, Place::Span(*span), message.into(), help.into(), Some(note));
     }
 
     /// An error of a whole file, and where that file was named.
     pub(super) fn of_file(&self, code: Code, file: FileId, message: String, named: Option<&Span>, help: &str) {
         let note = named.map(|span| (span, "included here"));
-        self.push(Severity::Error, code, Place::File(file), message, help.to_owned(), note);
+        self.push(code, Place::File(file), message, help.to_owned(), note);
     }
 
-    fn push(
-        &self,
-        severity: Severity,
-        code: Code,
-        place: Place,
-        message: String,
-        help: String,
-        note: Option<(&Span, &'static str)>,
-    ) {
-        if severity == Severity::Error {
+    fn push(&self, code: Code, place: Place, message: String, help: String, note: Option<(&Span, &'static str)>) {
+        if code.severity() == Severity::Error {
             self.errors.set(self.errors.get() + 1);
             if self.errors.get() > ERRORS_KEPT_MAX {
                 return;
@@ -90,7 +84,7 @@ impl Findings {
         let message = variables.redact(message, tainted, Untold::Message);
         let help = variables.redact(help, tainted, Untold::Help);
         let note = note.map(|(span, label)| Note { span: *span, source: self.source(span.file), label });
-        self.list.borrow_mut().push(Diagnostic { severity, code, message, span, note, help, source });
+        self.list.borrow_mut().push(Diagnostic { code, message, span, note, help, source });
     }
 
     pub(super) fn has_errors(&self) -> bool {

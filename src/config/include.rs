@@ -49,7 +49,7 @@ pub(super) fn read_included(root: &Table<'_>, main: &Source, outside: &dyn Outsi
             reader.included.complete &= reader.take(&path, &pattern).is_some();
             if reader.seen.len() > INCLUDED_FILES_MAX {
                 let message = format!("include names more than {INCLUDED_FILES_MAX} files");
-                root.findings.error(Code::E47, &pattern.span(), message, "put several pinsets into one file");
+                root.findings.error(Code::E48, &pattern.span(), message, "put several pinsets into one file");
                 reader.included.complete = false;
                 return reader.included;
             }
@@ -82,7 +82,7 @@ impl Reader<'_> {
     }
 
     fn matches(&self, item: &Item<'_>, text: &str) -> Option<Vec<PathBuf>> {
-        let refuse = |message: String, help: &str| self.findings.error(Code::E47, &item.span(), message, help);
+        let refuse = |message: String, help: &str| self.findings.error(Code::E48, &item.span(), message, help);
         if text.contains("**") {
             let help = "name the folders: \"pinsets.d/*.toml\", \"pinsets.d/*/*.toml\"";
             refuse(format!("include does not search folders of any depth: {text:?}"), help);
@@ -109,7 +109,7 @@ impl Reader<'_> {
                 if paths.is_empty() {
                     let help = "check the folder, or remove the entry when it is meant for later";
                     let message = format!("no file matches {text:?}");
-                    self.findings.warning(Code::W47, &item.span(), message, help);
+                    self.findings.warning(Code::W19, &item.span(), message, help);
                 }
                 Some(paths)
             }
@@ -134,7 +134,7 @@ impl Reader<'_> {
             .ok()?;
         if self.main.as_ref() == Some(&canonical) {
             let help = "keep what is included in a folder of its own, as in \"pinsets.d/*.toml\"";
-            self.findings.error(Code::E47, &span, format!("the file includes itself: {name}"), help);
+            self.findings.error(Code::E48, &span, format!("the file includes itself: {name}"), help);
             return None;
         }
         if !self.seen.insert(canonical) {
@@ -207,7 +207,7 @@ pub(super) fn check_included(root: &Table<'_>, main: &Keys) -> bool {
     for (key, span) in root.keys() {
         if key == "include" {
             let help = "name the files in the main file";
-            root.findings.error(Code::E47, &span, "an included file cannot include others", help);
+            root.findings.error(Code::E48, &span, "an included file cannot include others", help);
             complete = false;
         } else if is_includable(key) || !main.knows(key) {
             root.check_key(key, &span, main);

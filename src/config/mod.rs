@@ -13,11 +13,14 @@ mod findings;
 mod include;
 mod item;
 mod keys;
+mod listing;
 mod model;
 mod outside;
+mod page;
 mod pins;
 mod pinsets;
 mod rules;
+mod sarif;
 mod sections;
 mod span;
 mod table;
@@ -27,13 +30,15 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use code::Code;
-pub use diagnostic::{ConfigErrors, DIAGNOSTICS_SHOWN_MAX, Diagnostic, ERRORS_KEPT_MAX, Severity};
+pub use code::{Class, Code, Severity, UnknownCode};
+pub use diagnostic::{ConfigErrors, Diagnostic, ERRORS_KEPT_MAX, Place, Region};
 pub use document::FILE_OCTETS_MAX;
 pub use include::{FILES_OCTETS_MAX, INCLUDED_FILES_MAX};
+pub use listing::{DIAGNOSTICS_SHOWN_MAX, Listing};
 pub use model::{
     Ca, ClientId, Config, DEFAULT_LISTENER, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots,
     RuleSet, Upstream,
 };
 pub use outside::{Found, Kind, Outside, System};
+pub use page::{explanation, lints_page, lints_table, rules_json};
 pub use variables::FILLED_IN_OCTETS_MAX;

@@ -2,7 +2,7 @@
 
 use crate::policy::access::Access;
 use crate::policy::pin::Sha256;
-use crate::policy::rules::{Blocked, Conflict, Policy, Rule, Unpinned};
+use crate::policy::rules::{Blocked, Conflict, Defaults, Policy, Rule, Unpinned};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -129,7 +129,7 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleSet {
     rules: Vec<Rule>,
-    unpinned: Unpinned,
+    defaults: Defaults,
     blocklist: HashMap<Sha256, Arc<Blocked>>,
 }
 
@@ -273,7 +273,7 @@ impl Default for Log {
 /// Nothing pinned, everything intercepted.
 impl Default for RuleSet {
     fn default() -> Self {
-        Self { rules: Vec::new(), unpinned: Unpinned::Intercept, blocklist: HashMap::new() }
+        Self { rules: Vec::new(), defaults: Unpinned::Intercept.into(), blocklist: HashMap::new() }
     }
 }
 
@@ -284,11 +284,12 @@ impl RuleSet {
     /// Every pair of rules that carry the same pattern.
     pub fn new(
         rules: Vec<Rule>,
-        unpinned: Unpinned,
+        defaults: impl Into<Defaults>,
         blocklist: HashMap<Sha256, Arc<Blocked>>,
     ) -> Result<Self, Vec<Conflict>> {
-        Policy::new(0, rules.clone(), unpinned, blocklist.clone())?;
-        Ok(Self { rules, unpinned, blocklist })
+        let defaults = defaults.into();
+        Policy::new(0, rules.clone(), defaults, blocklist.clone())?;
+        Ok(Self { rules, defaults, blocklist })
     }
 
     /// The rules: pinsets, then exemptions, then tunnels, each in the order of the file.
@@ -296,9 +297,9 @@ impl RuleSet {
         &self.rules
     }
 
-    /// What is done with hosts that no rule names. Default: intercept.
-    pub const fn unpinned(&self) -> Unpinned {
-        self.unpinned
+    /// What is done with hosts that no rule names. Default: intercept, and refuse a ClientHello for another host.
+    pub const fn defaults(&self) -> Defaults {
+        self.defaults
     }
 
     /// Keys that no path may contain.
@@ -308,7 +309,7 @@ impl RuleSet {
 
     /// As a policy of this generation.
     pub fn policy(&self, generation: u64) -> Policy {
-        Policy::new(generation, self.rules.clone(), self.unpinned, self.blocklist.clone())
+        Policy::new(generation, self.rules.clone(), self.defaults, self.blocklist.clone())
             .unwrap_or_else(|conflicts| unreachable!("RuleSet::new has refused {conflicts:?}"))
     }
 }

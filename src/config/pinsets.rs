@@ -8,7 +8,9 @@ use super::rules::read_hosts;
 use super::sections::DURATION;
 use super::table::{Keys, Table};
 use crate::policy::pattern::HostPattern;
-use crate::policy::pinset::{AfterExpiry, Basis, Expiry, Mode, NameCheck, Pinset, ValidityCheck};
+use crate::policy::pinset::{
+    AfterExpiry, AnchorSet, Basis, Expiry, Mode, NameCheck, Pinset, Plaintext, Stance, ValidityCheck,
+};
 use crate::policy::rules::Unpinned;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -55,8 +57,14 @@ const UNPINNED: &[Word<Unpinned>] =
     &[("intercept", Some(Unpinned::Intercept)), ("tunnel", Some(Unpinned::Tunnel)), ("deny", Some(Unpinned::Deny))];
 const NAME_MISMATCHES: &[Word<()>] = &[("deny", Some(())), ("allow", None)];
 const REFUSALS: &[Word<()>] = &[("status", Some(())), ("auto", None), ("page", None)];
-const NAME_CHECKS: &[Word<NameCheck>] =
-    &[("san", Some(NameCheck::San)), ("skip", Some(NameCheck::Skip)), ("as:…", None)];
+/// What the certificate of a pin-only host is compared with, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NameWord {
+    San,
+    Skip,
+}
+
+const NAME_CHECKS: &[Word<NameWord>] = &[("san", Some(NameWord::San)), ("skip", Some(NameWord::Skip)), ("as:…", None)];
 const VALIDITY_CHECKS: &[Word<ValidityCheck>] =
     &[("check", Some(ValidityCheck::Check)), ("ignore", Some(ValidityCheck::Ignore))];
 const AFTER_EXPIRY: &[Word<AfterExpiry>] = &[
@@ -130,7 +138,13 @@ pub(super) fn read_pinsets(root: &Table<'_>, around: &Surroundings<'_>) -> Vec<P
         let hosts = read_hosts(table, Code::E14);
         let basis = read_basis(table, around);
         let expiry = read_expiry(table, name.unwrap_or_default(), basis.as_ref(), around);
-        let pinset = name.zip(basis).map(|(name, basis)| Pinset { name: name.to_owned(), basis, expiry });
+        let pinset = name.zip(basis).map(|(name, basis)| Pinset {
+            name: name.to_owned(),
+            basis,
+            deny: None,
+            plaintext: Plaintext::Deny,
+            expiry,
+        });
         PinsetDraft { pinset, hosts }
     };
     let mut drafts = Vec::with_capacity(tables.len());
@@ -165,7 +179,7 @@ fn read_basis(table: &Table<'_>, around: &Surroundings<'_>) -> Option<Basis> {
                 let help = "remove it: a verified chain always has its name and its dates checked";
                 table.findings.error(Code::E69, &item.span(), message, help);
             }
-            Some(Basis::Chain { accepts: accepts?, mode: mode? })
+            Some(Basis::Chain { accepts: accepts?, stance: Stance::Fixed(mode?), anchors: AnchorSet::Common })
         }
         Trust::PinOnly => {
             if mode? != Mode::Enforce {
@@ -195,7 +209,10 @@ fn read_name_check(item: &Item<'_>) -> Option<NameCheck> {
         item.not_implemented(text, NAME_CHECKS);
         return None;
     }
-    item.choice(NAME_CHECKS)
+    item.choice(NAME_CHECKS).map(|word| match word {
+        NameWord::San => NameCheck::San,
+        NameWord::Skip => NameCheck::Skip,
+    })
 }
 
 fn read_expiry(table: &Table<'_>, name: &str, basis: Option<&Basis>, around: &Surroundings<'_>) -> Option<Expiry> {

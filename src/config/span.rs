@@ -1,5 +1,6 @@
 //! Places in the files of a configuration.
 
+use super::diagnostic::{Place, Region};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -73,6 +74,16 @@ impl Source {
         let start = (start - from).min(text.len());
         let end = (end - from).min(text.len());
         Excerpt { line, text, marked: start..end }
+    }
+
+    /// What others are told of a span of this file, or of the file as a whole.
+    pub(super) fn located(&self, span: Option<&Span>) -> Place {
+        let region = span.map(|span| {
+            let end = Span { start: span.end.max(span.start), ..*span };
+            let (start, end) = (self.excerpt(span), self.excerpt(&end));
+            Region { line: start.line, column: start.column(), end_line: end.line, end_column: end.column() }
+        });
+        Place { file: self.path.clone(), region }
     }
 
     /// The nearest octet before this one, or itself, at which a character begins.

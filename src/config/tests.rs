@@ -2,10 +2,10 @@ mod includes;
 mod large;
 mod variables;
 
-use super::diagnostic::Severity;
 use super::*;
 use crate::policy::access::{Access, AddressClass, Deny, Ports};
 use crate::policy::host::Authority;
+use crate::policy::moment::Circumstances;
 use crate::policy::pinset::{AfterExpiry, Basis, Demand, NameCheck, ValidityCheck};
 use crate::policy::rules::{RuleKind, Unpinned};
 use std::fmt::Write as _;
@@ -522,6 +522,7 @@ error[E01]: unknown key \"levle\" in [log]
 2 | levle = \"info\"
   | ^^^^^
   |
+  = note: A misspelt setting would silently not apply: with `moed = \"report-only\"` a pinset would refuse what it was only to report.
   = help: did you mean `level`?
 
 1 error in the configuration";
@@ -625,7 +626,7 @@ fn settings() {
         drain_timeout: Duration::from_secs(7),
     };
     assert_eq!(config.limits, limits);
-    assert_eq!(config.rules.unpinned(), Unpinned::Deny);
+    assert_eq!(config.rules.defaults().unpinned, Unpinned::Deny);
     assert_eq!(config.reports, Reports { file: Some("etc/v.jsonl".into()), client_id: ClientId::Plain });
     assert_eq!((config.log.format, config.log.level), (LogFormat::Json, LogLevel::Trace));
 }
@@ -645,7 +646,8 @@ fn access_of_loopback_listeners() {
 fn ruled(config: &Config, target: &str, at: SystemTime) -> String {
     let policy = config.policy(1);
     let rule = policy.select(&Authority::parse(target).unwrap(), at);
-    let demand = match rule.demand(at) {
+    let circumstances = Circumstances::new(at, std::net::Ipv4Addr::LOCALHOST.into());
+    let demand = match rule.demand(&circumstances) {
         Demand::Chain => "chain",
         Demand::Pins { enforced: true, .. } => "enforced",
         Demand::Pins { enforced: false, .. } => "reported",
@@ -695,7 +697,7 @@ fn rules() {
     assert!(matches!(device.basis, Basis::PinOnly { name: NameCheck::Skip, validity: ValidityCheck::Ignore, .. }));
     assert_eq!(device.expiry.map(|e| e.then), Some(AfterExpiry::FailClosed));
     let digest = *crate::policy::pin::Pin::parse(R1).unwrap().digest();
-    assert_eq!(config.policy(1).blocked(&digest).map(|b| b.reason.as_str()), Some("published"));
+    assert_eq!(config.policy(1).blocklist().get(&digest).map(|b| b.reason.as_str()), Some("published"));
     assert_eq!(config.rules.blocklist().len(), 1);
 }
 

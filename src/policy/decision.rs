@@ -1,10 +1,10 @@
 //! From a rule and a verified chain to a verdict, and the permit without which nothing is relayed.
 
 use super::host::Host;
+use super::moment::Circumstances;
 use super::pinset::{Demand, PathElement, PinMatch};
 use super::rules::{Blocked, Policy, Rule, RuleKind, Unpinned};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// Why a session failed, as a class that logs, metrics and replies share. The texts of [`FailureClass::as_str`] are
 /// stable.
@@ -80,6 +80,8 @@ pub trait ChainProof {
     fn path(&self) -> &[PathElement];
     /// Paths that were turned down before this one.
     fn passed_over(&self) -> &[Candidate];
+    /// Whether it ends in a trust anchor whose chains the operator has exempted from pins.
+    fn exempts_pins(&self) -> bool;
 }
 
 /// Leave to relay one session. Only this module makes one: from a chain that satisfies the rule, or from a rule that
@@ -110,9 +112,23 @@ pub enum Decision {
         matched: Option<PinMatch>,
         /// What would have refused it if the pins were enforced.
         violation: Option<Rejection>,
+        /// Pins were demanded and none matched, and the trust anchor exempts its chains from them.
+        exempted: bool,
     },
     /// It may not.
     Refused(Rejection),
+}
+
+impl Decision {
+    /// Whether pins were satisfied; `None` where the verdict did not turn on pins.
+    pub fn pins_satisfied(&self) -> Option<bool> {
+        match self {
+            Self::Allowed { violation: Some(_), .. } => Some(false),
+            Self::Allowed { matched: Some(_), .. } | Self::Allowed { exempted: true, .. } => Some(true),
+            Self::Allowed { .. } => None,
+            Self::Refused(rejection) => (rejection.class == FailureClass::Pin).then_some(false),
+        }
+    }
 }
 
 impl Permit {
@@ -138,31 +154,38 @@ impl Permit {
     }
 }
 
-/// Judges a verified chain against the rule in force at `now`. The rule and the blocklist are applied here once more,
-/// whatever path building did with them, so that no fault there lets a chain through.
-pub fn evaluate(policy: &Policy, rule: &Rule, now: SystemTime, chain: Result<&impl ChainProof, Rejection>) -> Decision {
+/// Judges a verified chain against the rule. The rule and the blocklist are applied here once more, whatever path
+/// building did with them, so that no fault there lets a chain through.
+pub fn evaluate(
+    policy: &Policy,
+    rule: &Rule,
+    circumstances: &Circumstances,
+    chain: Result<&impl ChainProof, Rejection>,
+) -> Decision {
     let chain = match chain {
         Ok(chain) => chain,
         Err(rejection) => return Decision::Refused(rejection),
     };
-    if let Some(blocked) = chain.path().iter().find_map(|element| policy.blocked(&element.spki)) {
+    if let Some(blocked) = chain.path().iter().find_map(|element| policy.blocked(rule, &element.spki)) {
         return Decision::Refused(blocklisted(chain, blocked));
     }
-    let allow = |matched, violation| Decision::Allowed {
+    let allow = |matched, violation, exempted| Decision::Allowed {
         permit: Permit::grant(chain.host().clone(), Passage::Intercept),
         matched,
         violation,
+        exempted,
     };
-    match (rule.demand(now), chain.footing()) {
+    match (rule.demand(circumstances), chain.footing()) {
         (Demand::Expired, _) => Decision::Refused(expired()),
-        (Demand::Chain, Footing::Anchored) => allow(None, None),
+        (Demand::Chain, Footing::Anchored) => allow(None, None, false),
         (Demand::Pins { accepts, enforced }, Footing::Anchored) => match (accepts.judge(chain.path()), enforced) {
-            (Some(matched), _) => allow(Some(matched), None),
-            (None, false) => allow(None, Some(mismatch(chain))),
+            (Some(matched), _) => allow(Some(matched), None, false),
+            (None, _) if chain.exempts_pins() => allow(None, None, true),
+            (None, false) => allow(None, Some(mismatch(chain)), false),
             (None, true) => Decision::Refused(mismatch(chain)),
         },
         (Demand::PinOnly { leaf, .. }, Footing::KeyOnly) => match leaf.judge(chain.path()) {
-            Some(matched) => allow(Some(matched), None),
+            Some(matched) => allow(Some(matched), None, false),
             None => Decision::Refused(mismatch(chain)),
         },
         (Demand::Chain | Demand::Pins { .. }, Footing::KeyOnly) | (Demand::PinOnly { .. }, Footing::Anchored) => {

@@ -3,7 +3,9 @@
 pub mod access;
 pub mod decision;
 pub mod host;
+pub mod moment;
 pub mod pattern;
 pub mod pin;
 pub mod pinset;
+pub mod rollout;
 pub mod rules;

@@ -1,6 +1,11 @@
 //! Pinsets: which keys a host may show, and what is done when it shows others.
 
+use super::host::Host;
+use super::moment::{Circumstances, Moment};
 use super::pin::{Pin, Sha256};
+use super::rollout::{Lot, Rollout};
+use super::rules::Blocked;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// What a failed pin does. It softens pins only: chain, name and validity failures refuse in every mode.
@@ -12,6 +17,35 @@ pub enum Mode {
     ReportOnly,
     /// Do not judge pins at all.
     Off,
+}
+
+/// When a mode holds, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stance {
+    /// This mode, for every client.
+    Fixed(Mode),
+    /// Report-only that becomes enforce, client by client.
+    Rollout(Rollout),
+}
+
+/// What is done with a request for `http://` to a pinned host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plaintext {
+    /// Refuse it.
+    Deny,
+    /// Speak TLS to the upstream, pins judged, and plain HTTP with the client.
+    Upgrade,
+    /// Forward it as it is: no pin protects it.
+    Allow,
+}
+
+/// Trust anchors that the chains of a pinset may end in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnchorSet {
+    /// Those that all upstreams may end in.
+    Common,
+    /// Those of a source of its own, in the words of the configuration; no others.
+    Own(Arc<str>),
 }
 
 /// A certificate of a path as the judgement sees it.
@@ -59,6 +93,8 @@ pub enum Combine {
 pub struct Accepts {
     clauses: Vec<Clause>,
     combine: Combine,
+    /// What satisfies this satisfies the pinset too.
+    inherited: Option<Box<Accepts>>,
 }
 
 /// A pin found in a path.
@@ -71,10 +107,12 @@ pub struct PinMatch {
 }
 
 /// Which name the certificate of a pin-only host has to carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NameCheck {
     /// The requested host as subjectAltName.
     San,
+    /// Another host as subjectAltName; it is also what the upstream is asked for.
+    As(Host),
     /// None: the pinned key alone identifies the host.
     Skip,
 }
@@ -96,7 +134,9 @@ pub enum Basis {
         /// The pins.
         accepts: Accepts,
         /// What a mismatch does.
-        mode: Mode,
+        stance: Stance,
+        /// Where its chains may end.
+        anchors: AnchorSet,
     },
     /// The pin is the trust: no chain is built. It has no softer mode, because without the pin nothing is left.
     PinOnly {
@@ -136,8 +176,20 @@ pub struct Pinset {
     pub name: String,
     /// What makes an upstream trusted.
     pub basis: Basis,
+    /// Keys that no path of these hosts may contain, whatever the mode, and the entry that tells of them.
+    pub deny: Option<Denied>,
+    /// What is done with requests for `http://`.
+    pub plaintext: Plaintext,
     /// Its end, if it has one.
     pub expiry: Option<Expiry>,
+}
+
+/// Keys that one pinset refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// SHA-256 of each SubjectPublicKeyInfo. Never empty.
+    keys: Vec<Sha256>,
+    entry: Arc<Blocked>,
 }
 
 /// What an upstream has to show at a given moment.
@@ -157,7 +209,7 @@ pub enum Demand<'a> {
         /// Pins of the end entity.
         leaf: &'a Accepts,
         /// Which name it has to carry.
-        name: NameCheck,
+        name: &'a NameCheck,
         /// Whether its dates count.
         validity: ValidityCheck,
     },
@@ -203,17 +255,42 @@ impl Clause {
 impl Accepts {
     /// Clauses taken together; `None` when there are none.
     pub fn new(clauses: Vec<Clause>, combine: Combine) -> Option<Self> {
-        (!clauses.is_empty()).then_some(Self { clauses, combine })
+        (!clauses.is_empty()).then_some(Self { clauses, combine, inherited: None })
     }
 
-    /// The clauses.
-    pub fn clauses(&self) -> &[Clause] {
+    /// These, or what satisfies `parent`.
+    #[must_use]
+    pub fn inheriting(self, parent: Self) -> Self {
+        let inherited = match self.inherited {
+            None => parent,
+            Some(own) => own.inheriting(parent),
+        };
+        Self { inherited: Some(Box::new(inherited)), ..self }
+    }
+
+    /// How the own clauses are taken together.
+    pub const fn combine(&self) -> Combine {
+        self.combine
+    }
+
+    /// The own clauses.
+    pub fn own_clauses(&self) -> &[Clause] {
         &self.clauses
     }
 
-    /// Every pin of every clause.
+    /// What satisfies these pins as well, though they are another pinset's.
+    pub fn inherited(&self) -> Option<&Self> {
+        self.inherited.as_deref()
+    }
+
+    /// The clauses, inherited ones included.
+    pub fn clauses(&self) -> impl Iterator<Item = &Clause> {
+        std::iter::successors(Some(self), |accepts| accepts.inherited()).flat_map(|accepts| &accepts.clauses)
+    }
+
+    /// Every pin of every clause, inherited ones included.
     pub fn pins(&self) -> impl Iterator<Item = &Pin> {
-        self.clauses.iter().flat_map(|clause| clause.pins.iter())
+        self.clauses().flat_map(|clause| clause.pins.iter())
     }
 
     /// Whether a pin of a certificate (not of a key) is among them, so that certificates have to be hashed.
@@ -229,32 +306,98 @@ impl Accepts {
     /// Judges one path, end entity first, trust anchor last. The match told is that of the first clause satisfied.
     pub fn judge(&self, path: &[PathElement]) -> Option<PinMatch> {
         let mut matches = self.clauses.iter().map(|clause| clause.find(path));
-        match self.combine {
+        let own = match self.combine {
             Combine::Any => matches.flatten().next(),
             Combine::All => {
-                let first = matches.next().flatten()?;
-                matches.all(|m| m.is_some()).then_some(first)
+                let first = matches.next().flatten();
+                first.filter(|_| matches.all(|m| m.is_some()))
             }
+        };
+        own.or_else(|| self.inherited()?.judge(path))
+    }
+}
+
+impl Denied {
+    /// Keys that the pinset of this name refuses; `None` when there are none.
+    pub fn new(pinset: &str, keys: Vec<Sha256>) -> Option<Self> {
+        let entry = Blocked { name: pinset.to_owned(), reason: "its pinset denies it".to_owned() };
+        (!keys.is_empty()).then(|| Self { keys, entry: Arc::new(entry) })
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> &[Sha256] {
+        &self.keys
+    }
+
+    /// The entry that tells of it, if this key is among them.
+    pub fn entry(&self, spki: &Sha256) -> Option<&Arc<Blocked>> {
+        self.keys.contains(spki).then_some(&self.entry)
+    }
+}
+
+impl Expiry {
+    /// Whether the end has come. An end that loosens comes with the last clock that says so, one that refuses with the
+    /// first.
+    fn has_come(&self, basis: &Basis, moment: Moment) -> bool {
+        match (self.then, basis) {
+            (AfterExpiry::Unpinned, _) | (AfterExpiry::ReportOnly, Basis::Chain { .. }) => moment.loosens(self.at),
+            (AfterExpiry::FailClosed, _) | (AfterExpiry::ReportOnly, Basis::PinOnly { .. }) => moment.tightens(self.at),
         }
     }
 }
 
 impl Pinset {
-    /// What an upstream has to show at `now`.
-    pub fn demand(&self, now: SystemTime) -> Demand<'_> {
-        let ended = self.expiry.filter(|expiry| now >= expiry.at).map(|expiry| expiry.then);
-        match (&self.basis, ended) {
-            (_, Some(AfterExpiry::Unpinned)) | (Basis::Chain { mode: Mode::Off, .. }, _) => Demand::Chain,
-            (Basis::Chain { accepts, mode: Mode::ReportOnly, .. }, _)
-            | (Basis::Chain { accepts, .. }, Some(AfterExpiry::ReportOnly)) => {
-                Demand::Pins { accepts, enforced: false }
-            }
+    /// What an upstream has to show.
+    pub fn demand(&self, circumstances: &Circumstances) -> Demand<'_> {
+        let moment = circumstances.moment;
+        let ended = self.expiry.filter(|expiry| expiry.has_come(&self.basis, moment)).map(|expiry| expiry.then);
+        match &self.basis {
+            _ if ended == Some(AfterExpiry::Unpinned) => Demand::Chain,
+            Basis::Chain { accepts, stance, .. } => match (self.mode(stance, circumstances), ended) {
+                (Mode::Off, _) => Demand::Chain,
+                (Mode::ReportOnly, _) | (Mode::Enforce, Some(AfterExpiry::ReportOnly)) => {
+                    Demand::Pins { accepts, enforced: false }
+                }
+                (Mode::Enforce, None) => Demand::Pins { accepts, enforced: true },
+                (Mode::Enforce, Some(_)) => Demand::Expired,
+            },
             // A pin-only host has nothing but its pin: to report instead would be to trust anybody.
-            (Basis::Chain { .. }, Some(AfterExpiry::FailClosed)) | (Basis::PinOnly { .. }, Some(_)) => Demand::Expired,
-            (Basis::Chain { accepts, mode: Mode::Enforce }, None) => Demand::Pins { accepts, enforced: true },
-            (Basis::PinOnly { leaf, name, validity }, None) => {
-                Demand::PinOnly { leaf, name: *name, validity: *validity }
+            Basis::PinOnly { leaf, name, validity } => match ended {
+                None => Demand::PinOnly { leaf, name, validity: *validity },
+                Some(_) => Demand::Expired,
+            },
+        }
+    }
+
+    fn mode(&self, stance: &Stance, circumstances: &Circumstances) -> Mode {
+        match stance {
+            Stance::Fixed(mode) => *mode,
+            Stance::Rollout(rollout) => {
+                let taken = rollout.step_at(circumstances.moment).min(circumstances.hold.unwrap_or(usize::MAX));
+                let enforced = rollout.enforces(taken, Lot::draw(&self.name, circumstances.client));
+                if enforced { Mode::Enforce } else { Mode::ReportOnly }
             }
+        }
+    }
+
+    /// The source of trust anchors that its chains alone may end in, if it has one.
+    pub const fn own_anchors(&self) -> Option<&Arc<str>> {
+        match &self.basis {
+            Basis::Chain { anchors: AnchorSet::Own(source), .. } => Some(source),
+            _ => None,
+        }
+    }
+
+    /// Whether its end has come.
+    pub fn has_ended(&self, moment: Moment) -> bool {
+        self.expiry.is_some_and(|expiry| expiry.has_come(&self.basis, moment))
+    }
+
+    /// Its rollout, if it has one.
+    pub const fn rollout(&self) -> Option<&Rollout> {
+        match &self.basis {
+            Basis::Chain { stance: Stance::Rollout(rollout), .. } => Some(rollout),
+            _ => None,
         }
     }
 
@@ -272,6 +415,7 @@ mod tests {
     use super::AfterExpiry::{FailClosed, ReportOnly, Unpinned};
     use super::Position::{Anywhere, Ca, Leaf};
     use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
 
     /// What is judged, pin lists, how they combine, the position that matches.
@@ -288,6 +432,14 @@ mod tests {
     fn accepts(lists: &[(Position, &[u8])], combine: Combine) -> Accepts {
         let clauses = lists.iter().filter_map(|(position, pins)| Clause::new(*position, spki(pins))).collect();
         Accepts::new(clauses, combine).unwrap()
+    }
+
+    fn pinset(basis: Basis, expiry: Option<Expiry>) -> Pinset {
+        Pinset { name: "p".into(), basis, deny: None, plaintext: Plaintext::Deny, expiry }
+    }
+
+    fn circumstances(moment: impl Into<Moment>) -> Circumstances {
+        Circumstances::new(moment, IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
     #[test]
@@ -334,15 +486,19 @@ mod tests {
     fn demand_over_time() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let (before, after) = (at - Duration::from_secs(1), at + Duration::from_secs(1));
-        let chain = |mode| Basis::Chain { accepts: accepts(&[(Leaf, &[1])], Combine::Any), mode };
+        let chain = |mode| Basis::Chain {
+            accepts: accepts(&[(Leaf, &[1])], Combine::Any),
+            stance: Stance::Fixed(mode),
+            anchors: AnchorSet::Common,
+        };
         let pin_only = || Basis::PinOnly {
             leaf: accepts(&[(Leaf, &[1])], Combine::Any),
             name: NameCheck::San,
             validity: ValidityCheck::Check,
         };
         let tell = |basis: Basis, then, now| {
-            let pinset = Pinset { name: "p".into(), basis, expiry: Some(Expiry { at, then }) };
-            match pinset.demand(now) {
+            let pinset = pinset(basis, Some(Expiry { at, then }));
+            match pinset.demand(&circumstances(now)) {
                 Demand::Chain => "chain",
                 Demand::Pins { enforced: true, .. } => "enforced",
                 Demand::Pins { enforced: false, .. } => "reported",

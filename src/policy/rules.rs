@@ -1,9 +1,10 @@
 //! The rules of one policy generation, and how the rule for a host is found.
 
 use super::host::{Authority, Host};
+use super::moment::{Circumstances, Moment};
 use super::pattern::{HostPattern, Scope, ancestors, parent};
 use super::pin::{Pin, Sha256};
-use super::pinset::{Demand, Pinset};
+use super::pinset::{Basis, Demand, NameCheck, Pinset};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -19,6 +20,31 @@ pub enum Unpinned {
     Tunnel,
     /// Refuse.
     Deny,
+}
+
+/// What is done with a ClientHello that names another host than the CONNECT, where both are hosts that no rule names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameMismatch {
+    /// Refuse.
+    Deny,
+    /// Go by the name in the ClientHello.
+    Allow,
+}
+
+/// What is done with hosts that no rule names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// With their sessions.
+    pub unpinned: Unpinned,
+    /// With their sessions that have two names.
+    pub name_mismatch: NameMismatch,
+}
+
+/// Two names are refused where nothing else is said.
+impl From<Unpinned> for Defaults {
+    fn from(unpinned: Unpinned) -> Self {
+        Self { unpinned, name_mismatch: NameMismatch::Deny }
+    }
 }
 
 /// What a rule does.
@@ -87,6 +113,7 @@ pub struct Policy {
     generation: u64,
     rules: Vec<Arc<Rule>>,
     default: Arc<Rule>,
+    name_mismatch: NameMismatch,
     names: HashMap<Box<str>, NameSlots>,
     addresses: HashMap<IpAddr, PortSlots>,
     blocklist: HashMap<Sha256, Arc<Blocked>>,
@@ -137,14 +164,16 @@ impl Policy {
     pub fn new(
         generation: u64,
         rules: Vec<Rule>,
-        unpinned: Unpinned,
+        defaults: impl Into<Defaults>,
         blocklist: HashMap<Sha256, Arc<Blocked>>,
     ) -> Result<Self, Vec<Conflict>> {
+        let Defaults { unpinned, name_mismatch } = defaults.into();
         let default = Arc::new(Rule { kind: RuleKind::Default(unpinned), hosts: Vec::new() });
         let mut policy = Self {
             generation,
             rules: Vec::with_capacity(rules.len()),
             default,
+            name_mismatch,
             names: HashMap::new(),
             addresses: HashMap::new(),
             blocklist,
@@ -180,22 +209,22 @@ impl Policy {
         &self.rules
     }
 
-    /// The blocklist entry that names this key.
-    pub fn blocked(&self, spki: &Sha256) -> Option<&Arc<Blocked>> {
-        self.blocklist.get(spki)
+    /// Why no path under this rule may contain this key: the entry of the blocklist, or of the rule's own list.
+    pub fn blocked<'a>(&'a self, rule: &'a Rule, spki: &Sha256) -> Option<&'a Arc<Blocked>> {
+        self.blocklist.get(spki).or_else(|| rule.pinset()?.deny.as_ref()?.entry(spki))
     }
 
-    /// The rule for a host and port at `now`: the first that applies of exact, `*.` (one label), `**.` (longest
+    /// The keys that no path of any host may contain.
+    pub const fn blocklist(&self) -> &HashMap<Sha256, Arc<Blocked>> {
+        &self.blocklist
+    }
+
+    /// The rule for a host and port at a moment: the first that applies of exact, `*.` (one label), `**.` (longest
     /// suffix); within a scope a pattern with the port before one without. One winner; rules are never merged. An
     /// exemption that is over does not compete; a pinset that has ended does, because its end says what happens then.
-    pub fn select(&self, authority: &Authority, now: SystemTime) -> &Arc<Rule> {
-        let in_force = |index: usize| {
-            let rule = &self.rules[index];
-            match &rule.kind {
-                RuleKind::Exempt { until, .. } if now >= *until => None,
-                _ => Some(rule),
-            }
-        };
+    pub fn select(&self, authority: &Authority, moment: impl Into<Moment>) -> &Arc<Rule> {
+        let moment = moment.into();
+        let in_force = |index: usize| Some(&self.rules[index]).filter(|rule| rule.is_in_force(moment));
         let port = authority.port;
         let found = match &authority.host {
             Host::Address(address) => {
@@ -204,6 +233,33 @@ impl Policy {
             Host::Name(name) => self.candidates(name.as_str(), port).find_map(in_force),
         };
         found.unwrap_or(&self.default)
+    }
+
+    /// The rule for a CONNECT to one name whose ClientHello names another. `None`, and the session has to be refused,
+    /// unless the operator allows it and no rule names either of them: the client chooses both names, so neither may
+    /// lead around the rule of the other.
+    pub fn select_for_mismatch(
+        &self,
+        asked: &Authority,
+        named: &Authority,
+        moment: impl Into<Moment>,
+    ) -> Option<&Arc<Rule>> {
+        let moment = moment.into();
+        let unpinned = |authority| Arc::ptr_eq(self.select(authority, moment), &self.default);
+        let allowed = self.name_mismatch == NameMismatch::Allow && unpinned(asked) && unpinned(named);
+        allowed.then_some(&self.default)
+    }
+
+    /// Every rule that matches a host and port, the one that wins first if all of them are in force; the default is
+    /// left out.
+    pub fn matching<'a>(&'a self, authority: &'a Authority) -> Vec<&'a Arc<Rule>> {
+        let indices: Vec<_> = match &authority.host {
+            Host::Address(address) => {
+                self.addresses.get(address).into_iter().flat_map(|slots| slots.candidates(authority.port)).collect()
+            }
+            Host::Name(name) => self.candidates(name.as_str(), authority.port).collect(),
+        };
+        indices.into_iter().filter_map(|index| self.rules.get(index)).collect()
     }
 
     fn candidates<'a>(&'a self, name: &'a str, port: NonZeroU16) -> impl Iterator<Item = usize> + 'a {
@@ -226,9 +282,10 @@ impl Policy {
         &self,
         address: &Authority,
         name: &Authority,
-        now: SystemTime,
+        moment: impl Into<Moment>,
     ) -> Result<&Arc<Rule>, Disagreement> {
-        let (by_address, by_name) = (self.select(address, now), self.select(name, now));
+        let moment = moment.into();
+        let (by_address, by_name) = (self.select(address, moment), self.select(name, moment));
         let disagree = || Disagreement { address: by_address.label().to_owned(), name: by_name.label().to_owned() };
         if Arc::ptr_eq(by_address, by_name) {
             return Ok(by_address);
@@ -261,9 +318,22 @@ impl Rule {
         }
     }
 
-    /// What an intercepted upstream has to show at `now`.
-    pub fn demand(&self, now: SystemTime) -> Demand<'_> {
-        self.pinset().map_or(Demand::Chain, |pinset| pinset.demand(now))
+    /// Whether the rule competes at all: an exemption that is over does not.
+    pub fn is_in_force(&self, moment: Moment) -> bool {
+        !matches!(&self.kind, RuleKind::Exempt { until, .. } if moment.tightens(*until))
+    }
+
+    /// What an intercepted upstream has to show.
+    pub fn demand(&self, circumstances: &Circumstances) -> Demand<'_> {
+        self.pinset().map_or(Demand::Chain, |pinset| pinset.demand(circumstances))
+    }
+
+    /// The name that an upstream for `host` is asked for and has to prove.
+    pub fn upstream_name<'a>(&'a self, host: &'a Host) -> &'a Host {
+        match self.pinset().map(|pinset| &pinset.basis) {
+            Some(Basis::PinOnly { name: NameCheck::As(name), .. }) => name,
+            _ => host,
+        }
     }
 
     /// The pins the rule would accept. Empty where it has none.

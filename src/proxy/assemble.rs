@@ -4,14 +4,17 @@ use super::{Clock, Generation, Parts, Proxy};
 use crate::authority::{CertificateAuthority, LeafKeyKind, LeafLifetime, LeafLifetimeError, Settings};
 use crate::config::{self, Config};
 use crate::intercept::{Acceptor, LeafKeyChoice};
+use crate::policy::pinset::Pinset;
+use crate::policy::rules::Rule;
 use crate::report::{
     ACCESS_LINES_MAX, AccessFile, ClientId, JsonLines, RandomError, Reporter, Sink, SinkError, VIOLATION_LINES_MAX,
     ViolationFile,
 };
-use crate::tls::anchors::{AnchorError, AnchorSource, TrustAnchors};
+use crate::tls::anchors::{AnchorError, AnchorSource, ExtraAnchors, TrustAnchors};
 use crate::tls::revocation::{Revocation, RevocationError, RevocationMode};
 use crate::upstream::resolve::Resolve;
 use rustls::pki_types::CertificateDer;
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -98,6 +101,15 @@ pub fn ca_settings(config: &Config) -> Result<Settings, LeafLifetimeError> {
 }
 
 impl Generation {
+    /// The trust anchors that chains under this rule may end in. `None` where they were not loaded, which [`Self::load`]
+    /// rules out; nothing is trusted then.
+    pub(super) fn anchors_of(&self, rule: &Rule) -> Option<&Arc<TrustAnchors>> {
+        match rule.pinset().and_then(Pinset::own_anchors) {
+            None => Some(&self.anchors),
+            Some(source) => self.own_anchors.get(source),
+        }
+    }
+
     /// The generation of this number that a configuration describes; reads its files. Certificates in `own`, the
     /// proxy's CA, do not become trust anchors.
     ///
@@ -115,9 +127,12 @@ impl Generation {
             config::Revocation::WhenAvailable => RevocationMode::WhenAvailable,
             config::Revocation::Require => RevocationMode::Require,
         };
+        let extra: Vec<_> =
+            upstream.extra_roots.iter().map(|path| ExtraAnchors { path: path.clone(), exempts_pins: false }).collect();
         Ok(Self {
             policy: Arc::new(config.policy(number)),
-            anchors: Arc::new(TrustAnchors::load(&roots, &upstream.extra_roots, own)?),
+            anchors: Arc::new(TrustAnchors::load(&roots, &extra, own)?),
+            own_anchors: HashMap::new(),
             revocation: Arc::new(Revocation::load(mode, &upstream.crls)?),
         })
     }

@@ -46,9 +46,15 @@ impl Session {
     ) -> Result<Pair, SessionError> {
         let hello = self.client_hello(&mut client).await?;
         let agreed = async {
-            same_host(&verified.host, &hello, record)?;
+            let other = self.other_name(target, &hello, record)?;
             self.proxy.offers.remember(self.client_key, &hello.alpn);
-            self.suited(target, verified, &hello, record).await
+            match other {
+                None => self.suited(target, verified, &hello, record).await,
+                Some((named, rule)) => {
+                    let dialled = self.dial(target, record).await?;
+                    self.verified(target, dialled, &named.host, &rule, hello.alpn.clone(), record).await
+                }
+            }
         };
         match agreed.await {
             Ok(verified) => self.accept(client, hello, verified, record).await,
@@ -67,7 +73,7 @@ impl Session {
         let hello = self.client_hello(&mut client).await?;
         let judged = async {
             let (host, rule) = self.rule_by_hello(target, &hello, record)?;
-            record.rule(&rule, self.now);
+            record.rule(&rule, &self.circumstances(&rule));
             if let Some(permit) = Permit::tunnel(&rule, &host) {
                 return Ok(Judged::Blind(dialled, permit));
             }
@@ -96,11 +102,12 @@ impl Session {
         let policy = &self.generation.policy;
         let name = match (&target.host, hello.server_name().map_err(SessionError::ServerNameForm)?) {
             (Host::Name(_), _) => {
-                same_host(&target.host, hello, record)?;
-                return Ok((target.host.clone(), Arc::clone(policy.select(target, self.now))));
+                let other = self.other_name(target, hello, record)?;
+                let own = || (target.host.clone(), Arc::clone(policy.select(target, self.moment)));
+                return Ok(other.map_or_else(own, |(named, rule)| (named.host, rule)));
             }
             (Host::Address(_), None) => {
-                return Ok((target.host.clone(), Arc::clone(policy.select(target, self.now))));
+                return Ok((target.host.clone(), Arc::clone(policy.select(target, self.moment))));
             }
             (Host::Address(_), Some(name)) => name,
         };
@@ -108,8 +115,29 @@ impl Session {
         record.judged_as(&name);
         let named = Authority { host: name, port: target.port };
         self.proxy.access.check_target(&named)?;
-        let rule = Arc::clone(policy.select_for_address(target, &named, self.now)?);
+        let rule = Arc::clone(policy.select_for_address(target, &named, self.moment)?);
         Ok((named.host, rule))
+    }
+
+    /// The host of the SNI and its rule, where it is not the host of the CONNECT and the operator allows that.
+    fn other_name(
+        &self,
+        target: &Authority,
+        hello: &ClientHello,
+        record: &mut Record,
+    ) -> Result<Option<(Authority, Arc<Rule>)>, SessionError> {
+        let Some(host) = hello.server_name().map_err(SessionError::ServerNameForm)? else { return Ok(None) };
+        record.server_name(&host);
+        if host == target.host {
+            return Ok(None);
+        }
+        let named = Authority { host, port: target.port };
+        let Some(rule) = self.generation.policy.select_for_mismatch(target, &named, self.moment) else {
+            return Err(SessionError::ServerName { asked: target.host.clone(), named: named.host });
+        };
+        self.proxy.access.check_target(&named)?;
+        record.judged_as(&named.host);
+        Ok(Some((named, Arc::clone(rule))))
     }
 
     async fn client_hello(&self, client: &mut ClientStream) -> Result<ClientHello, SessionError> {
@@ -174,7 +202,7 @@ impl Session {
         let named = Authority { host, port: target.port };
         self.proxy.access.check_target(&named)?;
         let policy = &self.generation.policy;
-        let (asked, found) = (policy.select(target, self.now), policy.select(&named, self.now));
+        let (asked, found) = (policy.select(target, self.moment), policy.select(&named, self.moment));
         match found.pinset() {
             None => Ok(()),
             Some(_) => Err(Disagreement { address: asked.label().to_owned(), name: found.label().to_owned() }.into()),
@@ -212,13 +240,6 @@ async fn may_open_with_tls(client: &ClientStream, upstream: &TcpStream, wait: Du
         peeked = upstream.peek(&mut first) => matches!(peeked, Ok(1)) && TLS_RECORDS.contains(&first[0]),
         () = sleep(wait) => false,
     }
-}
-
-/// The SNI, where there is one, names the host of the CONNECT.
-fn same_host(asked: &Host, hello: &ClientHello, record: &mut Record) -> Result<(), SessionError> {
-    let Some(named) = hello.server_name().map_err(SessionError::ServerNameForm)? else { return Ok(()) };
-    record.server_name(&named);
-    if named == *asked { Ok(()) } else { Err(SessionError::ServerName { asked: asked.clone(), named }) }
 }
 
 /// Tells a client that waits for the answer to its ClientHello.

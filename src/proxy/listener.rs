@@ -33,6 +33,9 @@ const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 /// How often lost events are looked for and told.
 const LOSS_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How often the dates of the policy and the clocks are looked at. Sessions look for themselves.
+const DATES_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Serves the listeners until `shutdown` completes; then takes no new connections, gives open sessions the drain
 /// timeout (or until [`Proxy::end`]), ends the rest, and returns.
 pub async fn serve(listeners: Vec<TcpListener>, proxy: Arc<Proxy>, shutdown: impl Future<Output = ()>) {
@@ -40,6 +43,7 @@ pub async fn serve(listeners: Vec<TcpListener>, proxy: Arc<Proxy>, shutdown: imp
         proxy.sessions.spawn(accept(listener, Arc::clone(&proxy)));
     }
     let losses = tokio::spawn(watch_losses(Arc::clone(&proxy)));
+    let dates = tokio::spawn(watch_dates(Arc::clone(&proxy)));
     shutdown.await;
     proxy.stopping.cancel();
     proxy.sessions.close();
@@ -57,6 +61,16 @@ pub async fn serve(listeners: Vec<TcpListener>, proxy: Arc<Proxy>, shutdown: imp
         }
     }
     losses.abort();
+    dates.abort();
+}
+
+/// Sees to the dates of the policy.
+async fn watch_dates(proxy: Arc<Proxy>) {
+    let mut ticks = interval(DATES_INTERVAL);
+    loop {
+        ticks.tick().await;
+        proxy.keep_time();
+    }
 }
 
 /// Says how many events were lost since the start, if any were.
@@ -141,7 +155,7 @@ async fn parse_and_serve(
     let service = service_fn(|request| {
         progress.parsed();
         // Opened here and not in the future, which is dropped without a poll when the client has left already.
-        let record = Record::open(&proxy.reporter, proxy.session_name(), client, proxy.clock.now());
+        let record = Record::open(&proxy.reporter, proxy.session_name(), client, proxy.time.now());
         let session = session::open(Arc::clone(proxy), client, Arc::clone(place), request, record);
         async { Ok::<_, Infallible>(session.await) }
     });
@@ -169,7 +183,7 @@ async fn parse_and_serve(
 
 /// Refuses a client outside of HTTP; emits the event.
 fn refuse(proxy: &Proxy, client: SocketAddr, target: &str, error: &SessionError) -> Vec<u8> {
-    let mut record = Record::open(&proxy.reporter, proxy.session_name(), client, proxy.clock.now());
+    let mut record = Record::open(&proxy.reporter, proxy.session_name(), client, proxy.time.now());
     record.asked_for(target);
     record.fail(error);
     let refusal = Refusal::new(error, record.event(), Vec::new());

@@ -2,18 +2,22 @@
 
 mod alpn;
 mod assemble;
+mod calendar;
 mod capacity;
 mod client_half;
+mod clock;
 mod error;
 mod head;
 mod listener;
 mod record;
 mod reply;
+mod rollouts;
 mod session;
 mod sides;
 mod upstream_half;
 
 pub use assemble::{AssembleError, Assembled, assemble, ca_settings};
+pub use clock::Clock;
 pub use listener::{serve, tell_losses};
 
 use crate::config::{Config, Limits};
@@ -27,27 +31,28 @@ use crate::upstream::resolve::Resolve;
 use crate::upstream::tickets::Tickets;
 use alpn::Offers;
 use arc_swap::ArcSwap;
+use calendar::Calendar;
 use capacity::Capacity;
-use std::fmt;
+use clock::Timekeeper;
+use rollouts::Rollouts;
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// Tells the time. The system's in production; a test has its own.
-#[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
 
 /// Everything that decides about an upstream, replaced as one: a session takes one generation and keeps it.
 #[derive(Debug)]
 pub struct Generation {
     /// The rules.
     pub policy: Arc<Policy>,
-    /// The trust anchors.
+    /// The trust anchors of every rule that has none of its own.
     pub anchors: Arc<TrustAnchors>,
+    /// Those of pinsets with a source of their own, by its name.
+    pub own_anchors: HashMap<Arc<str>, Arc<TrustAnchors>>,
     /// The revocation lists.
     pub revocation: Arc<Revocation>,
 }
@@ -78,7 +83,9 @@ pub struct Proxy {
     acceptor: Acceptor,
     reporter: Arc<Reporter>,
     resolver: Arc<dyn Resolve>,
-    clock: Clock,
+    time: Timekeeper,
+    calendar: Calendar,
+    rollouts: Rollouts,
     /// Kept only where upstream resumption is switched on.
     tickets: Option<Tickets>,
     offers: Offers,
@@ -96,6 +103,9 @@ pub struct Proxy {
 impl Proxy {
     /// A proxy with the settings of a configuration.
     pub fn new(config: &Config, parts: Parts) -> Arc<Self> {
+        let time = Timekeeper::new(parts.clock);
+        let (calendar, rollouts) = (Calendar::default(), Rollouts::default());
+        enter(&parts.generation.policy, &time, &calendar, &rollouts);
         Arc::new(Self {
             generation: ArcSwap::from_pointee(parts.generation),
             access: config.access.clone(),
@@ -105,7 +115,9 @@ impl Proxy {
             acceptor: parts.acceptor,
             reporter: parts.reporter,
             resolver: parts.resolver,
-            clock: parts.clock,
+            time,
+            calendar,
+            rollouts,
             tickets: config.upstream.resumption.then(Tickets::default),
             offers: Offers::default(),
             capacity: Capacity::new(config.limits.sessions, config.limits.sessions_per_client),
@@ -121,7 +133,18 @@ impl Proxy {
 
     /// Puts a new generation in force for all sessions that begin from now on.
     pub fn replace(&self, generation: Generation) {
+        enter(&generation.policy, &self.time, &self.calendar, &self.rollouts);
         self.generation.store(Arc::new(generation));
+    }
+
+    /// Tells what the dates of the policy have brought since the last time, takes the steps of rollouts that are due,
+    /// and holds the wall clock against the steady one. [`serve`] calls it every second.
+    pub fn keep_time(&self) {
+        let moment = self.time.moment();
+        for sentence in self.calendar.due(moment) {
+            tracing::warn!("{sentence}");
+        }
+        self.rollouts.advance(moment, self.time.elapsed());
     }
 
     /// Makes the RSA leaf key, which takes a while, ahead of the first client that needs it. Blocks.
@@ -147,25 +170,9 @@ impl Proxy {
     }
 }
 
-impl Clock {
-    /// The clock of the system.
-    pub fn system() -> Self {
-        Self(Arc::new(SystemTime::now))
-    }
-
-    /// A clock that tells what a function says.
-    pub fn from_fn(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now))
-    }
-
-    /// The time.
-    pub fn now(&self) -> SystemTime {
-        (self.0)()
-    }
-}
-
-impl fmt::Debug for Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Clock({:?})", self.now())
-    }
+/// Goes over to the dates of a policy.
+fn enter(policy: &Policy, time: &Timekeeper, calendar: &Calendar, rollouts: &Rollouts) {
+    let moment = time.moment();
+    calendar.enter(policy, moment);
+    rollouts.enter(policy.rules().iter().filter_map(|rule| rule.pinset()), moment);
 }

@@ -5,6 +5,7 @@ use super::error::SessionError;
 use super::reply::ExpectedPin;
 use crate::policy::decision::{Candidate, ChainProof as _, Decision, FailureClass, Rejection};
 use crate::policy::host::{Authority, Host};
+use crate::policy::moment::Circumstances;
 use crate::policy::pattern::{HostPattern, Scope};
 use crate::policy::pin::Pin;
 use crate::policy::pinset::{Clause, Demand, PathElement};
@@ -54,6 +55,7 @@ impl Record {
             matched_position: None,
             matched_pin: None,
             seen_pins: Vec::new(),
+            exempted: false,
             candidate_paths: 0,
             upstream_address: None,
             upstream_tls: None,
@@ -102,10 +104,11 @@ impl Record {
         self.event.policy_generation = generation;
     }
 
-    pub(super) fn rule(&mut self, rule: &Rule, now: SystemTime) {
+    pub(super) fn rule(&mut self, rule: &Rule, circumstances: &Circumstances) {
         self.event.pinset = Some(rule.label().to_owned());
+        let demand = rule.demand(circumstances);
         self.event.enforced =
-            matches!(rule.demand(now), Demand::Pins { enforced: true, .. } | Demand::PinOnly { .. } | Demand::Expired);
+            matches!(demand, Demand::Pins { enforced: true, .. } | Demand::PinOnly { .. } | Demand::Expired);
     }
 
     pub(super) fn server_name(&mut self, name: &Host) {
@@ -147,8 +150,9 @@ impl Record {
             self.event.seen_pins = pins_of(chain.path());
         }
         match decision {
-            Decision::Allowed { matched, violation: None, .. } => {
+            Decision::Allowed { matched, violation: None, exempted, .. } => {
                 self.event.stage = Stage::Pin;
+                self.event.exempted = *exempted;
                 self.event.matched_position = matched.map(|matched| matched.position);
                 self.event.matched_pin = matched.map(|matched| matched.pin.to_string());
                 if self.violation.is_none() {
@@ -288,12 +292,12 @@ fn pins_of(path: &[PathElement]) -> Vec<String> {
 
 /// The pins of a rule, each with where it has to stand.
 fn expected(rule: &Rule) -> Vec<ExpectedPin> {
-    let clauses = rule.pinset().map(|pinset| pinset.accepts().clauses()).unwrap_or_default();
+    let clauses = rule.pinset().into_iter().flat_map(|pinset| pinset.accepts().clauses());
     let told = |clause: &Clause| {
         let pins = clause.pins().iter().map(|pin| ExpectedPin { pin: pin.to_string(), position: clause.position() });
         pins.collect()
     };
-    clauses.iter().flat_map::<Vec<ExpectedPin>, _>(told).collect()
+    clauses.flat_map::<Vec<ExpectedPin>, _>(told).collect()
 }
 
 /// `pin-sha256="…"` (RFC 7469 section 3); a certificate pin, which that RFC does not know, in our own form.

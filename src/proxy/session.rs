@@ -18,7 +18,8 @@ use super::upstream_half::{Verified, no_permit};
 use super::{Generation, Proxy};
 use crate::policy::decision::Permit;
 use crate::policy::host::{Authority, Host};
-use crate::policy::rules::{RuleKind, Unpinned};
+use crate::policy::moment::{Circumstances, Moment};
+use crate::policy::rules::{Rule, RuleKind, Unpinned};
 use crate::relay::{Counters, Limits, relay};
 use crate::report::Stage;
 use crate::upstream::dial::Dialled;
@@ -40,7 +41,10 @@ pub(super) struct Session {
     pub(super) generation: Arc<Generation>,
     pub(super) client: SocketAddr,
     pub(super) client_key: ClientKey,
+    /// What the wall clock said when the request came.
     pub(super) now: SystemTime,
+    /// What the rules are held against.
+    pub(super) moment: Moment,
 }
 
 /// How far a session is when it gets its 200.
@@ -66,6 +70,7 @@ pub(super) async fn open(
     let session = Session {
         generation: proxy.generation.load_full(),
         client_key: proxy.offers.key(client.ip(), user_agent),
+        moment: proxy.time.moment(),
         proxy,
         client,
         now,
@@ -121,6 +126,13 @@ fn established() -> Response<Full<Bytes>> {
 }
 
 impl Session {
+    /// What a judgement by this rule depends on.
+    pub(super) fn circumstances(&self, rule: &Rule) -> Circumstances {
+        let limit = |pinset| self.proxy.rollouts.limit(pinset, self.moment, self.proxy.time.elapsed());
+        let client = self.client.ip().to_canonical();
+        Circumstances { moment: self.moment, client, hold: rule.pinset().and_then(limit) }
+    }
+
     /// request: who asks, for what, and may they?
     fn request(&self, request: &Request<Incoming>, record: &mut Record) -> Result<Authority, SessionError> {
         let asked = request.uri().to_string();
@@ -141,8 +153,8 @@ impl Session {
 
     /// policy, dial, and for an upstream that is known by name: upstream_tls and pin.
     async fn approach(&self, target: &Authority, record: &mut Record) -> Result<Approach, SessionError> {
-        let rule = self.generation.policy.select(target, self.now);
-        record.rule(rule, self.now);
+        let rule = self.generation.policy.select(target, self.moment);
+        record.rule(rule, &self.circumstances(rule));
         self.check_expiry(rule, record)?;
         match (&rule.kind, &target.host) {
             (RuleKind::Tunnel { .. }, host) => {

@@ -32,7 +32,7 @@ pub(super) struct Verified {
 impl Session {
     /// A pinset that has ended and fails closed needs no connection to be judged.
     pub(super) fn check_expiry(&self, rule: &Rule, record: &mut Record) -> Result<(), SessionError> {
-        if rule.demand(self.now) != Demand::Expired {
+        if rule.demand(&self.circumstances(rule)) != Demand::Expired {
             return Ok(());
         }
         record.pinset_expired(rule);
@@ -61,26 +61,30 @@ impl Session {
         self.check_expiry(rule, record)?;
         record.at(Stage::UpstreamTls);
         let question = Question {
-            anchors: Arc::clone(&self.generation.anchors),
+            anchors: Arc::clone(self.generation.anchors_of(rule).ok_or_else(no_permit)?),
             revocation: Arc::clone(&self.generation.revocation),
             policy: Arc::clone(&self.generation.policy),
             rule: Arc::clone(rule),
             host: host.clone(),
         };
+        let circumstances = self.circumstances(rule);
         let (verifier, config) = if let Some(tickets) = &self.proxy.tickets {
-            tickets.config(self.client.ip().to_canonical(), target, &question, &offer)
+            tickets.config(circumstances, target, &question, &offer)
         } else {
-            let verifier = Arc::new(SessionVerifier::once(question, self.now));
+            let verifier = Arc::new(SessionVerifier::once(question, circumstances));
             let config = config(&verifier, &offer);
             (verifier, config)
         };
-        let shaking = handshake(dialled.stream, config, &verifier, self.now, self.proxy.handshake_timeout);
+        let shaking = handshake(dialled.stream, config, &verifier, &circumstances, self.proxy.handshake_timeout);
         // The leaf is made while the upstream computes its answer to our ClientHello.
         let (shaken, ()) = tokio::join!(shaking, async { self.proxy.acceptor.prepare(host, self.now) });
         let Handshake { upstream, attempt } = shaken?;
         let chain = attempt.result.as_ref().map_err(Clone::clone);
-        let decision = evaluate(&self.generation.policy, rule, self.now, chain);
+        let decision = evaluate(&self.generation.policy, rule, &circumstances, chain);
         record.decided(&decision, &attempt, rule);
+        if let Some((pinset, violated)) = rule.pinset().zip(decision.pins_satisfied().map(|satisfied| !satisfied)) {
+            self.proxy.rollouts.count(pinset, violated, self.proxy.time.elapsed());
+        }
         match (decision, upstream, &attempt.result) {
             (Decision::Allowed { permit, .. }, Some(upstream), Ok(chain)) => {
                 record.upstream_tls(upstream.version, upstream.alpn.as_deref());

@@ -97,6 +97,8 @@ pub struct Event {
     pub matched_position: Option<usize>,
     /// The pin that matched.
     pub matched_pin: Option<String>,
+    /// Pins were demanded, none matched, and the trust anchor exempts its chains from them.
+    pub exempted: bool,
     /// Keys of the verified path that was judged, end entity first, as pins.
     pub seen_pins: Vec<String>,
     /// Paths that verified and were turned down.

@@ -25,6 +25,17 @@ pub struct AnchorRecord {
     pub certificate: CertificateDer<'static>,
     /// End of its validity.
     pub not_after: SystemTime,
+    /// Whether chains that end here are exempt from pins.
+    pub exempts_pins: bool,
+}
+
+/// A file with anchors added to a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtraAnchors {
+    /// PEM.
+    pub path: PathBuf,
+    /// Whether chains that end in one of them are exempt from pins.
+    pub exempts_pins: bool,
 }
 
 /// Where anchors come from.
@@ -100,7 +111,11 @@ impl TrustAnchors {
     ///
     /// # Errors
     /// [`AnchorError`]; an empty set is one.
-    pub fn load(roots: &AnchorSource, extra: &[PathBuf], own: &[CertificateDer<'static>]) -> Result<Self, AnchorError> {
+    pub fn load(
+        roots: &AnchorSource,
+        extra: &[ExtraAnchors],
+        own: &[CertificateDer<'static>],
+    ) -> Result<Self, AnchorError> {
         let mut set = Self { anchors: Vec::new(), records: Vec::new() };
         match roots {
             AnchorSource::System => {
@@ -109,7 +124,7 @@ impl TrustAnchors {
                 let foreign = read_pem(path)?.into_iter().filter(|certificate| !own.contains(certificate));
                 // A bundle of the system may hold what webpki cannot read (version 1 roots); that is not our fault to
                 // report to somebody who cannot change it.
-                foreign.for_each(|certificate| drop(set.add(certificate)));
+                foreign.for_each(|certificate| drop(set.add(certificate, false)));
                 if set.anchors.is_empty() {
                     return Err(AnchorError::Empty { path: path.to_owned() });
                 }
@@ -117,12 +132,12 @@ impl TrustAnchors {
             AnchorSource::Mozilla => {
                 for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
                     // Every one of them is an anchor of webpki; a test counts them.
-                    drop(set.add(root.clone()));
+                    drop(set.add(root.clone(), false));
                 }
             }
-            AnchorSource::File(path) => set.add_file(path, own)?,
+            AnchorSource::File(path) => set.add_file(path, own, false)?,
         }
-        extra.iter().try_for_each(|path| set.add_file(path, own))?;
+        extra.iter().try_for_each(|file| set.add_file(&file.path, own, file.exempts_pins))?;
         Ok(set)
     }
 
@@ -132,22 +147,30 @@ impl TrustAnchors {
     /// The text of the first certificate that cannot be one.
     pub fn from_certificates(certificates: impl IntoIterator<Item = CertificateDer<'static>>) -> Result<Self, String> {
         let mut set = Self { anchors: Vec::new(), records: Vec::new() };
-        certificates.into_iter().try_for_each(|certificate| set.add(certificate))?;
+        certificates.into_iter().try_for_each(|certificate| set.add(certificate, false))?;
         Ok(set)
     }
 
-    fn add_file(&mut self, path: &Path, own: &[CertificateDer<'static>]) -> Result<(), AnchorError> {
+    fn add_file(
+        &mut self,
+        path: &Path,
+        own: &[CertificateDer<'static>],
+        exempts_pins: bool,
+    ) -> Result<(), AnchorError> {
         for certificate in read_pem(path)? {
             if own.contains(&certificate) {
                 return Err(AnchorError::OwnCa { path: path.to_owned() });
             }
-            self.add(certificate).map_err(|detail| AnchorError::Malformed { path: path.to_owned(), detail })?;
+            self.add(certificate, exempts_pins)
+                .map_err(|detail| AnchorError::Malformed { path: path.to_owned(), detail })?;
         }
         Ok(())
     }
 
-    fn add(&mut self, certificate: CertificateDer<'static>) -> Result<(), String> {
-        if self.records.iter().any(|record| record.certificate == certificate) {
+    fn add(&mut self, certificate: CertificateDer<'static>, exempts_pins: bool) -> Result<(), String> {
+        if let Some(known) = self.records.iter_mut().find(|record| record.certificate == certificate) {
+            // A corporate root often stands in the system's bundle too; what the operator says of it counts.
+            known.exempts_pins |= exempts_pins;
             return Ok(());
         }
         let anchor = webpki::anchor_from_trusted_cert(&certificate).map_err(|e| e.to_string())?.to_owned();
@@ -156,6 +179,7 @@ impl TrustAnchors {
             element: PathElement { spki: anchor_spki_sha256(&anchor), certificate: Some(sha256(&certificate)) },
             not_after: super::chain::system_time(parsed.validity().not_after.timestamp()),
             certificate,
+            exempts_pins,
         };
         self.anchors.push(anchor);
         self.records.push(record);
@@ -172,6 +196,11 @@ impl TrustAnchors {
         // webpki hands out references into the slice it was given; comparing addresses spares hashing the key again.
         let index = self.anchors.iter().position(|own| std::ptr::eq(std::ptr::from_ref(own).cast(), anchor))?;
         self.records.get(index)
+    }
+
+    /// Digests and dates of the anchors.
+    pub fn records(&self) -> &[AnchorRecord] {
+        &self.records
     }
 
     /// Whether a certificate has subject and key of an anchor.

@@ -14,6 +14,7 @@ pub struct VerifiedChain {
     pub(super) path: Vec<PathElement>,
     pub(super) passed_over: Vec<Candidate>,
     pub(super) leaf_not_after: Option<SystemTime>,
+    pub(super) exempts_pins: bool,
 }
 
 /// What one verification found, with the certificates for a report.
@@ -58,6 +59,10 @@ impl ChainProof for VerifiedChain {
 
     fn passed_over(&self) -> &[Candidate] {
         &self.passed_over
+    }
+
+    fn exempts_pins(&self) -> bool {
+        self.exempts_pins
     }
 }
 

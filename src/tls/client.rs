@@ -3,13 +3,13 @@
 use super::chain::Attempt;
 use super::provider::provider;
 use super::verify::Question;
+use crate::policy::moment::Circumstances;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::SystemTime;
 
 /// Tickets kept for one client, rule and host when upstream resumption is on. TLS 1.3 tickets are used once.
 const TICKETS_PER_CONFIG: usize = 4;
@@ -18,9 +18,9 @@ const TICKETS_PER_CONFIG: usize = 4;
 #[derive(Debug)]
 pub struct SessionVerifier {
     question: Question,
-    /// The moment the session is judged at; `None` for a verifier that several sessions share for resumption, which
-    /// takes the time of each handshake.
-    now: Option<SystemTime>,
+    /// Those of the session; of the latest one, where several share the verifier for resumption.
+    circumstances: Mutex<Circumstances>,
+    shared: bool,
     found: Mutex<Option<Attempt>>,
 }
 
@@ -37,14 +37,19 @@ impl fmt::Display for TurnedDown {
 impl std::error::Error for TurnedDown {}
 
 impl SessionVerifier {
-    /// A verifier for one handshake, judged at `now`.
-    pub const fn once(question: Question, now: SystemTime) -> Self {
-        Self { question, now: Some(now), found: Mutex::new(None) }
+    /// A verifier for one handshake.
+    pub const fn once(question: Question, circumstances: Circumstances) -> Self {
+        Self { question, circumstances: Mutex::new(circumstances), shared: false, found: Mutex::new(None) }
     }
 
     /// A verifier for every handshake that may resume one another.
-    pub const fn shared(question: Question) -> Self {
-        Self { question, now: None, found: Mutex::new(None) }
+    pub const fn shared(question: Question, circumstances: Circumstances) -> Self {
+        Self { question, circumstances: Mutex::new(circumstances), shared: true, found: Mutex::new(None) }
+    }
+
+    /// Tells a shared verifier of the session that uses it next.
+    pub fn used_under(&self, circumstances: Circumstances) {
+        *self.circumstances.lock().unwrap_or_else(PoisonError::into_inner) = circumstances;
     }
 
     /// What the handshake found. `None` where rustls did not ask, which is how it resumes a session, and for a shared
@@ -77,15 +82,15 @@ impl ServerCertVerifier for SessionVerifier {
         intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
-        now: UnixTime,
+        _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let handshake = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(now.as_secs());
-        let attempt = self.question.verify(end_entity, intermediates, self.now.unwrap_or(handshake));
+        let circumstances = *self.circumstances.lock().unwrap_or_else(PoisonError::into_inner);
+        let attempt = self.question.verify(end_entity, intermediates, &circumstances);
         if attempt.result.is_err() {
             let cause = OtherError(Arc::new(TurnedDown(attempt)));
             return Err(rustls::Error::InvalidCertificate(CertificateError::Other(cause)));
         }
-        if self.now.is_some() {
+        if !self.shared {
             *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt);
         }
         Ok(ServerCertVerified::assertion())
@@ -192,6 +197,7 @@ mod tests {
     use rustls::server::Acceptor;
     use rustls::{CipherSuite, ClientConnection, NamedGroup};
     use std::collections::HashMap;
+    use std::time::SystemTime;
 
     fn question() -> Question {
         let policy = Arc::new(Policy::new(1, Vec::new(), Unpinned::Intercept, HashMap::new()).unwrap());
@@ -208,7 +214,10 @@ mod tests {
 
     #[test]
     fn what_is_offered_to_upstreams() {
-        let verifier = Arc::new(SessionVerifier::once(question(), SystemTime::now()));
+        let verifier = Arc::new(SessionVerifier::once(
+            question(),
+            Circumstances::new(SystemTime::now(), std::net::Ipv4Addr::LOCALHOST.into()),
+        ));
         let offer = [b"h2".to_vec(), b"http/1.1".to_vec()];
         let name = crate::tls::name::server_name(&verifier.question().host).unwrap();
         let mut connection = ClientConnection::new(config(&verifier, &offer), name).unwrap();

@@ -108,6 +108,7 @@ mod tests {
     use super::*;
     use crate::policy::decision::FailureClass;
     use crate::policy::host::Authority;
+    use crate::policy::moment::Circumstances;
     use crate::policy::rules::{Policy, Unpinned};
     use crate::tls::anchors::TrustAnchors;
     use crate::tls::verify::Question;
@@ -232,7 +233,10 @@ mod tests {
             let revocation = Arc::new(Revocation { mode, lists: Vec::new() });
             let (anchors, policy, rule) = (Arc::clone(&anchors), Arc::clone(&policy), Arc::clone(&rule));
             let question = Question { anchors, revocation, policy, rule, host: target.host.clone() };
-            question.verify(leaf.der(), &[], SystemTime::now()).result.map(drop)
+            question
+                .verify(leaf.der(), &[], &Circumstances::new(SystemTime::now(), std::net::Ipv4Addr::LOCALHOST.into()))
+                .result
+                .map(drop)
         };
         assert_eq!(verify(RevocationMode::Off), Ok(()));
         assert_eq!(verify(RevocationMode::WhenAvailable), Ok(()));

@@ -12,6 +12,7 @@ use super::provider::provider;
 use super::revocation::{Revocation, RevocationMode};
 use crate::policy::decision::{Candidate, FailureClass, Footing, PIN_MISMATCH, Rejection};
 use crate::policy::host::Host;
+use crate::policy::moment::Circumstances;
 use crate::policy::pinset::{Accepts, Demand, NameCheck, PathElement, ValidityCheck};
 use crate::policy::rules::{Policy, Rule};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -44,8 +45,14 @@ pub struct Question {
     pub policy: Arc<Policy>,
     /// The rule selected for it.
     pub rule: Arc<Rule>,
-    /// The name that has to be in the certificate.
+    /// The host that the session is for.
     pub host: Host,
+}
+
+/// The path that a search ended with.
+struct Accepted {
+    path: Vec<PathElement>,
+    exempts_pins: bool,
 }
 
 /// The search for a path, turned into webpki's visitor.
@@ -53,7 +60,7 @@ struct Search<'a> {
     question: &'a Question,
     now: SystemTime,
     hash_certificates: bool,
-    accepted: Cell<Option<Vec<PathElement>>>,
+    accepted: Cell<Option<Accepted>>,
     turned_down: RefCell<Vec<Candidate>>,
     first_turned_down: RefCell<Vec<CertificateDer<'static>>>,
     anchor_expired: Cell<bool>,
@@ -61,12 +68,23 @@ struct Search<'a> {
 }
 
 impl Question {
-    /// Verifies what an upstream served and judges it by the rule, at `now`.
-    pub fn verify(&self, end_entity: &CertificateDer<'_>, others: &[CertificateDer<'_>], now: SystemTime) -> Attempt {
+    /// The name that the upstream is asked for and that has to be in its certificate.
+    pub fn upstream_name(&self) -> &Host {
+        self.rule.upstream_name(&self.host)
+    }
+
+    /// Verifies what an upstream served and judges it by the rule. Certificates are held against the latest reading of
+    /// the clock: a clock set back must not revive what has expired.
+    pub fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        circumstances: &Circumstances,
+    ) -> Attempt {
         let served = std::iter::once(end_entity).chain(others).map(|der| der.clone().into_owned()).collect();
         let mut validated = Vec::new();
-        let demand = self.rule.demand(now);
-        let now = whole_seconds(now);
+        let demand = self.rule.demand(circumstances);
+        let now = whole_seconds(circumstances.moment.latest());
         let result = match demand {
             Demand::Expired => Err(crate::policy::decision::expired()),
             Demand::PinOnly { leaf, name, validity } => self.verify_key_only(end_entity, leaf, name, validity, now),
@@ -119,20 +137,21 @@ impl Question {
         );
         let built = built.map(|_| ());
         *validated = search.first_turned_down.take();
-        let path = match built {
+        let accepted = match built {
             Ok(()) => search.accepted.take().ok_or_else(|| {
                 Rejection::new(FailureClass::Internal, "path building ended without showing the path it found")
             })?,
             Err(error) => return Err(search.classify(&error)),
         };
-        let name = server_name(&self.host)?;
+        let name = server_name(self.upstream_name())?;
         certificate.verify_is_valid_for_subject_name(&name).map_err(|_| self.wrong_name(end_entity))?;
         Ok(VerifiedChain {
             host: self.host.clone(),
             footing: Footing::Anchored,
-            path,
+            path: accepted.path,
             passed_over: search.turned_down.take(),
             leaf_not_after: Some(system_time(parse(end_entity)?.validity().not_after.timestamp())),
+            exempts_pins: accepted.exempts_pins,
         })
     }
 
@@ -183,14 +202,14 @@ impl Question {
         &self,
         end_entity: &CertificateDer<'_>,
         leaf: &Accepts,
-        name: NameCheck,
+        name: &NameCheck,
         validity: ValidityCheck,
         now: SystemTime,
     ) -> Result<VerifiedChain, Rejection> {
         let certificate = parse(end_entity)?;
         let element = PathElement { spki: sha256(certificate.public_key().raw), certificate: Some(sha256(end_entity)) };
         let path = vec![element];
-        if self.policy.blocked(&element.spki).is_some() || leaf.judge(&path).is_none() {
+        if self.policy.blocked(&self.rule, &element.spki).is_some() || leaf.judge(&path).is_none() {
             return Err(self.turn_down(path));
         }
         let (not_before, not_after) = (certificate.validity().not_before, certificate.validity().not_after);
@@ -199,9 +218,9 @@ impl Question {
             let detail = format!("the certificate is valid from {not_before} to {not_after} only");
             return Err(Rejection::new(FailureClass::Validity, detail));
         }
-        if name == NameCheck::San {
+        if *name != NameCheck::Skip {
             let named = EndEntityCert::try_from(end_entity).map_err(|error| rejection(&error))?;
-            let expected = server_name(&self.host)?;
+            let expected = server_name(self.upstream_name())?;
             named.verify_is_valid_for_subject_name(&expected).map_err(|_| self.wrong_name(end_entity))?;
         }
         Ok(VerifiedChain {
@@ -210,11 +229,12 @@ impl Question {
             path,
             passed_over: Vec::new(),
             leaf_not_after: (validity == ValidityCheck::Check).then_some(to),
+            exempts_pins: false,
         })
     }
 
     fn turn_down(&self, path: Vec<PathElement>) -> Rejection {
-        let blocked = path.iter().find_map(|element| self.policy.blocked(&element.spki)).cloned();
+        let blocked = path.iter().find_map(|element| self.policy.blocked(&self.rule, &element.spki)).cloned();
         let mut rejection = match &blocked {
             Some(blocked) => Rejection::new(FailureClass::Blocklist, blocked.sentence()),
             None => Rejection::new(FailureClass::Pin, "the upstream's certificate does not hold a pinned key"),
@@ -228,7 +248,10 @@ impl Question {
             .map(|certificate| certificate.valid_dns_names().take(5).collect::<Vec<_>>().join(", "))
             .unwrap_or_default();
         let names = if names.is_empty() { "no valid DNS name".to_owned() } else { names };
-        Rejection::new(FailureClass::Name, format!("the certificate is not for {} but for {names}", self.host))
+        Rejection::new(
+            FailureClass::Name,
+            format!("the certificate is not for {} but for {names}", self.upstream_name()),
+        )
     }
 }
 
@@ -257,9 +280,11 @@ impl Search<'_> {
             elements.push(element(&intermediate.der(), &intermediate.subject_public_key_info()));
         }
         elements.push(anchor.element);
-        let blocked = elements.iter().find_map(|element| self.question.policy.blocked(&element.spki)).cloned();
-        if blocked.is_none() && pins.is_none_or(|accepts| accepts.judge(&elements).is_some()) {
-            self.accepted.set(Some(elements));
+        let Question { policy, rule, .. } = self.question;
+        let blocked = elements.iter().find_map(|element| policy.blocked(rule, &element.spki)).cloned();
+        let exempts_pins = anchor.exempts_pins;
+        if blocked.is_none() && (exempts_pins || pins.is_none_or(|accepts| accepts.judge(&elements).is_some())) {
+            self.accepted.set(Some(Accepted { path: elements, exempts_pins }));
             return Ok(());
         }
         let mut turned_down = self.turned_down.borrow_mut();

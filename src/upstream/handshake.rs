@@ -1,6 +1,7 @@
 //! The TLS handshake with an upstream, ended by what verification found.
 
 use crate::policy::decision::Permit;
+use crate::policy::moment::Circumstances;
 use crate::tls::chain::Attempt;
 use crate::tls::client::{SessionVerifier, turned_down};
 use crate::tls::name::server_name;
@@ -8,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{AlertDescription, ClientConfig, HandshakeKind, ProtocolVersion};
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -64,7 +65,7 @@ pub struct Handshake {
     pub attempt: Attempt,
 }
 
-/// Shakes hands on a fresh connection with the given verifier, at `now`.
+/// Shakes hands on a fresh connection with the given verifier, which judges it under these circumstances.
 ///
 /// # Errors
 /// [`HandshakeError`] for everything that is not about certificates.
@@ -72,10 +73,10 @@ pub async fn handshake(
     stream: TcpStream,
     config: Arc<ClientConfig>,
     verifier: &SessionVerifier,
-    now: SystemTime,
+    circumstances: &Circumstances,
     limit: Duration,
 ) -> Result<Handshake, HandshakeError> {
-    let name = server_name(&verifier.question().host).map_err(|_| HandshakeError::Name)?;
+    let name = server_name(verifier.question().upstream_name()).map_err(|_| HandshakeError::Name)?;
     let connecting = TlsConnector::from(config).connect(name, stream);
     let stream = match timeout(limit, connecting).await {
         Err(_) => return Err(HandshakeError::Timeout(limit)),
@@ -92,7 +93,7 @@ pub async fn handshake(
             .peer_certificates()
             .and_then(<[_]>::split_first)
             .map_or((CertificateDer::from_slice(&[]), [].as_slice()), |(first, rest)| (first.clone(), rest));
-        verifier.question().verify(&end_entity, others, now)
+        verifier.question().verify(&end_entity, others, circumstances)
     });
     let alpn = connection.alpn_protocol().map(<[u8]>::to_vec);
     let version = connection.protocol_version();

@@ -4,6 +4,7 @@
 //! host and port, rule, policy generation, application protocols. The verdict is taken anew on every connection.
 
 use crate::policy::host::Authority;
+use crate::policy::moment::Circumstances;
 use crate::tls::client::{SessionVerifier, resuming_config};
 use crate::tls::verify::Question;
 use quick_cache::sync::Cache;
@@ -41,13 +42,13 @@ impl Tickets {
     /// The verifier and configuration shared by the sessions of one client to one host under one rule.
     pub fn config(
         &self,
-        client: IpAddr,
+        circumstances: Circumstances,
         target: &Authority,
         question: &Question,
         alpn: &[Vec<u8>],
     ) -> (Arc<SessionVerifier>, Arc<ClientConfig>) {
         let key = Key {
-            client,
+            client: circumstances.client,
             target: target.clone(),
             host: question.host.clone(),
             generation: question.policy.generation(),
@@ -56,12 +57,15 @@ impl Tickets {
             alpn: alpn.to_vec(),
         };
         let made = self.configs.get_or_insert_with(&key, || {
-            let verifier = Arc::new(SessionVerifier::shared(question.clone()));
+            let verifier = Arc::new(SessionVerifier::shared(question.clone(), circumstances));
             let config = resuming_config(&verifier, alpn);
             Ok::<_, std::convert::Infallible>((verifier, config))
         });
         match made {
-            Ok(pair) => pair,
+            Ok((verifier, config)) => {
+                verifier.used_under(circumstances);
+                (verifier, config)
+            }
             Err(never) => match never {},
         }
     }

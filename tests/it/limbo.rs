@@ -8,6 +8,7 @@ mod deviations;
 
 use deviations::{Expected, deviations};
 use pinproxy::policy::host::{Authority, Host};
+use pinproxy::policy::moment::Circumstances;
 use pinproxy::policy::rules::{Policy, Unpinned};
 use pinproxy::tls::anchors::TrustAnchors;
 use pinproxy::tls::revocation::{Revocation, RevocationMode};
@@ -84,7 +85,8 @@ impl Case {
             OffsetDateTime::parse(text, &Rfc3339).map_err(|error| error.to_string())
         });
         let leaf = certificates(std::slice::from_ref(&self.peer_certificate))?.remove(0);
-        let attempt = question.verify(&leaf, &certificates(&self.untrusted_intermediates)?, SystemTime::from(now?));
+        let circumstances = Circumstances::new(SystemTime::from(now?), std::net::Ipv4Addr::LOCALHOST.into());
+        let attempt = question.verify(&leaf, &certificates(&self.untrusted_intermediates)?, &circumstances);
         attempt.result.map(drop).map_err(|rejection| format!("{:?}: {}", rejection.class, rejection.detail))
     }
 }

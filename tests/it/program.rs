@@ -2,6 +2,7 @@
 
 mod paste;
 mod refusals;
+mod reload;
 mod signals;
 mod start;
 mod streams;

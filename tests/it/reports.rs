@@ -166,6 +166,7 @@ async fn every_session_is_one_line_in_the_access_file() {
         "duration-ms",
         "ended",
         "enforced",
+        "exempted",
         "failure-class",
         "hostname",
         "leaf-serial",

@@ -1,10 +1,12 @@
 use super::*;
 use crate::policy::pin::Pin;
 use crate::policy::pinset::{
-    Accepts, AfterExpiry, Basis, Clause, Combine, Expiry, Mode, NameCheck, Pinset, Position, ValidityCheck,
+    Accepts, AfterExpiry, AnchorSet, Basis, Clause, Combine, Denied, Expiry, Mode, NameCheck, Pinset, Plaintext,
+    Position, Stance, ValidityCheck,
 };
 use std::collections::HashMap;
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, SystemTime};
 
 /// A chain that nobody verified, to see what is made of it.
 struct Claim {
@@ -12,6 +14,7 @@ struct Claim {
     footing: Footing,
     path: Vec<PathElement>,
     passed_over: Vec<Candidate>,
+    exempts_pins: bool,
 }
 
 impl ChainProof for Claim {
@@ -27,6 +30,9 @@ impl ChainProof for Claim {
     fn passed_over(&self) -> &[Candidate] {
         &self.passed_over
     }
+    fn exempts_pins(&self) -> bool {
+        self.exempts_pins
+    }
 }
 
 const fn key(n: u8) -> PathElement {
@@ -35,7 +41,7 @@ const fn key(n: u8) -> PathElement {
 
 fn claim(footing: Footing, keys: &[u8]) -> Claim {
     let path = keys.iter().map(|n| key(*n)).collect();
-    Claim { host: Host::parse("bank.example").unwrap(), footing, path, passed_over: Vec::new() }
+    Claim { host: Host::parse("bank.example").unwrap(), footing, path, passed_over: Vec::new(), exempts_pins: false }
 }
 
 fn now() -> SystemTime {
@@ -54,13 +60,18 @@ fn accepts(pin: u8) -> Accepts {
     Accepts::new(vec![clause], Combine::Any).unwrap()
 }
 
+fn circumstances() -> Circumstances {
+    Circumstances::new(now(), IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
 fn pinned(basis: Basis, then: Option<AfterExpiry>) -> Rule {
     let expiry = then.map(|then| Expiry { at: now(), then });
-    Rule { kind: RuleKind::Pinned(Pinset { name: "bank".into(), basis, expiry }), hosts: Vec::new() }
+    let pinset = Pinset { name: "bank".into(), basis, deny: None, plaintext: Plaintext::Deny, expiry };
+    Rule { kind: RuleKind::Pinned(pinset), hosts: Vec::new() }
 }
 
 fn chain(mode: Mode, then: Option<AfterExpiry>) -> Rule {
-    pinned(Basis::Chain { accepts: accepts(1), mode }, then)
+    pinned(Basis::Chain { accepts: accepts(1), stance: Stance::Fixed(mode), anchors: AnchorSet::Common }, then)
 }
 
 fn pin_only(then: Option<AfterExpiry>) -> Rule {
@@ -87,6 +98,7 @@ fn tunnel() -> Rule {
 fn tell(decision: &Decision) -> String {
     match decision {
         Decision::Refused(rejection) => format!("refused: {}", rejection.class.as_str()),
+        Decision::Allowed { exempted: true, .. } => "exempted".to_owned(),
         Decision::Allowed { matched, violation, .. } => match (matched, violation) {
             (Some(matched), None) => format!("matched at {}", matched.position),
             (None, None) => "allowed".to_owned(),
@@ -125,10 +137,54 @@ fn every_demand_on_every_footing() {
             (Footing::KeyOnly, [9, 8]),
         ];
         for ((footing, keys), expected) in shapes.into_iter().zip(expected) {
-            let decision = evaluate(&policy(), &rule, now(), Ok(&claim(footing, &keys)));
+            let decision = evaluate(&policy(), &rule, &circumstances(), Ok(&claim(footing, &keys)));
             assert_eq!(tell(&decision), expected, "{rule:?} {footing:?} {keys:?}");
         }
     }
+}
+
+/// An anchor that exempts its chains from pins stands in for the pin where pins are demanded, and for nothing else.
+#[test]
+fn an_anchor_that_exempts_from_pins() {
+    use AfterExpiry::FailClosed;
+    let table = [
+        (chain(Mode::Enforce, None), Footing::Anchored, [9, 8], "exempted"),
+        (chain(Mode::ReportOnly, None), Footing::Anchored, [9, 8], "exempted"),
+        (chain(Mode::Enforce, None), Footing::Anchored, [9, 1], "matched at 1"),
+        (chain(Mode::Enforce, None), Footing::Anchored, [9, 66], "refused: blocklist"),
+        (chain(Mode::Enforce, None), Footing::KeyOnly, [9, 8], "refused: internal"),
+        (chain(Mode::Enforce, Some(FailClosed)), Footing::Anchored, [9, 8], "refused: pin"),
+        (chain(Mode::Off, None), Footing::Anchored, [9, 8], "allowed"),
+        (pin_only(None), Footing::KeyOnly, [9, 8], "refused: pin"),
+        (pin_only(None), Footing::Anchored, [9, 8], "refused: internal"),
+    ];
+    for (rule, footing, keys, expected) in table {
+        let claim = Claim { exempts_pins: true, ..claim(footing, &keys) };
+        let decision = evaluate(&policy(), &rule, &circumstances(), Ok(&claim));
+        assert_eq!(tell(&decision), expected, "{rule:?} {footing:?} {keys:?}");
+    }
+}
+
+/// Keys that a pinset denies are refused in each of its modes, for its hosts only.
+#[test]
+fn a_denied_key_is_refused_in_every_mode() {
+    let denying = |mode| {
+        let Rule { kind: RuleKind::Pinned(pinset), hosts } = chain(mode, None) else { unreachable!() };
+        let deny = Denied::new("bank", vec![[7; 32], [8; 32]]);
+        Rule { kind: RuleKind::Pinned(Pinset { deny, ..pinset }), hosts }
+    };
+    for mode in [Mode::Enforce, Mode::ReportOnly, Mode::Off] {
+        for keys in [[8, 1, 2], [1, 7, 2], [1, 2, 7]] {
+            let claim = Claim { exempts_pins: true, ..claim(Footing::Anchored, &keys) };
+            let Decision::Refused(rejection) = evaluate(&policy(), &denying(mode), &circumstances(), Ok(&claim)) else {
+                panic!("{mode:?} lets {keys:?} through");
+            };
+            assert_eq!(rejection.class, FailureClass::Blocklist);
+            assert_eq!(rejection.detail, "the chain holds the blocked key \"bank\" (its pinset denies it)");
+            assert_eq!(tell(&evaluate(&policy(), &chain(Mode::Off, None), &circumstances(), Ok(&claim))), "allowed");
+        }
+    }
+    assert_eq!(Denied::new("bank", Vec::new()), None);
 }
 
 /// The blocklist is looked up again, whatever verification did with it: every rule, every position, either footing.
@@ -148,7 +204,7 @@ fn a_blocked_key_is_refused_by_every_rule() {
         for footing in [Footing::Anchored, Footing::KeyOnly] {
             for keys in [[66, 1, 2], [1, 66, 2], [1, 2, 66]] {
                 let claim = claim(footing, &keys);
-                let Decision::Refused(rejection) = evaluate(&policy(), &rule, now(), Ok(&claim)) else {
+                let Decision::Refused(rejection) = evaluate(&policy(), &rule, &circumstances(), Ok(&claim)) else {
                     panic!("{rule:?} lets {keys:?} through");
                 };
                 assert_eq!(rejection.class, FailureClass::Blocklist);
@@ -169,7 +225,7 @@ fn a_failed_verification_stays_failed() {
     for rule in [chain(Mode::ReportOnly, None), chain(Mode::Off, None), exempt(), default(Unpinned::Tunnel), tunnel()] {
         for class in classes {
             let failed = Rejection::new(class, "as verification says");
-            let decision = evaluate(&policy(), &rule, now(), Err::<&Claim, _>(failed.clone()));
+            let decision = evaluate(&policy(), &rule, &circumstances(), Err::<&Claim, _>(failed.clone()));
             let Decision::Refused(rejection) = decision else { panic!("{rule:?} lets {class:?} through") };
             assert_eq!(rejection, failed);
         }
@@ -183,7 +239,8 @@ fn candidates_of_a_mismatch() {
     for (passed_over, expected) in [(vec![], vec![key(9)]), (vec![before.clone()], before.path)] {
         let claim = Claim { passed_over, ..claim(Footing::Anchored, &[9]) };
         let rule = chain(Mode::ReportOnly, None);
-        let Decision::Allowed { permit, violation, matched } = evaluate(&policy(), &rule, now(), Ok(&claim)) else {
+        let decision = evaluate(&policy(), &rule, &circumstances(), Ok(&claim));
+        let Decision::Allowed { permit, violation, matched, exempted: false } = decision else {
             panic!("report-only refuses nothing");
         };
         let violation = violation.unwrap();

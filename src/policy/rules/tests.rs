@@ -1,5 +1,5 @@
 use super::*;
-use crate::policy::pinset::{Accepts, Basis, Clause, Combine, Mode, Position};
+use crate::policy::pinset::{Accepts, AnchorSet, Basis, Clause, Combine, Mode, Plaintext, Position, Stance};
 use std::time::Duration;
 
 fn end() -> SystemTime {
@@ -15,8 +15,15 @@ fn rule(line: &str) -> Rule {
         name => {
             let clause = Clause::new(Position::Anywhere, vec![Pin::Spki([1; 32])]).unwrap();
             let accepts = Accepts::new(vec![clause], Combine::Any).unwrap();
-            let basis = Basis::Chain { accepts, mode: Mode::Enforce };
-            RuleKind::Pinned(Pinset { name: name.to_owned(), basis, expiry: None })
+            let stance = Stance::Fixed(Mode::Enforce);
+            let basis = Basis::Chain { accepts, stance, anchors: AnchorSet::Common };
+            RuleKind::Pinned(Pinset {
+                name: name.to_owned(),
+                basis,
+                deny: None,
+                plaintext: Plaintext::Deny,
+                expiry: None,
+            })
         }
     };
     let hosts = hosts.split_whitespace().map(|host| HostPattern::parse(host).unwrap()).collect();

@@ -1,0 +1,176 @@
+//! The diagnostics of a configuration together: counted, judged, and shown to people and to programs.
+
+use super::code::{Class, Code, Severity};
+use super::diagnostic::{Diagnostic, Region};
+use super::sarif::sarif_log;
+use serde::Serialize;
+use std::collections::HashSet;
+use std::path::Path;
+
+/// Diagnostics that a text shows, errors before others; the rest is counted in its last line.
+pub const DIAGNOSTICS_SHOWN_MAX: usize = 100;
+
+/// The version of the shape of [`Listing::json`]. Members may be added without a new one.
+const JSON_FORMAT: u32 = 1;
+
+/// Diagnostics, to be shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Listing<'a> {
+    diagnostics: &'a [Diagnostic],
+    left_out: usize,
+    strict: bool,
+}
+
+impl<'a> Listing<'a> {
+    /// Of these diagnostics, which are shown in their order.
+    pub const fn new(diagnostics: &'a [Diagnostic]) -> Self {
+        Self { diagnostics, left_out: 0, strict: false }
+    }
+
+    /// With the number of errors that were found and are not among the diagnostics.
+    pub const fn leaving_out(self, left_out: usize) -> Self {
+        Self { left_out, ..self }
+    }
+
+    /// Whether warnings are taken for errors.
+    pub const fn strict(self, strict: bool) -> Self {
+        Self { strict, ..self }
+    }
+
+    /// Whether there is nothing to show.
+    pub const fn is_empty(&self) -> bool {
+        self.diagnostics.is_empty()
+    }
+
+    /// How many there are of a severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        let kept = self.diagnostics.iter().filter(|d| self.severity(d) == severity).count();
+        if severity == Severity::Error { kept + self.left_out } else { kept }
+    }
+
+    /// What keeps the configuration from being used: the worst of its errors.
+    pub fn fault(&self) -> Option<Class> {
+        let errors = self.diagnostics.iter().filter(|d| self.severity(d) == Severity::Error);
+        errors.map(|d| d.code().class()).max()
+    }
+
+    pub(super) fn severity(&self, diagnostic: &Diagnostic) -> Severity {
+        match diagnostic.severity() {
+            Severity::Warning if self.strict => Severity::Error,
+            severity => severity,
+        }
+    }
+
+    pub(super) const fn diagnostics(&self) -> &'a [Diagnostic] {
+        self.diagnostics
+    }
+
+    /// One after the other, and in the last line how many there are. What goes wrong if it stays is said once for each
+    /// code.
+    pub fn render(&self, coloured: bool) -> String {
+        let mut told = HashSet::new();
+        let mut parts: Vec<_> =
+            self.shown().into_iter().map(|d| d.render_as(self.severity(d), told.insert(d.code()), coloured)).collect();
+        parts.push(self.summary());
+        parts.join("\n\n")
+    }
+
+    /// Those that a text has room for: the most severe, in their order.
+    fn shown(&self) -> Vec<&'a Diagnostic> {
+        let mut places: Vec<_> = (0..self.diagnostics.len()).collect();
+        places.sort_by_key(|place| self.severity(&self.diagnostics[*place]));
+        places.truncate(DIAGNOSTICS_SHOWN_MAX);
+        places.sort_unstable();
+        places.into_iter().map(|place| &self.diagnostics[place]).collect()
+    }
+
+    fn summary(&self) -> String {
+        let hidden = self.diagnostics.len().saturating_sub(DIAGNOSTICS_SHOWN_MAX) + self.left_out;
+        let hidden = if hidden > 0 { format!("{hidden} more are not shown; ") } else { String::new() };
+        let counts: Vec<_> = [Severity::Error, Severity::Warning, Severity::Info]
+            .map(|severity| (self.count(severity), severity.as_str()))
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, name)| format!("{count} {name}{}", if count == 1 { "" } else { "s" }))
+            .collect();
+        let counts = if counts.is_empty() { "no findings".to_owned() } else { counts.join(", ") };
+        format!("{hidden}{counts} in the configuration")
+    }
+
+    /// As a JSON object of one line; LINTS.md tells its shape.
+    pub fn json(&self) -> String {
+        let document = Document {
+            format: JSON_FORMAT,
+            strict: self.strict,
+            fault: self.fault(),
+            errors: self.count(Severity::Error),
+            warnings: self.count(Severity::Warning),
+            infos: self.count(Severity::Info),
+            left_out: self.left_out,
+            diagnostics: self.diagnostics.iter().map(|d| Finding::of(d, self.severity(d))).collect(),
+        };
+        serde_json::to_string(&document).unwrap_or_else(|error| unreachable!("texts and numbers: {error}"))
+    }
+
+    /// As a SARIF 2.1.0 log of one line. Paths below `base` are told relative to it.
+    pub fn sarif(&self, base: &Path) -> String {
+        sarif_log(self, base).to_string()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Document<'a> {
+    format: u32,
+    strict: bool,
+    fault: Option<Class>,
+    errors: usize,
+    warnings: usize,
+    infos: usize,
+    left_out: usize,
+    diagnostics: Vec<Finding<'a>>,
+}
+
+#[derive(Serialize)]
+struct Finding<'a> {
+    code: Code,
+    severity: Severity,
+    class: Class,
+    message: &'a str,
+    consequence: &'static str,
+    help: &'a str,
+    file: String,
+    #[serde(flatten)]
+    region: Option<Region>,
+    related: Vec<Related>,
+}
+
+#[derive(Serialize)]
+struct Related {
+    message: &'static str,
+    file: String,
+    #[serde(flatten)]
+    region: Option<Region>,
+}
+
+impl<'a> Finding<'a> {
+    fn of(diagnostic: &'a Diagnostic, severity: Severity) -> Self {
+        let place = diagnostic.place();
+        let related = diagnostic.related().map(|(place, message)| Related {
+            message,
+            file: place.file.display().to_string(),
+            region: place.region,
+        });
+        Self {
+            code: diagnostic.code(),
+            severity,
+            class: diagnostic.code().class(),
+            message: diagnostic.message(),
+            consequence: diagnostic.code().consequence(),
+            help: diagnostic.help(),
+            file: place.file.display().to_string(),
+            region: place.region,
+            related: related.collect(),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What is written about the codes: the page `config/LINTS.md`, and what `pinproxy config explain` and `config lints`
+//! print.
+
+use super::code::{Class, Code, Severity};
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// What stands in front of the codes.
+const HEAD: &str = r#"# Findings of `pinproxy config check`
+
+Printed by `pinproxy config lints --markdown`; a test keeps the two in step. Every example is a file of
+`tests/vectors/lint`, checked as on 2026-11-21.
+
+The letter of a code is its severity. An **E**rror keeps the configuration from being used: `pinproxy run` does not start
+with it. A **W**arning does not, but somebody should look; `--strict` makes it an error. An **I**nfo is worth knowing, and
+stays one.
+
+| exit code of `config check` | when |
+|---|---|
+| 0 | no error; with `--strict` no warning either |
+| 1 | everything can be read, and what it says would lock people out or protect less than it seems to (class `unsafe`) |
+| 2 | the text, or a value in it, cannot be read, or a name in it stands for nothing or for two things (class `malformed`) |
+
+Where there are errors of both classes it is 2. `pinproxy run` ends with 3 where a file cannot be read (E19), and with 2
+for every other error.
+
+`config check --json` prints one object: `format` (1), `strict`, `fault` (the worst class of an error, or null), `errors`,
+`warnings`, `infos`, `left-out` (errors that were found and are not listed) and `diagnostics`, an array of objects with
+
+| member | what |
+|---|---|
+| `code`, `severity`, `class` | as on this page; `--strict` changes the severity |
+| `message` | what is wrong, with the names at this place |
+| `consequence` | what goes wrong for users if it stays, as on this page |
+| `help` | what to write at this place |
+| `file` | as it was named |
+| `line`, `column`, `end-line`, `end-column` | from 1, columns in characters, the end behind the last character; absent where the file as a whole is meant |
+| `related` | an array of second places: `message`, `file`, and the four above |
+
+Members may be added without a new `format`. `config check --sarif` prints the same as SARIF 2.1.0, with paths relative to
+the current folder.
+
+"#;
+
+/// What stands behind them.
+const TAIL: &str = "## Codes that do not occur
+
+E42 (a certificate pin on an anchor whose certificate is not known) and E72 (resumption shared across generations)
+cannot occur here: every anchor keeps its certificate, and resumption never crosses generations. E70 (a report URL that is
+itself pinned, blocked or behind this proxy), W70 (a report URL without TLS) and W74 (reports that are not deduplicated)
+come with `reports.urls`.
+";
+
+/// The page of all codes, in Markdown.
+pub fn lints_page() -> String {
+    let mut page = HEAD.to_owned();
+    page += "| code | severity | exit code | title |\n|---|---|---|---|\n";
+    for code in Code::ALL {
+        let anchor = code.as_str().to_lowercase();
+        let (severity, title) = (code.severity().as_str(), code.title());
+        // Writing to a String cannot fail.
+        let _ = writeln!(page, "| [{code}](#{anchor}) | {severity} | {} | {title} |", exit_code(*code));
+    }
+    for code in Code::ALL {
+        let _ = write!(
+            page,
+            "\n## {code}\n\n{}. {}, exit code {}.\n\n**If it stays:** {}\n\n**Fix:** {}\n\nFails:\n\n```toml\n{}```\n\n\
+             Passes:\n\n```toml\n{}```\n",
+            code.title(),
+            capitalised(code.severity()),
+            exit_code(*code),
+            code.consequence(),
+            code.fix(),
+            code.failing_example(),
+            code.passing_example(),
+        );
+    }
+    page + "\n" + TAIL
+}
+
+/// One code, for people at a terminal.
+pub fn explanation(code: Code) -> String {
+    format!(
+        "{code}: {}\n{}, exit code {}\n\nIf it stays: {}\n\nFix: {}\n\nFails:\n\n{}\nPasses:\n\n{}",
+        code.title(),
+        code.severity().as_str(),
+        exit_code(code),
+        code.consequence(),
+        code.fix(),
+        indented(code.failing_example()),
+        indented(code.passing_example()),
+    )
+}
+
+/// All codes, a line each.
+pub fn lints_table() -> String {
+    let mut table = String::from("code  severity  exit code           title\n");
+    for code in Code::ALL {
+        let _ =
+            writeln!(table, "{code:<4}  {:<8}  {:<18}  {}", code.severity().as_str(), exit_code(*code), code.title());
+    }
+    table
+}
+
+/// All codes with their texts, as a JSON array of one line.
+pub fn rules_json() -> String {
+    #[derive(Serialize)]
+    struct Rule {
+        code: Code,
+        severity: Severity,
+        class: Class,
+        title: &'static str,
+        consequence: &'static str,
+        fix: &'static str,
+    }
+    let rules = Code::ALL.iter().map(|code| Rule {
+        code: *code,
+        severity: code.severity(),
+        class: code.class(),
+        title: code.title(),
+        consequence: code.consequence(),
+        fix: code.fix(),
+    });
+    serde_json::to_string(&rules.collect::<Vec<_>>()).unwrap_or_else(|error| unreachable!("texts alone: {error}"))
+}
+
+/// How `config check` ends when this is the worst finding.
+const fn exit_code(code: Code) -> &'static str {
+    match (code.severity(), code.class()) {
+        (Severity::Error, Class::Malformed) => "2",
+        (Severity::Error, Class::Unsafe) => "1",
+        (Severity::Warning, _) => "0, with --strict 1",
+        (Severity::Info, _) => "0",
+    }
+}
+
+const fn capitalised(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "Error",
+        Severity::Warning => "Warning",
+        Severity::Info => "Info",
+    }
+}
+
+fn indented(example: &str) -> String {
+    example.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") }).collect()
+}

@@ -1,0 +1,251 @@
+//! How far each rollout has come, and which of them are on hold.
+//!
+//! The dates say which step a rollout should be at. Where it has a limit for violations, each step is taken only while
+//! the sessions of the last hour keep it; a step that was taken is never taken back.
+
+use crate::policy::moment::Moment;
+use crate::policy::pinset::Pinset;
+use crate::policy::rollout::Rollout;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Sessions are counted by the minute, for an hour.
+const MINUTES: u64 = 60;
+
+/// The rollouts of the policy in force, by the name of their pinset.
+#[derive(Debug, Default)]
+pub(super) struct Rollouts(Mutex<HashMap<String, Progress>>);
+
+#[derive(Debug)]
+struct Progress {
+    rollout: Rollout,
+    taken: usize,
+    held: bool,
+    hour: Hour,
+}
+
+/// Sessions and violations of the last hour.
+#[derive(Debug, Default)]
+struct Hour {
+    /// Minute since the start, sessions, violations; in the order of time, at most [`MINUTES`].
+    minutes: Vec<(u64, u64, u64)>,
+}
+
+impl Hour {
+    fn count(&mut self, now: Duration, violated: bool) {
+        let minute = now.as_secs() / 60;
+        self.forget(minute);
+        match self.minutes.last_mut() {
+            Some((last, sessions, violations)) if *last == minute => {
+                *sessions += 1;
+                *violations += u64::from(violated);
+            }
+            _ => self.minutes.push((minute, 1, u64::from(violated))),
+        }
+    }
+
+    fn forget(&mut self, minute: u64) {
+        self.minutes.retain(|(counted, ..)| *counted + MINUTES > minute);
+    }
+
+    /// Sessions, and how many of them violated the pins.
+    fn sum(&mut self, now: Duration) -> (u64, u64) {
+        self.forget(now.as_secs() / 60);
+        self.minutes.iter().fold((0, 0), |(s, v), (_, sessions, violations)| (s + sessions, v + violations))
+    }
+}
+
+impl Progress {
+    /// Takes the steps whose dates have come, unless too many sessions violate the pins. Gives what has to be told.
+    fn advance(&mut self, name: &str, moment: Moment, now: Duration) -> Option<String> {
+        let due = self.rollout.step_at(moment);
+        if due <= self.taken {
+            return None;
+        }
+        let (sessions, violations) = self.hour.sum(now);
+        let percent = |steps| self.rollout.share(steps).percent();
+        if self.rollout.hold().is_some_and(|limit| limit.is_exceeded_by(violations, sessions)) {
+            let text = (!self.held).then(|| {
+                format!(
+                    "the rollout of pinset {name} is on hold at {} % of the clients instead of {} %: {violations} of \
+                     its {sessions} sessions in the last hour showed no pinned key",
+                    percent(self.taken),
+                    percent(due)
+                )
+            });
+            self.held = true;
+            return text;
+        }
+        let text = format!("the rollout of pinset {name} now enforces for {} % of the clients", percent(due));
+        (self.taken, self.held) = (due, false);
+        Some(text)
+    }
+}
+
+impl Rollouts {
+    /// Goes over to the pinsets of a new policy. A rollout that has not changed keeps its counts and its hold; any other
+    /// begins where its dates say.
+    pub(super) fn enter<'a>(&self, pinsets: impl Iterator<Item = &'a Pinset>, moment: Moment) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entered = HashMap::new();
+        for (pinset, rollout) in pinsets.filter_map(|pinset| Some((pinset, pinset.rollout()?))) {
+            let kept = known.remove(&pinset.name).filter(|progress| progress.rollout == *rollout);
+            let progress = kept.unwrap_or_else(|| Progress {
+                rollout: rollout.clone(),
+                taken: rollout.step_at(moment),
+                held: false,
+                hour: Hour::default(),
+            });
+            entered.insert(pinset.name.clone(), progress);
+        }
+        *known = entered;
+    }
+
+    /// The step that this pinset must not pass; `None` where it goes by its dates.
+    pub(super) fn limit(&self, pinset: &Pinset, moment: Moment, now: Duration) -> Option<usize> {
+        pinset.rollout()?.hold()?;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A session of an earlier generation may have a pinset that is gone: it goes by its dates.
+        let progress = known.get_mut(&pinset.name)?;
+        if let Some(text) = progress.advance(&pinset.name, moment, now) {
+            tracing::warn!("{text}");
+        }
+        Some(progress.taken)
+    }
+
+    /// Counts a session whose chain was judged.
+    pub(super) fn count(&self, pinset: &Pinset, violated: bool, now: Duration) {
+        if pinset.rollout().and_then(Rollout::hold).is_none() {
+            return;
+        }
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(progress) = known.get_mut(&pinset.name) {
+            progress.hour.count(now, violated);
+        }
+    }
+
+    /// Takes the steps that are due, whether or not there are sessions, and tells of them.
+    pub(super) fn advance(&self, moment: Moment, now: Duration) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for text in known.iter_mut().filter_map(|(name, progress)| progress.advance(name, moment, now)) {
+            tracing::warn!("{text}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::pin::Pin;
+    use crate::policy::pinset::{Accepts, AnchorSet, Basis, Clause, Combine, Plaintext, Position, Stance};
+    use crate::policy::rollout::{Rate, Share, Step};
+    use std::time::SystemTime;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn day(day: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(day * 24 * 60 * 60)
+    }
+
+    fn pinset(hold: Option<f64>) -> Pinset {
+        let ramp = [(1, 5.0), (2, 50.0)];
+        let ramp = ramp.map(|(from, percent)| Step { from: day(from), share: Share::from_percent(percent).unwrap() });
+        let hold = hold.map(|fraction| Rate::from_fraction(fraction).unwrap());
+        let rollout = Rollout::new(ramp.to_vec(), day(3), hold).unwrap();
+        let clause = Clause::new(Position::Anywhere, vec![Pin::Spki([1; 32])]).unwrap();
+        let accepts = Accepts::new(vec![clause], Combine::All).unwrap();
+        Pinset {
+            name: "partner".into(),
+            basis: Basis::Chain { accepts, stance: Stance::Rollout(rollout), anchors: AnchorSet::Common },
+            deny: None,
+            plaintext: Plaintext::Deny,
+            expiry: None,
+        }
+    }
+
+    fn entered(pinset: &Pinset, at: SystemTime) -> Rollouts {
+        let rollouts = Rollouts::default();
+        rollouts.enter(std::iter::once(pinset), Moment::at(at));
+        rollouts
+    }
+
+    #[test]
+    fn too_many_violations_hold_the_step_and_fewer_release_it() {
+        let pinset = pinset(Some(0.1));
+        let rollouts = entered(&pinset, day(1));
+        let limit = |at, now| rollouts.limit(&pinset, Moment::at(at), now);
+        assert_eq!(limit(day(1), MINUTE), Some(1), "where it began");
+        for session in 0..10 {
+            rollouts.count(&pinset, session < 2, MINUTE);
+        }
+        assert_eq!(limit(day(2), 2 * MINUTE), Some(1), "2 of 10 are more than a tenth");
+        assert_eq!(limit(day(3), 2 * MINUTE), Some(1), "and the next step is held too");
+        for _ in 0..10 {
+            rollouts.count(&pinset, false, 3 * MINUTE);
+        }
+        assert_eq!(limit(day(3), 3 * MINUTE), Some(3), "2 of 20 are a tenth, not more");
+        for _ in 0..100 {
+            rollouts.count(&pinset, true, 4 * MINUTE);
+        }
+        assert_eq!(limit(day(3), 4 * MINUTE), Some(3), "a step taken is never taken back");
+        assert_eq!(limit(day(1), 4 * MINUTE), Some(3), "nor by a clock that goes back");
+    }
+
+    #[test]
+    fn an_hour_later_nothing_is_left_of_a_violation() {
+        let pinset = pinset(Some(0.0));
+        let rollouts = entered(&pinset, day(0));
+        rollouts.count(&pinset, true, 5 * MINUTE);
+        assert_eq!(rollouts.limit(&pinset, Moment::at(day(1)), 64 * MINUTE), Some(0));
+        assert_eq!(rollouts.limit(&pinset, Moment::at(day(1)), 65 * MINUTE), Some(1));
+    }
+
+    #[test]
+    fn without_a_limit_the_dates_decide() {
+        let pinset = pinset(None);
+        let rollouts = entered(&pinset, day(0));
+        rollouts.count(&pinset, true, MINUTE);
+        assert_eq!(rollouts.limit(&pinset, Moment::at(day(1)), MINUTE), None);
+    }
+
+    #[test]
+    fn a_new_policy_keeps_the_hold_of_a_rollout_that_has_not_changed() {
+        let held = pinset(Some(0.1));
+        let rollouts = entered(&held, day(1));
+        rollouts.count(&held, true, MINUTE);
+        assert_eq!(rollouts.limit(&held, Moment::at(day(2)), MINUTE), Some(1));
+        rollouts.enter(std::iter::once(&held), Moment::at(day(2)));
+        assert_eq!(rollouts.limit(&held, Moment::at(day(2)), MINUTE), Some(1));
+        let changed = pinset(Some(0.2));
+        rollouts.enter(std::iter::once(&changed), Moment::at(day(2)));
+        assert_eq!(rollouts.limit(&changed, Moment::at(day(2)), MINUTE), Some(2));
+        rollouts.enter(std::iter::empty(), Moment::at(day(2)));
+        assert_eq!(rollouts.limit(&changed, Moment::at(day(2)), MINUTE), None, "gone");
+    }
+
+    #[test]
+    fn what_is_told_is_told_once() {
+        let pinset = pinset(Some(0.1));
+        let mut progress =
+            Progress { rollout: pinset.rollout().unwrap().clone(), taken: 1, held: false, hour: Hour::default() };
+        progress.hour.count(MINUTE, true);
+        let told = progress.advance("partner", Moment::at(day(2)), MINUTE).unwrap();
+        let expected = "the rollout of pinset partner is on hold at 5 % of the clients instead of 50 %: 1 of its 1 \
+                        sessions in the last hour showed no pinned key";
+        assert_eq!(told, expected);
+        assert_eq!(progress.advance("partner", Moment::at(day(2)), MINUTE), None);
+        let told = progress.advance("partner", Moment::at(day(2)), 100 * MINUTE);
+        assert_eq!(told.as_deref(), Some("the rollout of pinset partner now enforces for 50 % of the clients"));
+        assert_eq!(progress.advance("partner", Moment::at(day(2)), 100 * MINUTE), None);
+    }
+
+    #[test]
+    fn the_count_of_an_hour_is_bounded() {
+        let mut hour = Hour::default();
+        for minute in 0..10_000 {
+            hour.count(minute * MINUTE, minute % 2 == 0);
+        }
+        assert_eq!((hour.minutes.len(), hour.sum(9_999 * MINUTE)), (60, (60, 30)));
+    }
+}
