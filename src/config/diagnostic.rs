@@ -6,7 +6,7 @@ use super::span::{Source, Span};
 use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
 use serde::Serialize;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Errors that are kept; the rest is counted. A large file that is all wrong must not fill the memory.
@@ -69,17 +69,12 @@ impl Diagnostic {
         Some((excerpt.line, excerpt.column()))
     }
 
-    /// The file that it is about, as it was named.
-    pub fn path(&self) -> &Path {
-        &self.source.path
-    }
-
     /// Where it stands.
     pub fn place(&self) -> Place {
         self.source.located(self.span.as_ref())
     }
 
-    /// Second places that belong to it, which may be in another file, and what is there.
+    /// Second places that belong to it, and what is there.
     pub fn related(&self) -> impl Iterator<Item = (Place, &'static str)> {
         self.note.iter().map(|note| (note.source.located(Some(&note.span)), note.label))
     }
@@ -101,12 +96,13 @@ impl Diagnostic {
         let path = self.source.path.display().to_string();
         let title = level.primary_title(self.message.as_str()).id(self.code.as_str());
         let mut group = match &self.span {
-            Some(span) => title.element(place(&self.source, &path, span, AnnotationKind::Primary, None)),
+            Some(span) => title.element(marked(&self.source, &path, span, AnnotationKind::Primary, None)),
             None => title.element(Origin::path(path.as_str())),
         };
         let other = self.note.as_ref().map(|note| note.source.path.display().to_string()).unwrap_or_default();
         if let Some(note) = &self.note {
-            group = group.element(place(&note.source, &other, &note.span, AnnotationKind::Context, Some(note.label)));
+            let label = Some(note.label);
+            group = group.element(marked(&note.source, &other, &note.span, AnnotationKind::Context, label));
         }
         if with_consequence {
             group = group.element(Level::NOTE.message(self.code.consequence()));
@@ -141,7 +137,7 @@ pub struct Region {
 }
 
 /// The marked line, or its number alone.
-fn place<'a>(
+fn marked<'a>(
     source: &'a Source,
     path: &'a str,
     span: &Span,
@@ -181,14 +177,9 @@ impl ConfigErrors {
         Self { left_out, ..self }
     }
 
-    /// The errors, [`ERRORS_KEPT_MAX`] at most, and the warnings found on the way.
+    /// The errors, [`ERRORS_KEPT_MAX`] at most, and what else was found on the way.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
-    }
-
-    /// How many errors there are beyond those that were kept.
-    pub const fn left_out(&self) -> usize {
-        self.left_out
     }
 
     /// Whether the file could not be read at all; otherwise its content is at fault.

@@ -81,7 +81,7 @@ pub(super) fn read_deny(table: &Table<'_>, lists: &[List], around: &Surroundings
             let note = (&accepted.span, "accepted here");
             table.findings.conflict(Code::E38, &listed.span, "this pin is accepted and denied", note, help);
         }
-        if let Some(first) = denied.insert(digest, listed.span.clone()) {
+        if let Some(first) = denied.insert(digest, listed.span) {
             let note = (&first, "first given here");
             table.findings.conflict(Code::E09, &listed.span, "this key is denied twice", note, "remove one");
         }

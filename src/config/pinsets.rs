@@ -221,7 +221,7 @@ fn read_pinset(table: &Table<'_>, name: Option<&str>, around: &Surroundings<'_>)
         inherits: table.item("inherit").and_then(|item| item.flag()?.then(|| item.span())),
         own_pins: accepts,
         lists,
-        span: table.span.clone(),
+        span: table.span,
         since: moment("since"),
         reviewed: moment("reviewed"),
     }

@@ -14,7 +14,7 @@ pub(super) fn read_stance(table: &Table<'_>, mode: Option<Mode>) -> Option<Stanc
     let Some(rollout) = table.table("rollout", &ROLLOUT) else { return mode.map(Stance::Fixed) };
     let read = read_rollout(&rollout);
     if mode? != Mode::ReportOnly {
-        let span = table.item("mode").map_or_else(|| rollout.span.clone(), |item| item.span());
+        let span = table.item("mode").map_or_else(|| rollout.span, |item| item.span());
         let message = "a rollout leads from report-only to enforce, and this pinset is not report-only";
         let help = "write mode = \"report-only\" in this pinset, or remove its rollout";
         table.findings.error(Code::E56, &span, message, help);
@@ -35,7 +35,7 @@ fn read_rollout(table: &Table<'_>) -> Option<Rollout> {
     match Rollout::new(steps, enforce_from.value, hold) {
         Ok(rollout) => Some(rollout),
         Err((index, error)) => {
-            let span = rows.get(index).map_or_else(|| table.span.clone(), Item::span);
+            let span = rows.get(index).map_or_else(|| table.span, Item::span);
             let help = match error {
                 RolloutError::Order => "put the steps in the order of time",
                 RolloutError::Share => "let percent rise from step to step: a client that is enforced stays enforced",

@@ -76,12 +76,12 @@ impl Source {
         Excerpt { line, text, marked: start..end }
     }
 
-    /// A span of this file, or the file as a whole, for people and programs outside of this room.
+    /// What others are told of a span of this file, or of the file as a whole.
     pub(super) fn located(&self, span: Option<&Span>) -> Place {
         let region = span.map(|span| {
             let end = Span { start: span.end.max(span.start), ..*span };
-            let (first, last) = (self.excerpt(span), self.excerpt(&end));
-            Region { line: first.line, column: first.column(), end_line: last.line, end_column: last.column() }
+            let (start, end) = (self.excerpt(span), self.excerpt(&end));
+            Region { line: start.line, column: start.column(), end_line: end.line, end_column: end.column() }
         });
         Place { file: self.path.clone(), region }
     }

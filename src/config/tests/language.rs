@@ -62,10 +62,10 @@ fn a_rollout_is_read() {
     let day = Duration::from_secs(24 * 3600);
     let steps: Vec<_> = rollout.steps().iter().map(|step| (step.from, step.share.percent())).collect();
     assert_eq!(steps, [(now() + 10 * day, 5.0), (now() + 24 * day, 50.5), (now() + 38 * day, 100.0)]);
-    assert_eq!(rollout.hold().map(|rate| rate.fraction()), Some(0.001));
+    assert_eq!(rollout.hold().map(crate::policy::rollout::Rate::fraction), Some(0.001));
     assert_eq!(ruled(&config, "a.example:443", now() + 37 * day), "p reported");
     assert_eq!(ruled(&config, "a.example:443", now() + 38 * day), "p enforced");
-    let only_an_end = super::config(&super::pinset(&format!(
+    let only_an_end = super::config(&pinset(&format!(
         "pins = [\"{X1}\", \"{X2}\"]\nmode = \"report-only\"\nrollout = {{ enforce_from = 2027-02-08 }}"
     )));
     assert_eq!(named(&only_an_end, "p").rollout().map(|rollout| rollout.steps().len()), Some(1));
