@@ -21,4 +21,5 @@ mod shutdown;
 mod structure;
 mod support;
 mod support_selftest;
+mod vectors;
 mod wire;
