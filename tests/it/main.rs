@@ -13,6 +13,7 @@ mod limbo;
 mod limits;
 mod modes;
 mod program;
+mod properties;
 mod relaying;
 mod reports;
 mod requests;
