@@ -173,6 +173,9 @@ impl ChainProof for Claim {
     fn passed_over(&self) -> &[Candidate] {
         &self.passed_over
     }
+    fn exempts_pins(&self) -> bool {
+        false
+    }
 }
 
 fn elements(names: &[String]) -> Vec<PathElement> {
@@ -242,12 +245,13 @@ impl Case {
         match decision {
             Decision::Refused(rejection) => told("refused", rejection),
             Decision::Allowed { violation: Some(rejection), .. } => told("reported", rejection),
-            Decision::Allowed { permit, matched, violation: None } => {
+            Decision::Allowed { permit, matched, violation: None, exempted: false } => {
                 assert_eq!(permit.host(), &claim.host, "{}", self.name);
                 assert!(matched.is_none() || matched == pinned, "{}: {matched:?}, {pinned:?}", self.name);
                 let (pin, position) = (matched.map(|m| self.pin_named(m.pin)), matched.map(|m| m.position));
                 Outcome { decision: "allowed".into(), pin, position, ..Outcome::default() }
             }
+            Decision::Allowed { exempted: true, .. } => panic!("{}: no anchor here exempts from pins", self.name),
         }
     }
 

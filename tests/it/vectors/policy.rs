@@ -4,10 +4,12 @@
 use pinproxy::config::{Config, ConfigErrors, Severity};
 use pinproxy::policy::decision::{ChainProof, Decision, Rejection, evaluate};
 use pinproxy::policy::host::Authority;
+use pinproxy::policy::moment::Circumstances;
 use pinproxy::policy::pin::{Pin, Sha256};
 use pinproxy::policy::pinset::Demand;
 use pinproxy::policy::rules::{Policy, Rule};
 use sha2::Digest as _;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -52,6 +54,11 @@ pub(crate) fn select<'a>(policy: &'a Policy, authority: &Authority, at: SystemTi
     policy.select(authority, at)
 }
 
+/// A client on this machine, at a moment.
+fn circumstances(at: SystemTime) -> Circumstances {
+    Circumstances::new(at, Ipv4Addr::LOCALHOST.into())
+}
+
 /// The verdict at a moment.
 pub(crate) fn judge(
     policy: &Policy,
@@ -59,12 +66,12 @@ pub(crate) fn judge(
     at: SystemTime,
     chain: Result<&impl ChainProof, Rejection>,
 ) -> Decision {
-    evaluate(policy, rule, at, chain)
+    evaluate(policy, rule, &circumstances(at), chain)
 }
 
 /// What a rule demands at a moment, in a word.
 pub(crate) fn demand(rule: &Rule, at: SystemTime) -> &'static str {
-    match rule.demand(at) {
+    match rule.demand(&circumstances(at)) {
         Demand::Chain => "chain",
         Demand::Pins { enforced: true, .. } => "enforced",
         Demand::Pins { enforced: false, .. } => "reported",
