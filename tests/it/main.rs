@@ -4,6 +4,7 @@
 mod access;
 mod alpn;
 mod chains;
+mod clock;
 mod enforce;
 mod events;
 mod foreign;

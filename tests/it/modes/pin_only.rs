@@ -105,6 +105,28 @@ async fn the_name_and_the_dates_are_checked_unless_said_otherwise() {
     judge_devices(&root, table).await;
 }
 
+/// The name that a device has is asked of it and checked; the client gets a leaf for the host that it asked for.
+#[tokio::test]
+async fn a_device_that_has_another_name() {
+    const PLC: &str = "plc7.plant.example";
+    let root = Ca::root("Root");
+    let (device, other) = (Leaf::named(PLC).self_signed(), Leaf::named(BANK).self_signed());
+    let rule = |chain: &Chain| self::device(&chain.pin(), &format!("verify_name = \"as:{PLC}\""));
+    let wrong = Verdict::refused(Name, &format!("the certificate is not for {PLC} but for {BANK}"));
+    let table = vec![
+        ("the name of the CONNECT does not count", rule(&other), other.clone(), wrong),
+        ("the name that was said", rule(&device), device.clone(), matched(&device.pin(), &device)),
+    ];
+    judge_devices(&root, table).await;
+    let proxy = ProxyBuilder::new(rule(&device)).trusting([&root]);
+    let mut bench = Bench::start(proxy, OriginConfig::new(device)).await;
+    let outcome = bench.ask(BANK).await;
+    assert_eq!(outcome.upstream[0].sni.as_deref(), Some(PLC));
+    let (_, leaf) = x509_parser::parse_x509_certificate(&outcome.session().certificates[0]).unwrap();
+    let names = leaf.subject_alternative_name().unwrap().unwrap().value.general_names.clone();
+    assert_eq!(names, [x509_parser::extensions::GeneralName::DNSName(BANK)]);
+}
+
 /// A client of an expired device still gets a certificate that is valid for the host it asked for.
 #[tokio::test]
 async fn an_expired_device_with_dates_ignored_gets_a_leaf_that_is_valid() {

@@ -6,6 +6,7 @@ use super::pki::{Ca, Chain, Key};
 use super::proxy::{ProxyBuilder, TestProxy};
 use super::verdict::{BANK, Outcome, Session, Verdict};
 use rustls::RootCertStore;
+use std::net::Ipv4Addr;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -38,6 +39,14 @@ impl Bench {
     pub(crate) async fn ask(&mut self, host: &str) -> Outcome {
         let tls = self.client(host).build();
         self.ask_with(host, &tls).await
+    }
+
+    /// Asks for this host from another address of this machine.
+    pub(crate) async fn ask_from(&mut self, client: Ipv4Addr, host: &str) -> Outcome {
+        let tls = self.client(host).build();
+        let client =
+            RawClient::connect_from(client.into(), self.proxy.addr).await.expect("the proxy accepts connections");
+        self.ask_over(client, host, &tls).await
     }
 
     /// Asks for this host as CONNECT target, with whatever TLS client.

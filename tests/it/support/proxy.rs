@@ -41,10 +41,18 @@ pub(crate) struct TestProxy {
     /// The folder with its CA (`ca/ca.pem`), and whatever the configuration writes.
     pub(crate) folder: tempfile::TempDir,
     own: Vec<CertificateDer<'static>>,
-    time: Arc<Mutex<SystemTime>>,
+    time: Arc<Mutex<Time>>,
     events: mpsc::UnboundedReceiver<Told>,
     shutdown: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
+}
+
+/// What the clocks of a proxy say.
+#[derive(Debug)]
+struct Time {
+    wall: SystemTime,
+    /// What the wall clock would say had nobody moved it.
+    unmoved: SystemTime,
 }
 
 /// What a session told when it ended.
@@ -153,12 +161,16 @@ impl ProxyBuilder {
             std::fs::write(folder.path().join(name), contents).expect("the file is written");
         }
         let config = parse(&self.toml, folder.path());
-        let time = Arc::new(Mutex::new(self.now.unwrap_or_else(SystemTime::now)));
+        let now = self.now.unwrap_or_else(SystemTime::now);
+        let time = Arc::new(Mutex::new(Time { wall: now, unmoved: now }));
         let clock = if self.now.is_none() {
             Clock::system()
         } else {
-            let time = Arc::clone(&time);
-            Clock::from_fn(move || *time.lock().expect("the time"))
+            let (wall, steady) = (Arc::clone(&time), Arc::clone(&time));
+            let since_1970 =
+                |moment: SystemTime| moment.duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970");
+            let steady = move || since_1970(steady.lock().expect("the time").unmoved);
+            Clock::of(move || wall.lock().expect("the time").wall, steady)
         };
         let settings = ca_settings(&config).expect("settings of the CA");
         let (authority, _) =
@@ -231,9 +243,14 @@ impl TestProxy {
         !self.serving.is_finished()
     }
 
-    /// Moves the clock; only for a proxy started with [`ProxyBuilder::at`].
+    /// Lets time pass until now; only for a proxy started with [`ProxyBuilder::at`].
     pub(crate) fn set_time(&self, now: SystemTime) {
-        *self.time.lock().expect("the time") = now;
+        *self.time.lock().expect("the time") = Time { wall: now, unmoved: now };
+    }
+
+    /// Sets the wall clock alone, as somebody does who tampers with it.
+    pub(crate) fn set_wall_clock(&self, now: SystemTime) {
+        self.time.lock().expect("the time").wall = now;
     }
 
     /// Puts another configuration's rules, anchors and lists in force.

@@ -1,0 +1,100 @@
+//! A wall clock that somebody moves: nothing that loosens a rule takes effect by it, and what has expired stays so.
+
+use crate::support::bench::{Bench, bank_with, exempt, path, pinset, rfc3339};
+use crate::support::origin::OriginConfig;
+use crate::support::pki::{Ca, Key, Leaf, Validity, now, system_time};
+use crate::support::proxy::ProxyBuilder;
+use crate::support::verdict::{BANK, Verdict};
+use pinproxy::policy::decision::FailureClass;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// When the proxy starts, what its wall clock says later, and how much time has really passed.
+struct Tampering {
+    start: OffsetDateTime,
+    wall: OffsetDateTime,
+    passed: Duration,
+}
+
+/// A proxy with these rules whose clock was tampered with.
+async fn tampered(toml: &str, root: &Ca, leaf: Leaf, clock: Tampering) -> Bench {
+    let proxy = ProxyBuilder::new(toml).trusting([root]).at(system_time(clock.start));
+    let bench = Bench::start(proxy, OriginConfig::new(leaf.signed_by(root))).await;
+    bench.proxy.set_time(system_time(clock.start + clock.passed));
+    bench.proxy.set_wall_clock(system_time(clock.wall));
+    bench
+}
+
+#[tokio::test]
+async fn a_clock_set_forward_ends_no_pinset() {
+    let (root, start) = (Ca::root("Root"), now());
+    let end = start + 10 * HOUR;
+    for then in ["unpinned", "report-only"] {
+        let expiry = format!("[pinset.expiry]\nat = {}\nthen = \"{then}\"", rfc3339(end));
+        let toml = bank_with("leaf_pins", &[&Key::p256().pin(), &Key::p256().pin()], &expiry);
+        let forward = Tampering { start, wall: end + HOUR, passed: HOUR };
+        let mut bench = tampered(&toml, &root, Leaf::named(BANK), forward).await;
+        let outcome = bench.ask(BANK).await;
+        let seen = outcome.told.event.seen_pins.clone();
+        assert_eq!(outcome.verdict(), Verdict::mismatch().seen(&seen), "{then}");
+        // When the time has really come, it ends.
+        bench.proxy.set_time(system_time(end));
+        assert_eq!(bench.ask(BANK).await.reply.status, 200, "{then}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_set_back_revives_no_exemption() {
+    let (root, start) = (Ca::root("Root"), now());
+    let end = start + 2 * HOUR;
+    let pins = [&Key::p256().pin()[..], &Key::p256().pin()];
+    let toml = pinset("bank", "**.bank.example", "leaf_pins", &pins, "") + &exempt(&rfc3339(end));
+    let back = Tampering { start, wall: start, passed: 3 * HOUR };
+    let mut bench = tampered(&toml, &root, Leaf::named(BANK), back).await;
+    let outcome = bench.ask(BANK).await;
+    let seen = outcome.told.event.seen_pins.clone();
+    assert_eq!(outcome.verdict(), Verdict::mismatch().seen(&seen));
+}
+
+#[tokio::test]
+async fn a_clock_set_back_takes_back_no_enforcement() {
+    let (root, start) = (Ca::root("Root"), now());
+    let rollout = format!("mode = \"report-only\"\n[pinset.rollout]\nenforce_from = {}", rfc3339(start + HOUR));
+    let toml = bank_with("leaf_pins", &[&Key::p256().pin(), &Key::p256().pin()], &rollout);
+    let back = Tampering { start, wall: start - 2 * HOUR, passed: HOUR };
+    let mut bench = tampered(&toml, &root, Leaf::named(BANK), back).await;
+    assert_eq!(bench.ask(BANK).await.reply.status, 502);
+}
+
+/// A certificate that has expired while the proxy ran does not come back with the clock; one that is valid by the clock
+/// before the jump stays valid.
+#[tokio::test]
+async fn a_clock_set_back_revives_no_certificate() {
+    let (root, start) = (Ca::root("Root"), now());
+    let validity = |to: OffsetDateTime| Validity::between(start - 24 * HOUR, to);
+    for (to, status, class) in [(start + 2 * HOUR, 502, Some(FailureClass::Validity)), (start + 240 * HOUR, 200, None)]
+    {
+        let back = Tampering { start, wall: start, passed: 3 * HOUR };
+        let mut bench = tampered("", &root, Leaf::named(BANK).validity(validity(to)), back).await;
+        let outcome = bench.ask(BANK).await;
+        assert_eq!((outcome.reply.status, outcome.told.event.failure_class), (status, class), "until {to}");
+    }
+}
+
+/// An hour is what corrections may take: within it the wall clock is believed.
+#[tokio::test]
+async fn a_small_correction_is_no_jump() {
+    let (root, start) = (Ca::root("Root"), now());
+    let end = start + HOUR;
+    let expiry = format!("[pinset.expiry]\nat = {}\nthen = \"unpinned\"", rfc3339(end));
+    let toml = bank_with("leaf_pins", &[&Key::p256().pin(), &Key::p256().pin()], &expiry);
+    for (ahead, status) in [(HOUR, 200), (HOUR + Duration::from_secs(1), 502)] {
+        let forward = Tampering { start, wall: start + ahead, passed: Duration::ZERO };
+        let mut bench = tampered(&toml, &root, Leaf::named(BANK), forward).await;
+        let outcome = bench.ask(BANK).await;
+        assert_eq!(outcome.reply.status, status, "{ahead:?} ahead");
+        assert_eq!(path(&Leaf::named(BANK).signed_by(&root), &[&root])[1], outcome.told.event.seen_pins[1]);
+    }
+}
