@@ -75,3 +75,34 @@ fn every_file_has_a_runner() {
     let found: BTreeSet<_> = files.collect();
     assert_eq!(found, FILES.iter().map(ToString::to_string).collect());
 }
+
+/// Comments say where a case is held that cannot be put as data; what they name has to be there.
+#[test]
+fn comments_name_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut sources, mut stems) = (String::new(), BTreeSet::new());
+    let mut folders = vec![root.join("src"), root.join("tests")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(&folder).expect("a folder of sources").map(|entry| entry.expect("an entry").path()) {
+            stems.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources += &fs::read_to_string(&path).expect("a source file");
+            }
+        }
+    }
+    let mut named = 0;
+    for file in FILES {
+        let text = fs::read_to_string(folder().join(file)).expect("a file of cases");
+        let comments = text.lines().filter(|line| line.starts_with('#'));
+        let words = comments.flat_map(|line| line.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')));
+        for name in words.map(|word| word.trim_matches(':')).filter(|word| word.contains("::")) {
+            let last = name.rsplit("::").next().unwrap_or_default();
+            let declared = ["fn", "mod", "enum"].iter().any(|kind| sources.contains(&format!("{kind} {last}")));
+            assert!(declared || stems.contains(last), "{file} names {name}, which is not there");
+            named += 1;
+        }
+    }
+    assert!(named > 10, "{named} names found");
+}

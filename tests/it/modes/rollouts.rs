@@ -11,7 +11,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// 5 % after an hour, 50 % after two, everybody after three.
 fn rollout(start: OffsetDateTime, pin: &str, more: &str) -> String {
@@ -47,11 +47,11 @@ async fn every_client_is_enforced_from_its_own_step_on() {
     let clients = [among(0, 500), among(500, 5_000), among(5_000, 10_000)];
     let table = [
         (Duration::ZERO, [false, false, false]),
-        (HOUR - SECOND, [false, false, false]),
+        (59 * MINUTE, [false, false, false]),
         (HOUR, [true, false, false]),
-        (2 * HOUR - SECOND, [true, false, false]),
+        (119 * MINUTE, [true, false, false]),
         (2 * HOUR, [true, true, false]),
-        (3 * HOUR - SECOND, [true, true, false]),
+        (179 * MINUTE, [true, true, false]),
         (3 * HOUR, [true, true, true]),
         (30 * HOUR, [true, true, true]),
     ];
@@ -89,16 +89,16 @@ async fn violations_hold_the_next_step() {
     let mut bench = started(&root, &chain, start, toml).await;
     let (refused, reported) = (Verdict::mismatch().seen(&seen), Verdict::reported().seen(&seen));
     let after = |bench: &Bench, passed| bench.proxy.set_time(system_time(start + passed));
-    after(&bench, 2 * HOUR + 50 * 60 * SECOND);
+    after(&bench, 170 * MINUTE);
     // Nobody came before: the steps were taken by their dates, without a hold. This client is of the other half.
     let late = (1..=254).map(|last| Ipv4Addr::new(127, 1, 2, last)).find(|client| place(*client) >= 5_000).unwrap();
     assert_eq!(bench.ask_from(late, BANK).await.verdict(), reported, "one violation of one session");
     after(&bench, 3 * HOUR);
     assert_eq!(bench.ask_from(late, BANK).await.verdict(), reported, "the last step is held");
-    after(&bench, 3 * HOUR + 30 * 60 * SECOND);
+    after(&bench, 210 * MINUTE);
     assert_eq!(bench.ask_from(late, BANK).await.verdict(), reported, "as long as its sessions are too bad");
-    after(&bench, 4 * HOUR + 30 * 60 * SECOND);
+    after(&bench, 270 * MINUTE);
     assert_eq!(bench.ask_from(late, BANK).await.verdict(), refused, "an hour without a session, and it is taken");
-    after(&bench, 4 * HOUR + 31 * 60 * SECOND);
+    after(&bench, 271 * MINUTE);
     assert_eq!(bench.ask_from(late, BANK).await.verdict(), refused, "and never taken back");
 }

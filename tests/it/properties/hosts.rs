@@ -79,7 +79,7 @@ fn fixed_point<T: PartialEq + Debug + Display, E: PartialEq + Debug>(
 static POLICY: LazyLock<Policy> = LazyLock::new(|| {
     let hosts = ["bank.example", "*.one.example", "**.tree.example", "b\u{fc}cher.example", "**.port.example:8443"];
     let pinset = |host: &&str| {
-        let name = host.trim_start_matches(['*', '.']).split('.').next().unwrap().replace('\u{fc}', "ue");
+        let name = host.trim_start_matches(['*', '.']).replace([':', '\u{fc}'], "-");
         let (pin, backup) = (spki("key"), spki("spare"));
         format!("[[pinset]]\nname = \"{name}\"\nhosts = [\"{host}\"]\npins = [\"{pin}\"]\nbackup = [\"{backup}\"]\n")
     };
@@ -106,7 +106,7 @@ fn names() -> impl Strategy<Value = String> {
 fn variant(character: char, choice: u8) -> String {
     let offset = |base: u32| {
         let letter = u32::from(character) - u32::from('a');
-        char::from_u32(base + letter).unwrap().to_string()
+        char::from_u32(base + letter).expect("a letter").to_string()
     };
     match (character, choice % 16) {
         ('a'..='z', 7..) => character.to_ascii_uppercase().to_string(),
@@ -138,7 +138,7 @@ fn spellings() -> impl Strategy<Value = (String, String)> {
         let mut characters: Vec<_> = name.chars().map(String::from).collect();
         for (index, choice) in changes {
             let at = index.index(characters.len());
-            let original = name.chars().nth(at).unwrap();
+            let original = name.chars().nth(at).expect("an index");
             characters[at] = variant(original, choice);
         }
         (name, format!("{front}{}{behind}", characters.concat()))

@@ -89,18 +89,19 @@ fn world(runner: &mut TestRunner) -> (Policy, Vec<Entry>) {
     let template: Rule = policy(&one).rules()[0].as_ref().clone();
     let mut distinct = BTreeSet::new();
     while distinct.len() < RULES {
-        distinct.insert(entries().new_tree(runner).unwrap().current());
+        distinct.insert(entries().new_tree(runner).expect("an entry").current());
     }
     let (mut rules, mut in_force) = (Vec::new(), Vec::new());
     for (index, entry) in distinct.into_iter().enumerate() {
-        let hosts = vec![HostPattern::parse(&entry.pattern()).unwrap()];
         let until = |at| RuleKind::Exempt { reason: "test".into(), until: at };
-        let kind = match index % 20 {
-            0 => until(new_year()),
-            10 => until(new_year() + Duration::from_nanos(1)),
-            _ => template.kind.clone(),
-        };
-        rules.push(Rule { kind, hosts, ..template.clone() });
+        let mut rule = template.clone();
+        rule.hosts = vec![HostPattern::parse(&entry.pattern()).expect("a pattern")];
+        match index % 20 {
+            0 => rule.kind = until(new_year()),
+            10 => rule.kind = until(new_year() + Duration::from_nanos(1)),
+            _ => {}
+        }
+        rules.push(rule);
         in_force.extend((index % 20 != 0).then_some(entry));
     }
     (Policy::new(1, rules, Unpinned::Deny, HashMap::new()).expect("no two are alike"), in_force)

@@ -68,7 +68,7 @@ proptest! {
             prop_assert_eq!(Pin::parse(&form), Ok(Pin::Spki(digest)), "{}", form);
         }
         // Alone it is a pin too, unless it begins like the name of a hash (one in sixteen million does).
-        if !base64.contains("/") {
+        if !base64.contains('/') {
             prop_assert_eq!(Pin::parse(base64), Ok(Pin::Spki(digest)));
         }
         for form in [format!("cert:sha256:{}", hex(&digest, "")), format!("cert:sha256:{}", hex(&digest, ":"))] {

@@ -113,18 +113,16 @@ impl Rules {
     /// As a configuration. Every pinset has two pins, so that nothing but its hosts can be at fault.
     fn configuration(&self) -> String {
         let (pin, backup) = (spki("key"), spki("spare"));
-        let mut text = String::new();
-        for (name, hosts) in &self.pinsets {
-            text += &format!("[[pinset]]\nname = {name:?}\nhosts = {hosts:?}\n");
-            text += &format!("pins = [{pin:?}]\nbackup = [{backup:?}]\n");
-        }
-        if !self.exempt.is_empty() {
-            text += &format!("[[exempt]]\nhosts = {:?}\nreason = \"test\"\nuntil = 2030-01-01\n", self.exempt);
-        }
-        if !self.tunnel.is_empty() {
-            text += &format!("[[tunnel]]\nhosts = {:?}\nreason = \"test\"\n", self.tunnel);
-        }
-        text
+        let pinset = |(name, hosts): (&String, &Vec<String>)| {
+            format!("[[pinset]]\nname = {name:?}\nhosts = {hosts:?}\npins = [{pin:?}]\nbackup = [{backup:?}]\n")
+        };
+        let other = |kind: &str, hosts: &[String], more: &str| match hosts {
+            [] => String::new(),
+            hosts => format!("[[{kind}]]\nhosts = {hosts:?}\nreason = \"test\"\n{more}"),
+        };
+        let exempt = other("exempt", &self.exempt, "until = 2030-01-01\n");
+        let tunnel = other("tunnel", &self.tunnel, "");
+        self.pinsets.iter().map(pinset).chain([exempt, tunnel]).collect()
     }
 }
 

@@ -112,21 +112,16 @@ impl Lists {
             }
             vec!["spare".into()]
         });
-        let mut text = String::new();
+        let mut text = Vec::new();
         let names = lists.iter().flat_map(|(_, names)| names.iter()).chain(&backup);
         for name in names.collect::<BTreeSet<_>>() {
-            let digest = hex(&digest(name));
             let kind = if name.starts_with("cert-") { "cert" } else { "spki" };
-            text += &format!("[keys.{name}]\n{kind} = \"sha256:{digest}\"\n");
-            text += &roles.get(name).map(|role| format!("role = {role:?}\n")).unwrap_or_default();
+            text.push(format!("[keys.{name}]\n{kind} = \"sha256:{}\"\n", hex(&digest(name))));
+            text.extend(roles.get(name).map(|role| format!("role = {role:?}\n")));
         }
-        text += &format!("[[pinset]]\nname = \"bank\"\nhosts = [\"**.{HOST}\"]\n");
-        for (key, names) in lists {
-            text += &format!("{key} = {names:?}\n");
-        }
-        if !backup.is_empty() {
-            text += &format!("backup = {backup:?}\n");
-        }
+        text.push(format!("[[pinset]]\nname = \"bank\"\nhosts = [\"**.{HOST}\"]\n"));
+        let backup = (!backup.is_empty()).then_some(("backup", &backup));
+        text.extend(lists.into_iter().chain(backup).map(|(key, names)| format!("{key} = {names:?}\n")));
         let words = [
             ("combine", &self.combine),
             ("mode", &self.mode),
@@ -134,10 +129,8 @@ impl Lists {
             ("verify_name", &self.verify_name),
             ("verify_validity", &self.verify_validity),
         ];
-        for (key, word) in words {
-            text += &word.as_ref().map(|word| format!("{key} = {word:?}\n")).unwrap_or_default();
-        }
-        text
+        text.extend(words.iter().filter_map(|(key, word)| Some(format!("{key} = {:?}\n", word.as_ref()?))));
+        text.concat()
     }
 }
 
@@ -149,7 +142,7 @@ fn blocklist(keys: &[String]) -> String {
 }
 
 fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|octet| format!("{octet:02x}")).collect()
+    digest.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().concat()
 }
 
 /// A chain that nobody verified, to see what is made of it.
@@ -193,17 +186,16 @@ fn class(name: &str) -> FailureClass {
 
 impl Case {
     fn configuration(&self) -> String {
-        let mut text = self.pinset.as_ref().map(Lists::configuration).unwrap_or_default();
-        if self.exempt {
-            text += &format!("[[exempt]]\nhosts = [\"{HOST}\"]\nreason = \"test\"\nuntil = 2030-01-01\n");
-        }
-        text + &blocklist(&self.blocked)
+        let exempt = format!("[[exempt]]\nhosts = [\"{HOST}\"]\nreason = \"test\"\nuntil = 2030-01-01\n");
+        let pinset = self.pinset.as_ref().map(Lists::configuration);
+        let exempt = self.exempt.then_some(exempt);
+        pinset.into_iter().chain(exempt).chain([blocklist(&self.blocked)]).collect()
     }
 
     fn claim(&self) -> Claim {
         let passed_over = self.passed_over.iter().map(|path| Candidate { path: elements(path), blocked: None });
         Claim {
-            host: Host::parse(HOST).unwrap(),
+            host: Host::parse(HOST).expect("a host"),
             footing: if self.key_only { Footing::KeyOnly } else { Footing::Anchored },
             path: elements(&self.path),
             passed_over: passed_over.collect(),

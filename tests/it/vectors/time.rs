@@ -69,12 +69,11 @@ impl Cases for Time {
 fn configuration(lines: &str, expiry: Option<&str>, exempt: Option<&str>, parent: bool) -> String {
     let (pin, backup) = (spki("key"), spki("spare"));
     let lists = format!("pins = [{pin:?}]\nbackup = [{backup:?}]\n");
-    let mut text = format!("[[pinset]]\nname = \"event\"\nhosts = [\"*.event.example\"]\n{lists}{lines}\n");
-    text += &expiry.map(|lines| format!("[pinset.expiry]\n{lines}\n")).unwrap_or_default();
-    if parent {
-        text += &format!("[[pinset]]\nname = \"parent\"\nhosts = [\"**.event.example\"]\n{lists}");
-    }
-    text + &exempt.map(|lines| format!("[[exempt]]\nhosts = [\"{HOST}\"]\n{lines}\n")).unwrap_or_default()
+    let event = format!("[[pinset]]\nname = \"event\"\nhosts = [\"*.event.example\"]\n{lists}{lines}\n");
+    let expiry = expiry.map(|lines| format!("[pinset.expiry]\n{lines}\n"));
+    let around = format!("[[pinset]]\nname = \"parent\"\nhosts = [\"**.event.example\"]\n{lists}");
+    let exempt = exempt.map(|lines| format!("[[exempt]]\nhosts = [\"{HOST}\"]\n{lines}\n"));
+    [Some(event), expiry, parent.then_some(around), exempt].into_iter().flatten().collect()
 }
 
 /// F17: an end that cannot be read is an error, never no end.
