@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+pub mod pins;
 pub mod run;
 
 use clap::{Parser, Subcommand};
@@ -25,6 +26,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Pins(pins::Arguments),
 }
 
 /// How a command ended. The numbers are part of the interface.
@@ -77,5 +79,6 @@ impl Failure {
 pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.command {
         Command::Run(arguments) => run::execute(arguments),
+        Command::Pins(arguments) => pins::execute(arguments),
     }
 }
