@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 pub mod config;
+pub mod pins;
 mod reload;
 pub mod run;
 
@@ -29,6 +30,7 @@ pub struct Arguments {
 enum Command {
     Run(run::Arguments),
     Config(config::Arguments),
+    Pins(pins::Arguments),
 }
 
 /// How a command ended. The numbers are part of the interface.
@@ -82,6 +84,7 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.command {
         Command::Run(arguments) => run::execute(arguments),
         Command::Config(arguments) => config::execute(&arguments),
+        Command::Pins(arguments) => pins::execute(arguments),
     }
 }
 

@@ -1,11 +1,15 @@
 //! Names, pins, rules and verdicts. Pure: no sockets, no files, no clock; it can fail only at parsing.
 
 pub mod access;
+pub mod compare;
 pub mod decision;
+pub mod explain;
 pub mod host;
 pub mod moment;
 pub mod pattern;
 pub mod pin;
 pub mod pinset;
+pub mod protection;
 pub mod rollout;
 pub mod rules;
+pub mod timestamp;

@@ -1,0 +1,94 @@
+//! `pinproxy pins`: questions about pins, answered from configuration files.
+
+mod diff;
+mod diff_text;
+mod explain;
+mod explain_text;
+mod observed;
+
+use super::{Exit, Failure};
+use crate::config::Config;
+use crate::policy::timestamp::Timestamp;
+use clap::Subcommand;
+use serde::Serialize;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::time::SystemTime;
+
+/// Ask about pins
+#[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    question: Question,
+}
+
+#[derive(Debug, Subcommand)]
+enum Question {
+    Explain(explain::Arguments),
+    Diff(diff::Arguments),
+}
+
+/// Answers the question.
+///
+/// # Errors
+/// [`Failure`], when it cannot be answered.
+pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
+    match arguments.question {
+        Question::Explain(arguments) => explain::execute(&arguments),
+        Question::Diff(arguments) => diff::execute(&arguments),
+    }
+}
+
+/// The configuration of a file. Its warnings are the business of `config check`.
+fn load(path: &Path, at: Timestamp) -> Result<Config, Failure> {
+    let (config, _warnings) = Config::load(path, at.0).map_err(|errors| {
+        let message = format!("the configuration cannot be used\n\n{errors}");
+        if errors.is_unreadable() { Failure::unreachable(message) } else { Failure::unusable(message) }
+    })?;
+    Ok(config)
+}
+
+fn now() -> Timestamp {
+    Timestamp(SystemTime::now())
+}
+
+fn moment(text: &str) -> Result<Timestamp, &'static str> {
+    Timestamp::parse(text).ok_or("write a date, a time and the offset from UTC, such as 2027-01-11T00:00:00Z")
+}
+
+/// Prints an answer. Where nobody reads it, the exit code is still the answer.
+fn print(text: &str) {
+    drop(io::stdout().lock().write_all(text.as_bytes()));
+}
+
+fn json(answer: &impl Serialize) -> Result<String, Failure> {
+    let mut text = serde_json::to_string_pretty(answer).map_err(Failure::unusable)?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// Rows of a name and a text, the texts below each other.
+#[derive(Debug, Default)]
+struct Rows(String);
+
+impl Rows {
+    const INDENT: usize = 2;
+    const NAME_WIDTH: usize = 12;
+
+    /// A row.
+    fn row(&mut self, name: &str, text: &str) {
+        self.line(&format!("{:indent$}{name:<width$}{text}", "", indent = Self::INDENT, width = Self::NAME_WIDTH));
+    }
+
+    /// A further line of the text of the last row.
+    fn more(&mut self, text: &str) {
+        self.row("", text);
+    }
+
+    /// A line across.
+    fn line(&mut self, text: &str) {
+        self.0.push_str(text.trim_end());
+        self.0.push('\n');
+    }
+}
