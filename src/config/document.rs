@@ -1,19 +1,24 @@
 //! From the text of files to a configuration, or to everything that is wrong with it.
 
-use super::access::read_access;
+use super::access::{ACCESS, read_access};
 use super::code::Code;
 use super::diagnostic::{ConfigErrors, Diagnostic};
 use super::findings::Findings;
 use super::include::{UTF8_HELP, check_included, is_includable, not_utf8, read_included};
-use super::keys::KeyRing;
+use super::keys::{BLOCKLIST, KEY, KeyRing};
 use super::model::{Config, RuleSet};
 use super::outside::{Nothing, Outside, System};
-use super::pinsets::{Surroundings, read_defaults, read_pinsets};
-use super::rules::read_rules;
-use super::sections::{read_ca, read_limits, read_listeners, read_log, read_reports, read_upstream};
+use super::pinsets::{DEFAULTS, PINSET, Surroundings, read_defaults, read_pinsets};
+use super::rules::{EXEMPT, TUNNEL, read_rules};
+use super::sections::{
+    CA, LIMITS, LISTENER, LOG, REPORTS, UPSTREAM, read_ca, read_limits, read_listeners, read_log, read_reports,
+    read_upstream,
+};
+use super::shape::{ANY, Key, Keys, Shape};
 use super::span::{FileId, Source, Span};
-use super::table::{Keys, Table};
+use super::table::Table;
 use super::variables::fill_in;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -24,28 +29,32 @@ use toml::de::{DeTable, DeValue};
 pub const FILE_OCTETS_MAX: usize = 16 << 20;
 
 /// The only version of the format.
-const SCHEMA: &str = "1";
+const SCHEMA: RangeInclusive<u64> = 1..=1;
 
-const ROOT: Keys = Keys {
-    known: &[
-        "schema",
+/// The top level of the main file.
+pub(super) const ROOT: Keys = Keys::new(&[
+    Key::new("schema", Shape::Number(&SCHEMA), "The version of this format."),
+    Key::new(
         "include",
-        "listener",
-        "ca",
-        "upstream",
-        "access",
-        "limits",
-        "defaults",
-        "keys",
-        "pinset",
-        "exempt",
-        "tunnel",
-        "blocklist",
-        "reports",
-        "log",
-    ],
-    planned: &["admin", "observe"],
-};
+        Shape::List(&Shape::Text(ANY)),
+        "Files with keys, pinsets, exemptions and blocked keys: paths, or patterns such as \"pinsets.d/*.toml\".",
+    ),
+    Key::new("listener", Shape::Tables(&LISTENER), "Where clients connect."),
+    Key::new("ca", Shape::Table(&CA), "The local certificate authority, which signs what clients see."),
+    Key::new("upstream", Shape::Table(&UPSTREAM), "Connections to upstreams."),
+    Key::new("access", Shape::Table(&ACCESS), "Who may use the proxy, and to go where."),
+    Key::new("limits", Shape::Table(&LIMITS), "Limits on what peers can make grow; none can be switched off."),
+    Key::new("defaults", Shape::Table(&DEFAULTS), "What holds for pinsets that do not say otherwise."),
+    Key::new("keys", Shape::Named(&KEY), "Keys with names, for use in several pinsets."),
+    Key::new("pinset", Shape::Tables(&PINSET), "Which keys hosts may show."),
+    Key::new("exempt", Shape::Tables(&EXEMPT), "Holes in wider pinsets, each with a reason and an end."),
+    Key::new("tunnel", Shape::Tables(&TUNNEL), "Hosts that are passed through without looking inside."),
+    Key::new("blocklist", Shape::Tables(&BLOCKLIST), "Keys that no chain may contain, pinned or not."),
+    Key::new("reports", Shape::Table(&REPORTS), "Reports of pin violations."),
+    Key::new("log", Shape::Table(&LOG), "Logs."),
+    Key::planned("admin"),
+    Key::planned("observe"),
+]);
 
 impl Config {
     /// Reads a file, and those that it includes. Gives the configuration and the warnings about it.
@@ -111,14 +120,14 @@ fn read_files(main: &Source, findings: &Findings, now: SystemTime, outside: &dyn
         return None;
     }
     let root = main_top.open(findings);
-    root.check(&ROOT);
+    root.check();
     let included = read_included(&root, main, outside);
     let files = included.files.iter();
     let mut tops: Vec<_> = files.map(|(file, source)| Top::parse(*file, &source.text, findings, outside)).collect();
     let mut complete = included.complete;
     for top in &mut tops {
         let root = top.open(findings);
-        complete &= top.readable && check_included(&root, &ROOT);
+        complete &= top.readable && check_included(&root);
         check_schema(&root);
         let refused: Vec<_> = root.keys().map(|(key, _)| key.to_owned()).filter(|key| !is_includable(key)).collect();
         for key in refused {
@@ -168,7 +177,7 @@ impl<'t> Top<'t> {
     }
 
     fn open<'a>(&'a self, findings: &'a Findings) -> Table<'a> {
-        Table::top(findings, Span::new(self.file, self.table.span()), self.table.get_ref())
+        Table::top(findings, Span::new(self.file, self.table.span()), self.table.get_ref(), &ROOT)
     }
 }
 
@@ -203,9 +212,10 @@ fn read<'a>(root: &Table<'a>, findings: &'a Findings, now: SystemTime) -> Config
 
 fn check_schema(root: &Table<'_>) {
     let Some(item) = root.item("schema") else { return };
-    let known = matches!(item.value.get_ref(), DeValue::Integer(number) if number.to_string() == SCHEMA);
+    let known =
+        matches!(item.value.get_ref(), DeValue::Integer(number) if number.to_string() == SCHEMA.start().to_string());
     if !known {
         let message = "this version does not read that schema";
-        root.findings.error(Code::E02, &item.span(), message, format!("write schema = {SCHEMA}"));
+        root.findings.error(Code::E02, &item.span(), message, format!("write schema = {}", SCHEMA.start()));
     }
 }

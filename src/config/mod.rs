@@ -21,7 +21,9 @@ mod pins;
 mod pinsets;
 mod rules;
 mod sarif;
+mod schema;
 mod sections;
+mod shape;
 mod span;
 mod table;
 mod variables;
@@ -41,4 +43,5 @@ pub use model::{
 };
 pub use outside::{Found, Kind, Outside, System};
 pub use page::{explanation, lints_page, lints_table, rules_json};
+pub use schema::schema;
 pub use variables::FILLED_IN_OCTETS_MAX;

@@ -3,10 +3,11 @@
 use super::code::Code;
 use super::item::{Item, Located, Word};
 use super::keys::{Blocklist, KeyRing, read_name};
-use super::pins::read_accepts;
+use super::pins::{COMBINES, read_accepts};
 use super::rules::read_hosts;
 use super::sections::DURATION;
-use super::table::{Keys, Table};
+use super::shape::{HOST, Key, Keys, NAME, PIN_OR_NAME, Shape};
+use super::table::Table;
 use crate::policy::pattern::HostPattern;
 use crate::policy::pinset::{
     AfterExpiry, AnchorSet, Basis, Expiry, Mode, NameCheck, Pinset, Plaintext, Stance, ValidityCheck,
@@ -15,29 +16,57 @@ use crate::policy::rules::Unpinned;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-const DEFAULTS: Keys = Keys {
-    known: &["mode", "trust", "plaintext", "unpinned", "name_mismatch", "expiry_warning", "refusal"],
-    planned: &[],
-};
-const PINSET: Keys = Keys {
-    known: &[
-        "name",
-        "hosts",
-        "pins",
-        "leaf_pins",
-        "ca_pins",
-        "backup",
-        "combine",
-        "mode",
+pub(super) const DEFAULTS: Keys = Keys::new(&[
+    Key::new("mode", Shape::Word(&MODES), "What a failed pin does.").by_default("\"enforce\""),
+    Key::new(
         "trust",
-        "plaintext",
+        Shape::Word(&TRUSTS),
+        "What makes an upstream trusted: a verified chain and the pins, or the pin.",
+    )
+    .by_default("\"roots\""),
+    Key::new("plaintext", Shape::Word(&PLAINTEXTS), "http:// to a pinned host.").by_default("\"deny\""),
+    Key::new("unpinned", Shape::Word(&UNPINNED), "Hosts that no rule names.").by_default("\"intercept\""),
+    Key::new("name_mismatch", Shape::Word(&NAME_MISMATCHES), "A ClientHello for another host than the CONNECT.")
+        .by_default("\"deny\""),
+    Key::new("expiry_warning", Shape::Duration(&DURATION), "How long before an end it is told.").by_default("\"30d\""),
+    Key::new("refusal", Shape::Word(&REFUSALS), "How clients are refused.").by_default("\"status\""),
+]);
+pub(super) const PINSET: Keys = Keys::new(&[
+    Key::new("name", Shape::Text(NAME), "Shown in logs, replies and reports.").required(),
+    Key::new(
+        "hosts",
+        Shape::Filled(&Shape::Text(HOST)),
+        "host, host:port, *.domain (one label) or **.domain (itself and every depth).",
+    )
+    .required(),
+    Key::new("pins", LIST_OF_PINS, "One of these keys anywhere in the verified chain."),
+    Key::new("leaf_pins", LIST_OF_PINS, "One of these keys in the host's own certificate."),
+    Key::new("ca_pins", LIST_OF_PINS, "One of these keys in the chain above the host's own certificate."),
+    Key::new("backup", LIST_OF_PINS, "Keys that are not in use yet, as good as the others."),
+    Key::new("combine", Shape::Word(&COMBINES), "With several lists: whether all must be met, or any."),
+    Key::new("mode", Shape::Word(&MODES), "What a failed pin does; else as in [defaults]."),
+    Key::new("trust", Shape::Word(&TRUSTS), "What makes an upstream trusted; else as in [defaults]."),
+    Key::new("plaintext", Shape::Word(&PLAINTEXTS), "http:// to these hosts; else as in [defaults]."),
+    Key::new(
         "verify_name",
+        Shape::Word(&NAME_CHECKS),
+        "With trust = \"pin-only\": whether the certificate must name the host; else san.",
+    ),
+    Key::new(
         "verify_validity",
-        "expiry",
-    ],
-    planned: &["inherit", "rollout"],
-};
-const EXPIRY: Keys = Keys { known: &["at", "then"], planned: &[] };
+        Shape::Word(&VALIDITY_CHECKS),
+        "With trust = \"pin-only\": whether dates count; else check.",
+    ),
+    Key::new("expiry", Shape::Table(&EXPIRY), "An end, and what happens then."),
+    Key::planned("inherit"),
+    Key::planned("rollout"),
+])
+.with_some_of(&["pins", "leaf_pins", "ca_pins"]);
+const EXPIRY: Keys = Keys::new(&[
+    Key::new("at", Shape::Moment, "When.").required(),
+    Key::new("then", Shape::Word(&AFTER_EXPIRY), "What happens then.").required(),
+]);
+const LIST_OF_PINS: Shape = Shape::Filled(&Shape::Text(PIN_OR_NAME));
 
 /// Names that logs and replies give to rules that are no pinsets.
 const RESERVED_NAMES: [&str; 3] = ["exempt", "tunnel", "unpinned"];
@@ -83,7 +112,7 @@ pub(super) struct Defaults {
 }
 
 pub(super) fn read_defaults(root: &Table<'_>) -> Defaults {
-    let table = root.table("defaults", &DEFAULTS);
+    let table = root.table("defaults");
     let item = |key: &str| table.as_ref().and_then(|table| table.item(key));
     for (key, words) in [("plaintext", PLAINTEXTS), ("name_mismatch", NAME_MISMATCHES), ("refusal", REFUSALS)] {
         item(key).and_then(|item| item.choice(words));
@@ -93,7 +122,7 @@ pub(super) fn read_defaults(root: &Table<'_>) -> Defaults {
         mode: item("mode").and_then(|item| item.choice(MODES)).unwrap_or(Mode::Enforce),
         trust: item("trust").and_then(|item| item.choice(TRUSTS)).unwrap_or(Trust::Roots),
         unpinned: item("unpinned").and_then(|item| item.choice(UNPINNED)).unwrap_or(Unpinned::Intercept),
-        expiry_warning: item("expiry_warning").and_then(|item| item.duration(DURATION)).unwrap_or(month),
+        expiry_warning: item("expiry_warning").and_then(|item| item.duration()).unwrap_or(month),
     }
 }
 
@@ -133,7 +162,7 @@ pub(super) struct PinsetDraft {
 
 pub(super) fn read_pinsets(root: &Table<'_>, around: &Surroundings<'_>) -> Vec<PinsetDraft> {
     let mut names = HashMap::new();
-    let tables = root.tables("pinset", &PINSET);
+    let tables = root.tables("pinset");
     let read = |table: &Table<'_>, name: Option<&str>| {
         let hosts = read_hosts(table, Code::E14);
         let basis = read_basis(table, around);
@@ -216,7 +245,7 @@ fn read_name_check(item: &Item<'_>) -> Option<NameCheck> {
 }
 
 fn read_expiry(table: &Table<'_>, name: &str, basis: Option<&Basis>, around: &Surroundings<'_>) -> Option<Expiry> {
-    let expiry = table.table("expiry", &EXPIRY)?;
+    let expiry = table.table("expiry")?;
     let at = expiry.required("at", Code::E14, "write at = 2027-06-30T00:00:00Z").and_then(|item| item.moment());
     let help = "write then = \"fail-closed\", \"report-only\" or \"unpinned\"; there is no default";
     let then = expiry.required("then", Code::E51, help);

@@ -1,3 +1,4 @@
+mod descriptions;
 mod includes;
 mod large;
 mod variables;
