@@ -242,7 +242,7 @@ codes! {
         "Backup certificate over the key in use"
         "Both pins depend on one key. When it is lost, neither certificate can be used, and every client is refused."
         "Make a second key, and pin that.";
-    W33 Unsafe
+    I33 Unsafe
         "Only keys of the end entity"
         "The next time the host renews with a key that is not listed, every client behind this proxy is refused. Many hosts make a new key at each renewal."
         "Agree with the operator of the host that the key is kept or the backup is used next, or pin an authority as well.";
@@ -250,7 +250,7 @@ codes! {
         "Only intermediates of a public authority"
         "Public authorities change their intermediates without notice, and some choose one at random: at a renewal every client is refused although the host has done nothing wrong."
         "Pin the roots of the authority, or keys that the operator of the host controls.";
-    W35 Unsafe
+    I35 Unsafe
         "Only roots of public authorities"
         "Whoever gets a certificate for the host from this authority passes. The pins keep other authorities out, and nobody else."
         "Pin the host's own key as well (`leaf_pins` and `combine = \"all\"`), or restrict issuance with CAA records, and keep it if that is enough.";

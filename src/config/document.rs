@@ -8,16 +8,17 @@ use super::include::{UTF8_HELP, check_included, is_includable, not_utf8, read_in
 use super::keys::{BLOCKLIST, KEY, KeyRing};
 use super::model::{Config, RuleSet};
 use super::outside::{Nothing, Outside, System};
-use super::pinsets::{DEFAULTS, PINSET, Surroundings, read_defaults, read_pinsets};
+use super::pinsets::{DEFAULTS, Defaults, PINSET, Surroundings, read_defaults, read_pinsets};
 use super::rules::{EXEMPT, TUNNEL, read_rules};
 use super::sections::{
-    CA, LIMITS, LISTENER, LOG, REPORTS, UPSTREAM, read_ca, read_limits, read_listeners, read_log, read_reports,
-    read_upstream,
+    AnchorSets, CA, LIMITS, LISTENER, LOG, REPORTS, UPSTREAM, read_ca, read_limits, read_listeners, read_log,
+    read_reports, read_upstream,
 };
 use super::shape::{ANY, Key, Keys, Shape};
 use super::span::{FileId, Source, Span};
 use super::table::Table;
 use super::variables::fill_in;
+use crate::policy::rules;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
@@ -188,7 +189,9 @@ fn read<'a>(root: &Table<'a>, findings: &'a Findings, now: SystemTime) -> Config
     let ring = KeyRing::read(root);
     let blocklist = ring.read_blocklist(root);
     let defaults = read_defaults(root);
-    let around = Surroundings { ring: &ring, blocklist: &blocklist, defaults: &defaults, now };
+    let anchor_sets = AnchorSets::default();
+    let around =
+        Surroundings { ring: &ring, blocklist: &blocklist, defaults: &defaults, anchor_sets: &anchor_sets, now };
     let pinsets = read_pinsets(root, &around);
     ring.warn_unused();
     let rules = read_rules(root, pinsets, &defaults, now);
@@ -199,12 +202,16 @@ fn read<'a>(root: &Table<'a>, findings: &'a Findings, now: SystemTime) -> Config
         access,
         limits: read_limits(root),
         rules: RuleSet::default(),
+        anchor_sets: anchor_sets.into_named(),
+        refusal: defaults.refusal,
         reports: read_reports(root),
         log: read_log(root),
     };
     if !findings.has_errors() {
         let blocklist = blocklist.into_iter().map(|(digest, (blocked, _))| (digest, blocked)).collect();
-        config.rules = RuleSet::new(rules, defaults.unpinned, blocklist)
+        let Defaults { unpinned, name_mismatch, .. } = defaults;
+        let defaults = rules::Defaults { unpinned, name_mismatch };
+        config.rules = RuleSet::new(rules, defaults, blocklist)
             .unwrap_or_else(|conflicts| unreachable!("E21 has refused {conflicts:?}"));
     }
     config

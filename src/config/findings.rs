@@ -50,6 +50,11 @@ impl Findings {
         self.push(code, Place::Span(*span), message.into(), help.into(), None);
     }
 
+    pub(super) fn info(&self, code: Code, span: &Span, message: impl Into<String>, help: impl Into<String>) {
+        debug_assert_eq!(code.severity(), Severity::Info, "{code}");
+        self.push(code, Place::Span(*span), message.into(), help.into(), None);
+    }
+
     /// A finding of two places, which may be in two files.
     pub(super) fn conflict(
         &self,

@@ -68,7 +68,7 @@ impl<'a> Item<'a> {
     }
 
     pub(super) fn table(&self) -> Option<Table<'a>> {
-        let Shape::Table(keys) = self.shape else { self.misdescribed() };
+        let (Shape::Table(keys) | Shape::PathOr(keys)) = self.shape else { self.misdescribed() };
         if let DeValue::Table(entries) = self.value.get_ref() {
             return Some(Table::open(self.findings, &self.path, self.span(), entries, keys));
         }
@@ -111,6 +111,11 @@ impl<'a> Item<'a> {
         None
     }
 
+    /// Whether it is a text.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::String(_))
+    }
+
     /// Whether it is `[]`.
     pub(super) fn is_empty_list(&self) -> bool {
         matches!(self.value.get_ref(), DeValue::Array(elements) if elements.is_empty())
@@ -144,6 +149,23 @@ impl<'a> Item<'a> {
             return None;
         };
         self.within(to_u64(integer), bounds, ToString::to_string)
+    }
+
+    /// A number, with a point or without.
+    pub(super) fn decimal(&self) -> Option<f64> {
+        let number = match self.value.get_ref() {
+            DeValue::Integer(integer) => to_u64(integer).map(|number| number.to_string()),
+            DeValue::Float(float) => Some(float.as_str().to_owned()),
+            _ => {
+                self.wrong_type("a number", "write digits, without quotes");
+                return None;
+            }
+        };
+        let number = number.and_then(|number| number.parse().ok()).filter(|number: &f64| number.is_finite());
+        if number.is_none() {
+            self.refuse("is out of bounds", "write a number that is not negative");
+        }
+        number
     }
 
     /// A size in octets: a number, or a text with a unit.

@@ -28,11 +28,13 @@ impl<'a> Listing<'a> {
     }
 
     /// With the number of errors that were found and are not among the diagnostics.
+    #[must_use]
     pub const fn leaving_out(self, left_out: usize) -> Self {
         Self { left_out, ..self }
     }
 
     /// Whether warnings are taken for errors.
+    #[must_use]
     pub const fn strict(self, strict: bool) -> Self {
         Self { strict, ..self }
     }
@@ -171,6 +173,91 @@ impl<'a> Finding<'a> {
             file: place.file.display().to_string(),
             region: place.region,
             related: related.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::super::diagnostic::ConfigErrors;
+    use super::*;
+    use std::fmt::Write as _;
+    use std::time::SystemTime;
+
+    fn refused(text: &str) -> ConfigErrors {
+        Config::parse(text, Path::new("c.toml"), SystemTime::UNIX_EPOCH).expect_err("it has errors")
+    }
+
+    /// Warnings (W11) for so many keys.
+    fn unused(count: usize) -> String {
+        (0..count).fold(String::new(), |mut text, n| {
+            writeln!(text, "[keys.k{n}]\nspki = \"sha256:{n:064x}\"").unwrap();
+            text
+        })
+    }
+
+    #[test]
+    fn a_consequence_is_told_once_for_each_code() {
+        let text = "unheard = 1\n[limits]\nsessions = 0\nheader_bytes = 0\n[log]\nlevel = \"loud\"\n";
+        let errors = refused(text);
+        let rendered = errors.render(false);
+        for (code, count) in [(Code::E01, 2), (Code::E16, 2)] {
+            assert_eq!(rendered.matches(&format!("error[{code}]")).count(), count, "{rendered}");
+            assert_eq!(rendered.matches(code.consequence()).count(), 1, "{rendered}");
+        }
+        let second = errors.diagnostics()[1].to_string();
+        assert!(second.contains(Code::E16.consequence()), "alone it is whole: {second}");
+        assert_eq!(rendered.matches("= help: ").count(), 4, "{rendered}");
+    }
+
+    #[test]
+    fn errors_are_shown_before_warnings() {
+        let text = format!("{}[log]\nlevel = \"loud\"\n", unused(200).replace(&format!("{:064x}", 0), &"1".repeat(64)));
+        let errors = refused(&text);
+        let rendered = errors.render(false);
+        assert!(rendered.contains("error[E01]: log.level"), "{rendered}");
+        assert_eq!(rendered.matches("warning[W11]").count(), DIAGNOSTICS_SHOWN_MAX - 1);
+        assert!(rendered.ends_with("101 more are not shown; 1 error, 200 warnings in the configuration"), "{rendered}");
+        let strict = errors.listing().strict(true).render(false);
+        assert!(strict.ends_with("101 more are not shown; 201 errors in the configuration"), "{strict}");
+    }
+
+    #[test]
+    fn what_was_left_out_is_counted() {
+        let errors = refused("unheard = 1\n");
+        let listing = errors.listing().leaving_out(7);
+        assert_eq!(listing.count(Severity::Error), 8);
+        assert!(listing.render(false).ends_with("7 more are not shown; 8 errors in the configuration"));
+        assert!(listing.json().contains("\"errors\":8,\"warnings\":0,\"infos\":0,\"left-out\":7,"));
+    }
+
+    #[test]
+    fn the_worst_error_is_the_fault() {
+        let text = "[[tunnel]]\nreason = \"r\"\nhosts = [\"a.example\", \"a.example\"]\n";
+        assert_eq!(refused(text).listing().fault(), Some(Class::Unsafe));
+        assert_eq!(refused(&format!("unheard = 1\n{text}")).listing().fault(), Some(Class::Malformed));
+        let (_, warnings) =
+            Config::parse(&unused(1).replace('0', "7"), Path::new("c.toml"), SystemTime::UNIX_EPOCH).unwrap();
+        let listing = Listing::new(&warnings);
+        assert_eq!((listing.fault(), listing.strict(true).fault()), (None, Some(Class::Unsafe)));
+        assert!(listing.strict(true).render(false).starts_with("error[W11]"));
+    }
+
+    /// A value may stretch over lines, and a character over octets; where a line ends by CR LF that is no column.
+    #[test]
+    fn regions() {
+        let table = [
+            ("ca = [\r\n \"é\",\r\n]\r\n", (1, 6, 3, 2)),
+            ("# é\nca = \"éé\"", (2, 6, 2, 10)),
+            ("ca = ", (1, 6, 1, 6)),
+        ];
+        for (text, expected) in table {
+            let errors = refused(text);
+            let place = errors.diagnostics()[0].place();
+            let region = place.region.unwrap_or_else(|| panic!("{errors}"));
+            assert_eq!(place.file, Path::new("c.toml"));
+            assert_eq!((region.line, region.column, region.end_line, region.end_column), expected, "{errors}");
         }
     }
 }

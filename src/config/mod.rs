@@ -11,6 +11,7 @@ mod diagnostic;
 mod document;
 mod findings;
 mod include;
+mod inherit;
 mod item;
 mod keys;
 mod listing;
@@ -19,6 +20,7 @@ mod outside;
 mod page;
 mod pins;
 mod pinsets;
+mod rollout;
 mod rules;
 mod sarif;
 mod schema;
@@ -38,8 +40,8 @@ pub use document::FILE_OCTETS_MAX;
 pub use include::{FILES_OCTETS_MAX, INCLUDED_FILES_MAX};
 pub use listing::{DIAGNOSTICS_SHOWN_MAX, Listing};
 pub use model::{
-    Ca, ClientId, Config, DEFAULT_LISTENER, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots,
-    RuleSet, Upstream,
+    Ca, ClientId, Config, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Refusal, Reports,
+    Revocation, Roots, RuleSet, Upstream,
 };
 pub use outside::{Found, Kind, Outside, System};
 pub use page::{explanation, lints_page, lints_table, rules_json};

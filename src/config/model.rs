@@ -3,7 +3,7 @@
 use crate::policy::access::Access;
 use crate::policy::pin::Sha256;
 use crate::policy::rules::{Blocked, Conflict, Defaults, Policy, Rule, Unpinned};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +31,10 @@ pub struct Config {
     pub limits: Limits,
     /// Pinsets, exemptions, tunnels, blocked keys.
     pub rules: RuleSet,
+    /// The sources of trust anchors that pinsets have for themselves, by the name that their rules give.
+    pub anchor_sets: BTreeMap<Arc<str>, Roots>,
+    /// How a client is told that it is refused.
+    pub refusal: Refusal,
     /// Reports of pin violations.
     pub reports: Reports,
     /// Logs.
@@ -67,7 +71,7 @@ pub struct Upstream {
     /// Trust anchors. Default: those of the system.
     pub roots: Roots,
     /// PEM files with trust anchors added to `roots`. Default: none.
-    pub extra_roots: Vec<PathBuf>,
+    pub extra_roots: Vec<ExtraRoots>,
     /// Files with revocation lists, PEM or DER. Default: none.
     pub crls: Vec<PathBuf>,
     /// What the revocation lists decide. Default: when available.
@@ -89,6 +93,15 @@ pub enum Roots {
     Webpki,
     /// A PEM file.
     File(PathBuf),
+}
+
+/// A PEM file with trust anchors added to the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtraRoots {
+    /// The file.
+    pub file: PathBuf,
+    /// Whether chains that end in one of its anchors are let through whatever the pins say. Default: no.
+    pub exempts_pins: bool,
 }
 
 /// What revocation lists decide.
@@ -123,6 +136,17 @@ pub struct Limits {
     pub session_lifetime: Duration,
     /// For open sessions to end when the proxy stops. Default: 30 seconds.
     pub drain_timeout: Duration,
+}
+
+/// How a client is told that it is refused. This version answers with a status whatever is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A status to the CONNECT.
+    Status,
+    /// A page inside TLS.
+    Page,
+    /// A page for browsers, a status for the rest.
+    Auto,
 }
 
 /// Rules without contradiction: no two name the same host and port.
@@ -211,6 +235,8 @@ impl Config {
             access: Access::local(),
             limits: Limits::default(),
             rules: RuleSet::default(),
+            anchor_sets: BTreeMap::new(),
+            refusal: Refusal::Status,
             reports: Reports::default(),
             log: Log::default(),
         }

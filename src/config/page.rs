@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 
 /// What stands in front of the codes.
-const HEAD: &str = r#"# Findings of `pinproxy config check`
+const HEAD: &str = r"# Findings of `pinproxy config check`
 
 Printed by `pinproxy config lints --markdown`; a test keeps the two in step. Every example is a file of
 `tests/vectors/lint`, checked as on 2026-11-21.
@@ -40,7 +40,7 @@ for every other error.
 Members may be added without a new `format`. `config check --sarif` prints the same as SARIF 2.1.0, with paths relative to
 the current folder.
 
-"#;
+";
 
 /// What stands behind them.
 const TAIL: &str = "## Codes that do not occur

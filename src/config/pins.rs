@@ -7,7 +7,7 @@ use super::keys::{Blocklist, ListedPin, Role};
 use super::pinsets::{Surroundings, Trust};
 use super::span::Span;
 use super::table::Table;
-use crate::policy::pin::Pin;
+use crate::policy::pin::{Pin, Sha256};
 use crate::policy::pinset::{Accepts, Clause, Combine, Position};
 use std::collections::HashMap;
 
@@ -18,20 +18,29 @@ const LISTS: [(&str, Position); 3] =
     [("leaf_pins", Position::Leaf), ("ca_pins", Position::Ca), ("pins", Position::Anywhere)];
 
 /// A list as it was written, backups that belong to it included.
-struct List {
-    key: &'static str,
-    position: Position,
-    span: Span,
-    pins: Vec<ListedPin>,
+pub(super) struct List {
+    pub(super) key: &'static str,
+    pub(super) position: Position,
+    pub(super) span: Span,
+    pub(super) pins: Vec<ListedPin>,
+    /// How many of the pins, at their end, are backups.
+    pub(super) backups: usize,
 }
 
-/// What the lists accept; nothing when something is wrong with them.
-pub(super) fn read_accepts(table: &Table<'_>, trust: Option<Trust>, around: &Surroundings<'_>) -> Option<Accepts> {
+/// The pins of a pinset.
+pub(super) struct ReadPins {
+    /// Nothing when something is wrong with them, which has been reported.
+    pub(super) accepts: Option<Accepts>,
+    pub(super) lists: Vec<List>,
+}
+
+/// What the lists accept.
+pub(super) fn read_pins(table: &Table<'_>, trust: Option<Trust>, around: &Surroundings<'_>) -> ReadPins {
     let mut lists = read_lists(table, around);
     if lists.is_empty() {
         let help = "write pins, leaf_pins or ca_pins; to let the host through unpinned, remove the pinset";
         table.findings.error(Code::E36, &table.span, "the pinset has no pins", help);
-        return None;
+        return ReadPins { accepts: None, lists };
     }
     read_backup(table, &mut lists, around);
     for list in &lists {
@@ -47,11 +56,38 @@ pub(super) fn read_accepts(table: &Table<'_>, trust: Option<Trust>, around: &Sur
         let help = "write combine = \"all\" (each list must be met) or combine = \"any\" (one is enough)";
         table.findings.conflict(Code::E37, &second.span, message, (&first.span, "the other list"), help);
     }
-    let clauses = lists.into_iter().filter_map(|list| {
-        let pins = list.pins.into_iter().map(|listed| listed.pin).collect();
+    let clauses = lists.iter().filter_map(|list| {
+        let pins = list.pins.iter().map(|listed| listed.pin).collect();
         Clause::new(list.position, pins)
     });
-    Accepts::new(clauses.collect(), combine.unwrap_or(Some(Combine::All))?)
+    let accepts = combine.unwrap_or(Some(Combine::All)).and_then(|combine| Accepts::new(clauses.collect(), combine));
+    ReadPins { accepts, lists }
+}
+
+/// The keys that no chain of these hosts may contain.
+pub(super) fn read_deny(table: &Table<'_>, lists: &[List], around: &Surroundings<'_>) -> Vec<Sha256> {
+    let items = table.item("deny").and_then(|item| item.some_elements()).unwrap_or_default();
+    let mut denied: HashMap<Sha256, Span> = HashMap::new();
+    let mut keys = Vec::with_capacity(items.len());
+    for listed in items.iter().filter_map(|item| around.ring.resolve(item)) {
+        let Pin::Spki(digest) = listed.pin else {
+            let help = "deny the key: a certificate for the same key is issued again easily";
+            table.findings.error(Code::E05, &listed.span, "a certificate pin cannot be denied", help);
+            continue;
+        };
+        let accepted = lists.iter().flat_map(|list| &list.pins).find(|accepted| accepted.pin == listed.pin);
+        if let Some(accepted) = accepted {
+            let help = "remove it from one of them; what is denied is refused, whatever else matches";
+            let note = (&accepted.span, "accepted here");
+            table.findings.conflict(Code::E38, &listed.span, "this pin is accepted and denied", note, help);
+        }
+        if let Some(first) = denied.insert(digest, listed.span) {
+            let note = (&first, "first given here");
+            table.findings.conflict(Code::E09, &listed.span, "this key is denied twice", note, "remove one");
+        }
+        keys.push(digest);
+    }
+    keys
 }
 
 fn read_lists(table: &Table<'_>, around: &Surroundings<'_>) -> Vec<List> {
@@ -59,7 +95,7 @@ fn read_lists(table: &Table<'_>, around: &Surroundings<'_>) -> Vec<List> {
         let item = table.item(key)?;
         let items = item.some_elements().unwrap_or_default();
         let pins = items.iter().filter_map(|item| around.ring.resolve(item)).collect();
-        Some(List { key, position, span: item.span(), pins })
+        Some(List { key, position, span: item.span(), pins, backups: 0 })
     });
     lists.collect()
 }
@@ -78,6 +114,7 @@ fn read_backup(table: &Table<'_>, lists: &mut [List], around: &Surroundings<'_>)
         let only = || (lists.len() == 1).then_some(0);
         if let Some(index) = own.or_else(anywhere).or_else(only) {
             lists[index].pins.push(backup);
+            lists[index].backups += 1;
         } else {
             let help = "define the key under [keys] and give it a role: leaf, intermediate or root";
             let message = "this backup could belong to several lists";

@@ -1,18 +1,23 @@
 //! `[defaults]` and `[[pinset]]`: which keys hosts may show, and what is done when they show others.
 
 use super::code::Code;
+use super::inherit;
 use super::item::{Item, Located, Word};
 use super::keys::{Blocklist, KeyRing, read_name};
-use super::pins::{COMBINES, read_accepts};
+use super::model::Refusal;
+use super::pins::{COMBINES, List, ReadPins, read_deny, read_pins};
+use super::rollout::{ROLLOUT, read_stance};
 use super::rules::read_hosts;
-use super::sections::DURATION;
+use super::sections::{AnchorSets, DURATION, FILE_NAME, ROOTS};
 use super::shape::{HOST, Key, Keys, NAME, PIN_OR_NAME, Shape};
+use super::span::Span;
 use super::table::Table;
+use crate::policy::host::Host;
 use crate::policy::pattern::HostPattern;
 use crate::policy::pinset::{
-    AfterExpiry, AnchorSet, Basis, Expiry, Mode, NameCheck, Pinset, Plaintext, Stance, ValidityCheck,
+    Accepts, AfterExpiry, AnchorSet, Basis, Denied, Expiry, Mode, NameCheck, Pinset, Plaintext, ValidityCheck,
 };
-use crate::policy::rules::Unpinned;
+use crate::policy::rules::{NameMismatch, Unpinned};
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
@@ -49,8 +54,8 @@ pub(super) const PINSET: Keys = Keys::new(&[
     Key::new("plaintext", Shape::Word(&PLAINTEXTS), "http:// to these hosts; else as in [defaults]."),
     Key::new(
         "verify_name",
-        Shape::Word(&NAME_CHECKS),
-        "With trust = \"pin-only\": whether the certificate must name the host; else san.",
+        Shape::WordOr(&NAME_CHECKS, "^as:."),
+        "With trust = \"pin-only\": the name in the certificate: that of the host, as:another, or none; else san.",
     ),
     Key::new(
         "verify_validity",
@@ -58,8 +63,17 @@ pub(super) const PINSET: Keys = Keys::new(&[
         "With trust = \"pin-only\": whether dates count; else check.",
     ),
     Key::new("expiry", Shape::Table(&EXPIRY), "An end, and what happens then."),
-    Key::planned("inherit"),
-    Key::planned("rollout"),
+    Key::new("rollout", Shape::Table(&ROLLOUT), "From report-only to enforce, client by client."),
+    Key::new("inherit", Shape::Flag, "Whether the pins of the wider pinset around these hosts will do too.")
+        .by_default("false"),
+    Key::new("deny", LIST_OF_PINS, "Keys that no chain of these hosts may contain."),
+    Key::new(
+        "roots",
+        Shape::WordOr(&ROOTS, FILE_NAME),
+        "Trust anchors of these hosts, in place of those of [upstream].",
+    ),
+    Key::new("since", Shape::Moment, "Since when it is as it is."),
+    Key::new("reviewed", Shape::Moment, "When somebody last looked at its pins."),
 ])
 .with_some_of(&["pins", "leaf_pins", "ca_pins"]);
 const EXPIRY: Keys = Keys::new(&[
@@ -81,11 +95,14 @@ pub(super) enum Trust {
 const MODES: &[Word<Mode>] =
     &[("enforce", Some(Mode::Enforce)), ("report-only", Some(Mode::ReportOnly)), ("off", Some(Mode::Off))];
 const TRUSTS: &[Word<Trust>] = &[("roots", Some(Trust::Roots)), ("pin-only", Some(Trust::PinOnly))];
-const PLAINTEXTS: &[Word<()>] = &[("deny", Some(())), ("upgrade", None), ("allow", None)];
+const PLAINTEXTS: &[Word<Plaintext>] =
+    &[("deny", Some(Plaintext::Deny)), ("upgrade", Some(Plaintext::Upgrade)), ("allow", Some(Plaintext::Allow))];
 const UNPINNED: &[Word<Unpinned>] =
     &[("intercept", Some(Unpinned::Intercept)), ("tunnel", Some(Unpinned::Tunnel)), ("deny", Some(Unpinned::Deny))];
-const NAME_MISMATCHES: &[Word<()>] = &[("deny", Some(())), ("allow", None)];
-const REFUSALS: &[Word<()>] = &[("status", Some(())), ("auto", None), ("page", None)];
+const NAME_MISMATCHES: &[Word<NameMismatch>] =
+    &[("deny", Some(NameMismatch::Deny)), ("allow", Some(NameMismatch::Allow))];
+const REFUSALS: &[Word<Refusal>] =
+    &[("status", Some(Refusal::Status)), ("auto", Some(Refusal::Auto)), ("page", Some(Refusal::Page))];
 /// What the certificate of a pin-only host is compared with, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NameWord {
@@ -93,7 +110,7 @@ enum NameWord {
     Skip,
 }
 
-const NAME_CHECKS: &[Word<NameWord>] = &[("san", Some(NameWord::San)), ("skip", Some(NameWord::Skip)), ("as:…", None)];
+const NAME_CHECKS: &[Word<NameWord>] = &[("san", Some(NameWord::San)), ("skip", Some(NameWord::Skip))];
 const VALIDITY_CHECKS: &[Word<ValidityCheck>] =
     &[("check", Some(ValidityCheck::Check)), ("ignore", Some(ValidityCheck::Ignore))];
 const AFTER_EXPIRY: &[Word<AfterExpiry>] = &[
@@ -106,7 +123,10 @@ const AFTER_EXPIRY: &[Word<AfterExpiry>] = &[
 pub(super) struct Defaults {
     mode: Mode,
     trust: Trust,
+    plaintext: Plaintext,
     pub(super) unpinned: Unpinned,
+    pub(super) name_mismatch: NameMismatch,
+    pub(super) refusal: Refusal,
     /// How long before an end it is told. Default: 30 days.
     pub(super) expiry_warning: Duration,
 }
@@ -114,16 +134,42 @@ pub(super) struct Defaults {
 pub(super) fn read_defaults(root: &Table<'_>) -> Defaults {
     let table = root.table("defaults");
     let item = |key: &str| table.as_ref().and_then(|table| table.item(key));
-    for (key, words) in [("plaintext", PLAINTEXTS), ("name_mismatch", NAME_MISMATCHES), ("refusal", REFUSALS)] {
-        item(key).and_then(|item| item.choice(words));
+    let refusal = item("refusal").and_then(|item| item.choice(REFUSALS).map(|word| (word, item)));
+    if let Some((Refusal::Auto | Refusal::Page, item)) = &refusal {
+        let help = "write \"status\", or leave it for a later version";
+        no_effect_yet(item, "every refusal is a status and a reason", help);
     }
     let month = Duration::from_secs(30 * 24 * 60 * 60);
     Defaults {
         mode: item("mode").and_then(|item| item.choice(MODES)).unwrap_or(Mode::Enforce),
         trust: item("trust").and_then(|item| item.choice(TRUSTS)).unwrap_or(Trust::Roots),
+        plaintext: item("plaintext").and_then(|item| read_plaintext(&item)).unwrap_or(Plaintext::Deny),
+        name_mismatch: item("name_mismatch")
+            .and_then(|item| item.choice(NAME_MISMATCHES))
+            .unwrap_or(NameMismatch::Deny),
+        refusal: refusal.map_or(Refusal::Status, |(word, _)| word),
         unpinned: item("unpinned").and_then(|item| item.choice(UNPINNED)).unwrap_or(Unpinned::Intercept),
         expiry_warning: item("expiry_warning").and_then(|item| item.duration()).unwrap_or(month),
     }
+}
+
+/// What is done with `http://`, and a word where that is nothing yet, or no protection.
+fn read_plaintext(item: &Item<'_>) -> Option<Plaintext> {
+    let plaintext = item.choice(PLAINTEXTS)?;
+    if plaintext != Plaintext::Deny {
+        no_effect_yet(item, "requests for http:// are refused", "write \"deny\", or leave it for a later version");
+    }
+    if plaintext == Plaintext::Allow {
+        let message = format!("{} = \"allow\" lets requests for pinned hosts through without TLS", item.path);
+        let help = "write \"deny\", or \"upgrade\" for clients that cannot speak TLS well";
+        item.findings.warning(Code::W71, &item.span(), message, help);
+    }
+    Some(plaintext)
+}
+
+fn no_effect_yet(item: &Item<'_>, instead: &str, help: &str) {
+    let message = format!("{} has no effect in this version: {instead}", item.path);
+    item.findings.info(Code::I18, &item.span(), message, help);
 }
 
 /// How far off an end is.
@@ -150,6 +196,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) ring: &'a KeyRing<'a>,
     pub(super) blocklist: &'a Blocklist,
     pub(super) defaults: &'a Defaults,
+    pub(super) anchor_sets: &'a AnchorSets,
     pub(super) now: SystemTime,
 }
 
@@ -158,30 +205,58 @@ pub(super) struct PinsetDraft {
     /// Absent when something is wrong with it, which has been reported.
     pub(super) pinset: Option<Pinset>,
     pub(super) hosts: Vec<Located<HostPattern>>,
+    /// Where it says that it inherits.
+    pub(super) inherits: Option<Span>,
+    /// What it accepts by itself.
+    pub(super) own_pins: Option<Accepts>,
+    /// Its lists of pins as they were written, for the lints.
+    pub(super) lists: Vec<List>,
+    /// Its header.
+    pub(super) span: Span,
+    /// Since when it is as it is.
+    pub(super) since: Option<Located<SystemTime>>,
+    /// When somebody last looked at its pins.
+    pub(super) reviewed: Option<Located<SystemTime>>,
 }
 
 pub(super) fn read_pinsets(root: &Table<'_>, around: &Surroundings<'_>) -> Vec<PinsetDraft> {
     let mut names = HashMap::new();
     let tables = root.tables("pinset");
-    let read = |table: &Table<'_>, name: Option<&str>| {
-        let hosts = read_hosts(table, Code::E14);
-        let basis = read_basis(table, around);
-        let expiry = read_expiry(table, name.unwrap_or_default(), basis.as_ref(), around);
-        let pinset = name.zip(basis).map(|(name, basis)| Pinset {
-            name: name.to_owned(),
-            basis,
-            deny: None,
-            plaintext: Plaintext::Deny,
-            expiry,
-        });
-        PinsetDraft { pinset, hosts }
-    };
     let mut drafts = Vec::with_capacity(tables.len());
     for table in &tables {
         let name = read_name(table, &mut names).filter(|name| !refuse_reserved(table, name));
-        drafts.push(read(table, name));
+        drafts.push(read_pinset(table, name, around));
     }
+    inherit::resolve(root.findings, &mut drafts);
     drafts
+}
+
+fn read_pinset(table: &Table<'_>, name: Option<&str>, around: &Surroundings<'_>) -> PinsetDraft {
+    let hosts = read_hosts(table, Code::E14);
+    let trust = table.item("trust").map_or(Some(around.defaults.trust), |item| item.choice(TRUSTS));
+    let ReadPins { accepts, lists } = read_pins(table, trust, around);
+    let basis = read_basis(table, trust, accepts.clone(), around);
+    let expiry = read_expiry(table, name.unwrap_or_default(), basis.as_ref(), around);
+    let deny = read_deny(table, &lists, around);
+    let plaintext = table.item("plaintext").map_or(Some(around.defaults.plaintext), |item| read_plaintext(&item));
+    let pinset = name.zip(basis).zip(plaintext).map(|((name, basis), plaintext)| Pinset {
+        deny: Denied::new(name, deny),
+        name: name.to_owned(),
+        basis,
+        plaintext,
+        expiry,
+    });
+    let moment = |key| table.item(key).and_then(|item| item.moment());
+    PinsetDraft {
+        pinset,
+        hosts,
+        inherits: table.item("inherit").and_then(|item| item.flag()?.then(|| item.span())),
+        own_pins: accepts,
+        lists,
+        span: table.span,
+        since: moment("since"),
+        reviewed: moment("reviewed"),
+    }
 }
 
 fn refuse_reserved(table: &Table<'_>, name: &str) -> bool {
@@ -192,15 +267,17 @@ fn refuse_reserved(table: &Table<'_>, name: &str) -> bool {
     reserved
 }
 
-fn read_basis(table: &Table<'_>, around: &Surroundings<'_>) -> Option<Basis> {
-    if let Some(plaintext) = table.item("plaintext") {
-        plaintext.choice(PLAINTEXTS);
-    }
+fn read_basis(
+    table: &Table<'_>,
+    trust: Option<Trust>,
+    accepts: Option<Accepts>,
+    around: &Surroundings<'_>,
+) -> Option<Basis> {
     let mode = table.item("mode").map_or(Some(around.defaults.mode), |item| item.choice(MODES));
-    let trust = table.item("trust").map_or(Some(around.defaults.trust), |item| item.choice(TRUSTS));
+    let stance = read_stance(table, mode);
     let name = table.item("verify_name").map(|item| (read_name_check(&item), item));
     let validity = table.item("verify_validity").map(|item| (item.choice(VALIDITY_CHECKS), item));
-    let accepts = read_accepts(table, trust, around);
+    let anchors = table.item("roots").map(|item| (around.anchor_sets.read(&item), item));
     match trust? {
         Trust::Roots => {
             for item in [name.map(|(_, item)| item), validity.map(|(_, item)| item)].into_iter().flatten() {
@@ -208,13 +285,19 @@ fn read_basis(table: &Table<'_>, around: &Surroundings<'_>) -> Option<Basis> {
                 let help = "remove it: a verified chain always has its name and its dates checked";
                 table.findings.error(Code::E69, &item.span(), message, help);
             }
-            Some(Basis::Chain { accepts: accepts?, stance: Stance::Fixed(mode?), anchors: AnchorSet::Common })
+            let anchors = anchors.map_or(Some(AnchorSet::Common), |(set, _)| set);
+            Some(Basis::Chain { accepts: accepts?, stance: stance?, anchors: anchors? })
         }
         Trust::PinOnly => {
+            if let Some((_, item)) = anchors {
+                let message = format!("{} with trust = \"pin-only\": no chain is built", item.path);
+                table.findings.error(Code::E69, &item.span(), message, "remove it, or write trust = \"roots\"");
+            }
             if mode? != Mode::Enforce {
                 refuse_soft_pin_only(table);
                 return None;
             }
+            stance?;
             Some(Basis::PinOnly {
                 leaf: accepts?,
                 name: name.map_or(Some(NameCheck::San), |(check, _)| check)?,
@@ -234,9 +317,15 @@ fn refuse_soft_pin_only(table: &Table<'_>) {
 
 fn read_name_check(item: &Item<'_>) -> Option<NameCheck> {
     let text = item.text()?.value;
-    if text.starts_with("as:") {
-        item.not_implemented(text, NAME_CHECKS);
-        return None;
+    if let Some(name) = text.strip_prefix("as:") {
+        let host = Host::parse_configured(name);
+        if let Err(error) = &host {
+            item.refuse(
+                &format!("names no host: {error}"),
+                "write as: and the name in the certificate, as:plc.example",
+            );
+        }
+        return host.ok().map(NameCheck::As);
     }
     item.choice(NAME_CHECKS).map(|word| match word {
         NameWord::San => NameCheck::San,

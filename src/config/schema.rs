@@ -46,11 +46,13 @@ fn value(shape: &Shape) -> Value {
         Shape::Text(pattern) => text(pattern),
         Shape::Flag => json!({ "type": "boolean" }),
         Shape::Number(bounds) => number(bounds),
+        Shape::Decimal(bounds) => json!({ "type": "number", "minimum": bounds.start(), "maximum": bounds.end() }),
         Shape::Octets(bounds) => json!({ "anyOf": [number(bounds), text(OCTETS_TEXT)] }),
         Shape::Duration(_) => text(DURATION_TEXT),
         Shape::Word(words) => json!({ "anyOf": [one_of(*words), { "type": "string", "pattern": VARIABLE }] }),
         Shape::WordOr(words, pattern) => json!({ "anyOf": [one_of(*words), text(pattern)] }),
         Shape::Path => text(ANY),
+        Shape::PathOr(keys) => json!({ "anyOf": [text(ANY), table(keys)] }),
         // TOML has dates, JSON has not: tools hand them over as text.
         Shape::Moment => json!({ "anyOf": [
             { "type": "string", "format": "date-time" },

@@ -3,14 +3,19 @@
 use super::code::Code;
 use super::item::{Item, Located, Word};
 use super::model::{
-    Ca, ClientId, DEFAULT_LISTENER, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots, Upstream,
+    Ca, ClientId, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots,
+    Upstream,
 };
 use super::shape::{Key, Keys, Pattern, SOCKET_ADDRESS, Shape};
 use super::span::Span;
 use super::table::Table;
 use super::words::{nearest, quoted};
+use crate::policy::pinset::AnchorSet;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Entries of a count that memory pays for.
@@ -47,7 +52,8 @@ pub(super) const CA: Keys = Keys::new(&[
 pub(super) const UPSTREAM: Keys = Keys::new(&[
     Key::new("roots", Shape::WordOr(&ROOTS, FILE_NAME), "Trust anchors: the system's, Mozilla's list, or a PEM file.")
         .by_default("\"system\""),
-    Key::new("extra_roots", Shape::List(&Shape::Path), "PEM files, trusted in addition.").by_default("[]"),
+    Key::new("extra_roots", Shape::List(&Shape::PathOr(&EXTRA_ROOTS)), "PEM files, trusted in addition.")
+        .by_default("[]"),
     Key::new("crls", Shape::List(&Shape::Path), "Files with revocation lists.").by_default("[]"),
     Key::new("revocation", Shape::Word(&REVOCATIONS), "What the revocation lists decide; require needs crls.")
         .by_default("\"when-available\""),
@@ -66,6 +72,11 @@ pub(super) const UPSTREAM: Keys = Keys::new(&[
     Key::planned("parent"),
     Key::planned("no_parent"),
     Key::planned("client_certificates"),
+]);
+const EXTRA_ROOTS: Keys = Keys::new(&[
+    Key::new("file", Shape::Path, "A PEM file.").required(),
+    Key::new("exempts_pins", Shape::Flag, "Whether chains that end in it are let through whatever the pins say.")
+        .by_default("false"),
 ]);
 pub(super) const LIMITS: Keys = Keys::new(&[
     Key::new("sessions", Shape::Number(&COUNT_BOUNDS), "Sessions at a time.").by_default("20_000"),
@@ -98,8 +109,8 @@ pub(super) const LOG: Keys = Keys::new(&[
 ]);
 
 /// Words of `roots`; any other text with one of these characters is the name of a file.
-const ROOTS: &[Word<Roots>] = &[("system", Some(Roots::System)), ("webpki", Some(Roots::Webpki))];
-const FILE_NAME: Pattern = r"[./\\]";
+pub(super) const ROOTS: &[Word<Roots>] = &[("system", Some(Roots::System)), ("webpki", Some(Roots::Webpki))];
+pub(super) const FILE_NAME: Pattern = r"[./\\]";
 const KINDS: &[Word<()>] = &[("forward", Some(())), ("transparent", None), ("socks5", None)];
 const LEAF_KEYS: &[Word<LeafKey>] =
     &[("auto", Some(LeafKey::Auto)), ("p256", Some(LeafKey::P256)), ("rsa2048", Some(LeafKey::Rsa2048))];
@@ -188,7 +199,7 @@ pub(super) fn read_upstream(root: &Table<'_>) -> Upstream {
     let mut upstream = Upstream::default();
     let Some(table) = root.table("upstream") else { return upstream };
     set(&mut upstream.roots, table.item("roots").and_then(|item| read_roots(&item)));
-    set(&mut upstream.extra_roots, table.item("extra_roots").map(|item| item.paths()));
+    set(&mut upstream.extra_roots, table.item("extra_roots").map(|item| read_extra_roots(&item)));
     set(&mut upstream.crls, table.item("crls").map(|item| item.paths()));
     if let Some(item) = table.item("certificate_transparency") {
         item.choice(TRANSPARENCY);
@@ -205,6 +216,51 @@ pub(super) fn read_upstream(root: &Table<'_>) -> Upstream {
         }
     }
     upstream
+}
+
+/// Files with further anchors: paths, or tables that say more about one.
+fn read_extra_roots(item: &Item<'_>) -> Vec<ExtraRoots> {
+    let elements = item.elements().unwrap_or_default();
+    let files = elements.iter().filter_map(|element| {
+        if element.is_text() {
+            return element.path().map(|file| ExtraRoots { file, exempts_pins: false });
+        }
+        let table = element.table()?;
+        let file = table.required("file", Code::E14, "write file = \"roots.pem\"").and_then(|item| item.path());
+        let flag = table.item("exempts_pins").map(|item| (item.flag(), item));
+        if let Some((Some(true), item)) = &flag {
+            let message = "chains that end in an anchor of this file are let through whatever the pins say";
+            let help = "remove exempts_pins, unless the file holds the CA of an inspection that has to pass";
+            table.findings.warning(Code::W63, &item.span(), message, help);
+        }
+        Some(ExtraRoots { file: file?, exempts_pins: flag.map_or(Some(false), |(flag, _)| flag)? })
+    });
+    files.collect()
+}
+
+/// The sources of trust anchors that pinsets name for themselves.
+#[derive(Default)]
+pub(super) struct AnchorSets {
+    named: RefCell<BTreeMap<Arc<str>, Roots>>,
+}
+
+impl AnchorSets {
+    /// The source under the key of a pinset.
+    pub(super) fn read(&self, item: &Item<'_>) -> Option<AnchorSet> {
+        let roots = read_roots(item)?;
+        let name: Arc<str> = match &roots {
+            Roots::System => "system".into(),
+            Roots::Webpki => "webpki".into(),
+            Roots::File(path) => path.display().to_string().into(),
+        };
+        self.named.borrow_mut().insert(Arc::clone(&name), roots);
+        Some(AnchorSet::Own(name))
+    }
+
+    /// Each source by the name that rules know it by.
+    pub(super) fn into_named(self) -> BTreeMap<Arc<str>, Roots> {
+        self.named.into_inner()
+    }
 }
 
 fn read_roots(item: &Item<'_>) -> Option<Roots> {

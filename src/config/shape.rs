@@ -84,6 +84,8 @@ pub(super) enum Shape {
     Flag,
     /// A whole number.
     Number(&'static RangeInclusive<u64>),
+    /// A number, with a point or without.
+    Decimal(&'static RangeInclusive<f64>),
     /// A size in octets: a number, or a text with a unit.
     Octets(&'static RangeInclusive<u64>),
     /// A text with units of time.
@@ -94,6 +96,8 @@ pub(super) enum Shape {
     WordOr(&'static dyn Vocabulary, Pattern),
     /// The path of a file or a folder.
     Path,
+    /// The path of a file, or a table that says more about it.
+    PathOr(&'static Keys),
     /// A date, or a date with time and offset.
     Moment,
     /// A list, which may be empty.

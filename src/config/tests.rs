@@ -1,5 +1,6 @@
 mod descriptions;
 mod includes;
+mod language;
 mod large;
 mod variables;
 
@@ -16,6 +17,8 @@ use std::time::{Duration, SystemTime};
 const X1: &str = "sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=";
 const X2: &str = "sha256/diGVwiVYbubAI3RW4hB9xU8e/CH2GnkuvVFZE8zmgzI=";
 const R1: &str = "sha256/hxqRlPTu1bMS/0DITB1SSu0vd4u/8l8TjPgfaAp63Gc=";
+const R3: &str = "sha256/QXnt2YHvdHR3tJYmQIr0Paosp6t/nggsEGD4QJZ3Q0g=";
+const R4: &str = "sha256/mEflZT5enoR1FuXLgYYGqnVEoZvmf9c2bVBpiOjYQ0c=";
 const X1_HEX: &str = "0b9fa5a59eed715c26c1020c711b4f6ec42d58b0015e14337a39dad301c5afc3";
 
 /// 2027-01-01T00:00:00Z.
@@ -97,11 +100,6 @@ fn not_implemented_yet() {
         ("[upstream]\nno_parent = []", 2, 1, "upstream.no_parent"),
         ("[upstream]\nclient_certificates = []", 2, 1, "upstream.client_certificates"),
         ("[access]\nusers = \"x\"", 2, 1, "access.users"),
-        ("[defaults]\nplaintext = \"upgrade\"", 2, 13, "defaults.plaintext = \"upgrade\""),
-        ("[defaults]\nplaintext = \"allow\"", 2, 13, "defaults.plaintext = \"allow\""),
-        ("[defaults]\nname_mismatch = \"allow\"", 2, 17, "defaults.name_mismatch = \"allow\""),
-        ("[defaults]\nrefusal = \"auto\"", 2, 11, "defaults.refusal = \"auto\""),
-        ("[defaults]\nrefusal = \"page\"", 2, 11, "defaults.refusal = \"page\""),
         ("[reports]\nurls = []", 2, 1, "reports.urls"),
         ("[reports]\nspool = \"x\"", 2, 1, "reports.spool"),
         ("[reports]\ndeduplicate_for = \"1h\"", 2, 1, "reports.deduplicate_for"),
@@ -109,16 +107,6 @@ fn not_implemented_yet() {
     ];
     for (text, line, column, part) in table {
         refuse_each(&[(text, &[(Code::E18, line, column, &format!("not implemented yet: {part}") as &str)])]);
-    }
-    let pins = format!("trust = \"pin-only\"\npins = [\"{X1}\"]\n");
-    for (line, column, key, part) in [
-        (6, 1, "inherit = true", "pinset.inherit"),
-        (6, 9, "[pinset.rollout]", "pinset.rollout"),
-        (6, 13, "plaintext = \"upgrade\"", "pinset.plaintext = \"upgrade\""),
-        (6, 15, "verify_name = \"as:b.example\"", "pinset.verify_name = \"as:b.example\""),
-    ] {
-        let text = pinset(&format!("{pins}{key}"));
-        refuse_each(&[(&text, &[(Code::E18, line, column, &format!("not implemented yet: {part}") as &str)])]);
     }
 }
 
@@ -605,7 +593,7 @@ fn settings() {
     assert_eq!((config.ca.leaf_key, config.ca.leaf_cache), (LeafKey::Rsa2048, 1));
     assert_eq!(config.ca.leaf_lifetime, Duration::from_secs(7200));
     assert_eq!(config.upstream.roots, Roots::File("etc/r.pem".into()));
-    assert_eq!(config.upstream.extra_roots, [PathBuf::from("/x.pem")]);
+    assert_eq!(config.upstream.extra_roots, [ExtraRoots { file: "/x.pem".into(), exempts_pins: false }]);
     assert_eq!(config.upstream.crls, [PathBuf::from("etc/a.crl")]);
     assert_eq!((config.upstream.revocation, config.upstream.resumption), (Revocation::Require, true));
     assert_eq!(config.upstream.connect_timeout + config.upstream.handshake_timeout, Duration::from_secs(3));

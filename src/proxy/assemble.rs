@@ -89,6 +89,14 @@ pub fn assemble(
     Ok(Assembled { proxy, sinks: guards })
 }
 
+fn source(roots: &config::Roots) -> AnchorSource {
+    match roots {
+        config::Roots::System => AnchorSource::System,
+        config::Roots::Webpki => AnchorSource::Mozilla,
+        config::Roots::File(path) => AnchorSource::File(path.clone()),
+    }
+}
+
 /// What the configuration says of leaves.
 ///
 /// # Errors
@@ -117,22 +125,22 @@ impl Generation {
     /// When anchors or revocation lists cannot be used.
     pub fn load(config: &Config, number: u64, own: &[CertificateDer<'static>]) -> Result<Self, AssembleError> {
         let upstream = &config.upstream;
-        let roots = match &upstream.roots {
-            config::Roots::System => AnchorSource::System,
-            config::Roots::Webpki => AnchorSource::Mozilla,
-            config::Roots::File(path) => AnchorSource::File(path.clone()),
-        };
         let mode = match upstream.revocation {
             config::Revocation::Off => RevocationMode::Off,
             config::Revocation::WhenAvailable => RevocationMode::WhenAvailable,
             config::Revocation::Require => RevocationMode::Require,
         };
-        let extra: Vec<_> =
-            upstream.extra_roots.iter().map(|path| ExtraAnchors { path: path.clone(), exempts_pins: false }).collect();
+        let added =
+            |extra: &config::ExtraRoots| ExtraAnchors { path: extra.file.clone(), exempts_pins: extra.exempts_pins };
+        let extra: Vec<_> = upstream.extra_roots.iter().map(added).collect();
+        let mut own_anchors = HashMap::new();
+        for (name, roots) in &config.anchor_sets {
+            own_anchors.insert(Arc::clone(name), Arc::new(TrustAnchors::load(&source(roots), &[], own)?));
+        }
         Ok(Self {
             policy: Arc::new(config.policy(number)),
-            anchors: Arc::new(TrustAnchors::load(&roots, &extra, own)?),
-            own_anchors: HashMap::new(),
+            anchors: Arc::new(TrustAnchors::load(&source(&upstream.roots), &extra, own)?),
+            own_anchors,
             revocation: Arc::new(Revocation::load(mode, &upstream.crls)?),
         })
     }

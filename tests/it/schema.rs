@@ -118,6 +118,13 @@ fn forms() -> Vec<String> {
         "[access]\nclients = [\"10.0.0.0/8\", \"::1\"]\ndestinations_deny = [\"private\", \"**.x.example\"]".into(),
         "[upstream]\nroots = \"./roots.pem\"\nextra_roots = [\"a b.pem\"]".into(),
         "include = []\npinset = []\nkeys = {}".into(),
+        "[upstream]\nextra_roots = [\"a.pem\", { file = \"b.pem\", exempts_pins = true }]".into(),
+        pinset(&format!("pins = [\"{X1}\"]\ndeny = [\"{X2}\"]\nroots = \"a.pem\"\nsince = 2026-01-01")),
+        pinset(&format!("pins = [\"{X1}\"]\ntrust = \"pin-only\"\nverify_name = \"as:b.example\"")),
+        pinset(&format!(
+            "pins = [\"{X1}\"]\nmode = \"report-only\"\n[pinset.rollout]\nenforce_from = 2027-02-08\n\
+             ramp = [{{ from = 2027-01-11, percent = 5.5 }}]\nhold_if_violations_over = 0.001"
+        )),
         pinset(&format!("leaf_pins = [\"{X1}\"]\nca_pins = [\"{X2}\"]\ncombine = \"any\"\nmode = \"off\"")),
     ];
     let all = pins.chain(keys).chain(hosts).chain(durations).chain(sizes).chain(addresses).chain(times).chain(others);
@@ -174,6 +181,7 @@ async fn the_schema_refuses_what_the_program_refuses() {
         "[ca]\nleaf_cache = \"many\"",
         "[upstream]\nroots = \"sytem\"",
         "[upstream]\nextra_roots = \"a.pem\"",
+        "[upstream]\nextra_roots = [{ exempts_pins = true }]",
         "[upstream]\ncertificate_transparency = \"report\"",
         "[upstream]\nresumption = \"false\"",
         "[upstream]\nparent = \"http://proxy.example\"",
@@ -212,6 +220,12 @@ async fn the_schema_refuses_what_the_program_refuses() {
         pinset("pins = [\"sha256/C5-lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=\"]"),
         pinset("pins = [\"\"]"),
         pinset(&format!("pins = [\"{X1}\"]\n[pinset.expiry]\nat = 2027-01-01")),
+        pinset(&format!("pins = [\"{X1}\"]\nmode = \"report-only\"\n[pinset.rollout]\nramp = []")),
+        pinset(&format!(
+            "pins = [\"{X1}\"]\nmode = \"report-only\"\n[pinset.rollout]\nenforce_from = 2027-02-08\n\
+             ramp = [{{ from = 2027-01-11, percent = 101 }}]"
+        )),
+        pinset(&format!("pins = [\"{X1}\"]\ntrust = \"pin-only\"\nverify_name = \"as:\"")),
         pinset(&format!("pins = [\"{X1}\"]\n[pinset.expiry]\nat = 2027-01-01\nthen = \"open\"")),
         format!("[[pinset]]\nname = \"p\"\npins = [\"{X1}\"]"),
         format!("[[pinset]]\nname = \"a b\"\nhosts = [\"a.example\"]\npins = [\"{X1}\"]"),

@@ -9,7 +9,11 @@ fn tables() -> Vec<(String, &'static Keys)> {
     fn below(path: &str, keys: &'static Keys, into: &mut Vec<(String, &'static Keys)>) {
         into.push((path.to_owned(), keys));
         for key in keys.keys {
-            if let Shape::Table(inner) = key.shape.element() {
+            let mut shape = key.shape.element();
+            if let Shape::PathOr(inner) = shape {
+                shape = Shape::Table(inner);
+            }
+            if let Shape::Table(inner) = shape {
                 below(&format!("{path}/{}", key.name), inner, into);
             }
         }
@@ -39,7 +43,15 @@ fn every_key_says_what_it_is() {
 
 /// A text for a table that holds what is required and this.
 fn with(path: &str, line: &str) -> String {
+    let pins = format!("pins = [\"{X1}\", \"{X2}\"]");
     match path {
+        "/pinset" => pinset(&format!("{pins}\n{line}")),
+        "/pinset/rollout" | "/pinset/expiry" => {
+            let name = path.trim_start_matches("/pinset/");
+            pinset(&format!("{pins}\nmode = \"report-only\"\n[pinset.{name}]\n{line}"))
+        }
+        "/pinset/rollout/ramp" => with("/pinset/rollout", &format!("ramp = [{{ {line} }}]")),
+        "/upstream/extra_roots" => format!("[[upstream.extra_roots]]\nfile = \"a.pem\"\n{line}"),
         "/listener" => format!("[[listener]]\naddress = \"127.0.0.1:8080\"\n{line}"),
         _ => format!("[{}]\n{line}", path.trim_start_matches('/')),
     }
@@ -73,10 +85,10 @@ fn every_key_is_read() {
             let text = match path.as_str() {
                 "" => line,
                 "/keys" => format!("[keys.k]\n{line}"),
-                "/pinset/expiry" => pinset(&format!("pins = [\"{X1}\"]\n[pinset.expiry]\n{line}")),
-                // Without pins the rest of a pinset is not looked at.
-                "/pinset" if !keys.some_of.contains(&key.name) => format!("[[pinset]]\npins = [\"{X1}\"]\n{line}"),
-                "/listener" | "/pinset" | "/exempt" | "/tunnel" | "/blocklist" => format!("[[{}]]\n{line}", &path[1..]),
+                "/pinset" if keys.some_of.contains(&key.name) => format!("[[pinset]]\n{line}"),
+                "/pinset" => format!("[[pinset]]\npins = [\"{X1}\"]\n{line}"),
+                "/upstream/extra_roots" => format!("[upstream]\nextra_roots = [{{ {line} }}]"),
+                "/listener" | "/exempt" | "/tunnel" | "/blocklist" => format!("[[{}]]\n{line}", &path[1..]),
                 _ => with(&path, &line),
             };
             let errors = parse(&text).err().unwrap_or_else(|| panic!("{text}"));
