@@ -8,7 +8,7 @@ use super::model::Refusal;
 use super::pins::{COMBINES, List, ReadPins, read_deny, read_pins};
 use super::rollout::{ROLLOUT, read_stance};
 use super::rules::read_hosts;
-use super::sections::{AnchorSets, DURATION, FILE_NAME, ROOTS};
+use super::sections::{AnchorSets, DURATION, ROOTS};
 use super::shape::{HOST, Key, Keys, NAME, PIN_OR_NAME, Shape};
 use super::span::Span;
 use super::table::Table;
@@ -67,11 +67,7 @@ pub(super) const PINSET: Keys = Keys::new(&[
     Key::new("inherit", Shape::Flag, "Whether the pins of the wider pinset around these hosts will do too.")
         .by_default("false"),
     Key::new("deny", LIST_OF_PINS, "Keys that no chain of these hosts may contain."),
-    Key::new(
-        "roots",
-        Shape::WordOr(&ROOTS, FILE_NAME),
-        "Trust anchors of these hosts, in place of those of [upstream].",
-    ),
+    Key::new("roots", Shape::WordOrPath(&ROOTS), "Trust anchors of these hosts, in place of those of [upstream]."),
     Key::new("since", Shape::Moment, "Since when it is as it is."),
     Key::new("reviewed", Shape::Moment, "When somebody last looked at its pins."),
 ])

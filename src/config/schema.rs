@@ -1,7 +1,7 @@
 //! The format as a JSON Schema, from which editors complete and check.
 
 use super::document::ROOT;
-use super::shape::{ANY, DURATION_TEXT, Key, Keys, OCTETS_TEXT, Pattern, Shape, Vocabulary};
+use super::shape::{ANY, DURATION_TEXT, FILE_NAME, Key, Keys, OCTETS_TEXT, Pattern, Shape, Vocabulary};
 use serde_json::{Map, Value, json};
 use std::ops::RangeInclusive;
 
@@ -51,6 +51,7 @@ fn value(shape: &Shape) -> Value {
         Shape::Duration(_) => text(DURATION_TEXT),
         Shape::Word(words) => json!({ "anyOf": [one_of(*words), { "type": "string", "pattern": VARIABLE }] }),
         Shape::WordOr(words, pattern) => json!({ "anyOf": [one_of(*words), text(pattern)] }),
+        Shape::WordOrPath(words) => json!({ "anyOf": [one_of(*words), text(FILE_NAME)] }),
         Shape::Path => text(ANY),
         Shape::PathOr(keys) => json!({ "anyOf": [text(ANY), table(keys)] }),
         // TOML has dates, JSON has not: tools hand them over as text.

@@ -6,7 +6,7 @@ use super::model::{
     Ca, ClientId, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots,
     Upstream,
 };
-use super::shape::{Key, Keys, Pattern, SOCKET_ADDRESS, Shape};
+use super::shape::{Key, Keys, SOCKET_ADDRESS, Shape};
 use super::span::Span;
 use super::table::Table;
 use super::words::{nearest, quoted};
@@ -50,7 +50,7 @@ pub(super) const CA: Keys = Keys::new(&[
     Key::new("leaf_cache", Shape::Number(&COUNT_BOUNDS), "Issued certificates that are kept.").by_default("10_000"),
 ]);
 pub(super) const UPSTREAM: Keys = Keys::new(&[
-    Key::new("roots", Shape::WordOr(&ROOTS, FILE_NAME), "Trust anchors: the system's, Mozilla's list, or a PEM file.")
+    Key::new("roots", Shape::WordOrPath(&ROOTS), "Trust anchors: the system's, Mozilla's list, or a PEM file.")
         .by_default("\"system\""),
     Key::new("extra_roots", Shape::List(&Shape::PathOr(&EXTRA_ROOTS)), "PEM files, trusted in addition.")
         .by_default("[]"),
@@ -110,7 +110,6 @@ pub(super) const LOG: Keys = Keys::new(&[
 
 /// Words of `roots`; any other text with one of these characters is the name of a file.
 pub(super) const ROOTS: &[Word<Roots>] = &[("system", Some(Roots::System)), ("webpki", Some(Roots::Webpki))];
-pub(super) const FILE_NAME: Pattern = r"[./\\]";
 const KINDS: &[Word<()>] = &[("forward", Some(())), ("transparent", None), ("socks5", None)];
 const LEAF_KEYS: &[Word<LeafKey>] =
     &[("auto", Some(LeafKey::Auto)), ("p256", Some(LeafKey::P256)), ("rsa2048", Some(LeafKey::Rsa2048))];

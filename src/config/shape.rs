@@ -42,11 +42,13 @@ pub(super) struct Key {
     /// In TOML; only where it is the same whatever else the file says.
     pub(super) default: Option<&'static str>,
     pub(super) required: bool,
+    /// Whether its value is never shown.
+    pub(super) secret: bool,
 }
 
 impl Key {
     pub(super) const fn new(name: &'static str, shape: Shape, doc: &'static str) -> Self {
-        Self { name, shape, doc, default: None, required: false }
+        Self { name, shape, doc, default: None, required: false, secret: false }
     }
 
     /// Part of the format but not implemented yet: refused, never ignored.
@@ -94,6 +96,8 @@ pub(super) enum Shape {
     Word(&'static dyn Vocabulary),
     /// One of a few words, or a text in which the pattern is found.
     WordOr(&'static dyn Vocabulary, Pattern),
+    /// One of a few words, or the path of a file, which has a character that no word has.
+    WordOrPath(&'static dyn Vocabulary),
     /// The path of a file or a folder.
     Path,
     /// The path of a file, or a table that says more about it.
@@ -137,6 +141,8 @@ pub(super) const PIN_OR_NAME: Pattern = concat!(
     "^[A-Za-z0-9._-]{1,64}$|^(sha256/{0,2}|pin-sha256=\")?[A-Za-z0-9+/]{43}=\"?$|",
     "^(cert:)?sha256:([0-9A-Fa-f]{64}|[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31})$"
 );
+/// No word has one of these characters.
+pub(super) const FILE_NAME: Pattern = r"[./\\]";
 /// Digits and units.
 pub(super) const DURATION_TEXT: Pattern = r"^\s*[0-9][0-9.\s]*[A-Za-zµ][0-9.A-Za-zµ\s]*$";
 /// Digits and a unit.
@@ -164,8 +170,16 @@ impl Shape {
         }
     }
 
+    /// Of the table that it is.
+    pub(super) const fn keys(&self) -> Option<&'static Keys> {
+        match self {
+            Self::Table(keys) | Self::PathOr(keys) => Some(keys),
+            _ => None,
+        }
+    }
+
     /// Whether these are the words that it takes.
     pub(super) fn takes<T>(&self, words: &'static [Word<T>]) -> bool {
-        matches!(self, Self::Word(own) | Self::WordOr(own, _) if own.words() == words.words())
+        matches!(self, Self::Word(own) | Self::WordOr(own, _) | Self::WordOrPath(own) if own.words() == words.words())
     }
 }

@@ -99,7 +99,7 @@ impl<'a> Table<'a> {
     }
 
     /// A key in each of the files that have it.
-    fn items(&self, key: &str) -> impl Iterator<Item = Item<'a>> {
+    pub(super) fn items(&self, key: &str) -> impl Iterator<Item = Item<'a>> {
         let files = std::iter::once((self.span.file, self.entries)).chain(self.included.iter().copied());
         files.filter_map(move |(file, entries)| self.item_of(file, entries, key))
     }

@@ -2,6 +2,7 @@ mod descriptions;
 mod includes;
 mod language;
 mod large;
+mod show;
 mod variables;
 
 use super::*;

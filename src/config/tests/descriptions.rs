@@ -45,6 +45,7 @@ fn every_key_says_what_it_is() {
 fn with(path: &str, line: &str) -> String {
     let pins = format!("pins = [\"{X1}\", \"{X2}\"]");
     match path {
+        "" => line.to_owned(),
         "/pinset" => pinset(&format!("{pins}\n{line}")),
         "/pinset/rollout" | "/pinset/expiry" => {
             let name = path.trim_start_matches("/pinset/");
