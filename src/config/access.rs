@@ -2,7 +2,8 @@
 
 use super::code::Code;
 use super::item::{Item, Located};
-use super::table::{Keys, Table};
+use super::shape::{ANY, Key, Keys, Shape};
+use super::table::Table;
 use super::words::{nearest, quoted};
 use crate::policy::access::{Access, AddressClass, Deny, Ports};
 use crate::policy::host::Host;
@@ -10,9 +11,33 @@ use crate::policy::pattern::{HostPattern, Scope};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
+use std::ops::RangeInclusive;
 
-const ACCESS: Keys =
-    Keys { known: &["clients", "destinations_deny", "destinations_allow", "ports_allow"], planned: &["users"] };
+pub(super) const ACCESS: Keys = Keys::new(&[
+    Key::new(
+        "clients",
+        Shape::Filled(&Shape::Text(ANY)),
+        "Networks or addresses that clients may come from; a listener beyond loopback has no default.",
+    )
+    .by_default("[\"127.0.0.0/8\", \"::1\"]"),
+    Key::new(
+        "destinations_deny",
+        Shape::List(&Shape::Text(ANY)),
+        "Where clients may not go: networks, host patterns, or private, loopback, link-local, metadata.",
+    )
+    .by_default("[\"private\"]"),
+    Key::new(
+        "destinations_allow",
+        Shape::List(&Shape::Text(ANY)),
+        "Networks that open a hole in a denied class, never in a denied network or host.",
+    )
+    .by_default("[]"),
+    Key::new("ports_allow", Shape::Filled(&Shape::Number(&PORTS)), "Ports that may be reached.")
+        .by_default("[443, 8443, 80]"),
+    Key::planned("users"),
+]);
+
+const PORTS: RangeInclusive<u64> = 1..=u16::MAX as u64;
 
 /// Ports of web servers: what may be reached when `[access]` names none.
 const DEFAULT_PORTS: [u16; 3] = [443, 8443, 80];
@@ -23,7 +48,7 @@ const CLASSES: [AddressClass; 4] =
 const NETWORK_HELP: &str = "write a network or an address: \"10.0.0.0/8\", \"192.0.2.7\", \"2001:db8::/32\"";
 
 pub(super) fn read_access(root: &Table<'_>, listeners: &[Located<SocketAddr>]) -> Access {
-    let table = root.table("access", &ACCESS);
+    let table = root.table("access");
     let clients = table.as_ref().and_then(|table| table.item("clients"));
     if clients.is_none() {
         demand_clients(root, listeners);
@@ -135,6 +160,6 @@ fn refuse_misspelt_class(item: &Item<'_>, text: &str) -> Option<()> {
 }
 
 fn read_port(item: &Item<'_>) -> Option<NonZeroU16> {
-    let port = item.number(1..=u64::from(u16::MAX))?;
+    let port = item.number()?;
     u16::try_from(port).ok().and_then(NonZeroU16::new)
 }

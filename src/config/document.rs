@@ -1,20 +1,25 @@
 //! From the text of files to a configuration, or to everything that is wrong with it.
 
-use super::access::read_access;
+use super::access::{ACCESS, read_access};
 use super::code::Code;
 use super::diagnostic::{ConfigErrors, Diagnostic};
 use super::findings::Findings;
 use super::include::{UTF8_HELP, check_included, is_includable, not_utf8, read_included};
-use super::keys::KeyRing;
+use super::keys::{BLOCKLIST, KEY, KeyRing};
 use super::model::{Config, RuleSet};
 use super::outside::{Nothing, Outside, System};
-use super::pinsets::{Defaults, Surroundings, read_defaults, read_pinsets};
-use super::rules::read_rules;
-use super::sections::{AnchorSets, read_ca, read_limits, read_listeners, read_log, read_reports, read_upstream};
+use super::pinsets::{DEFAULTS, Defaults, PINSET, Surroundings, read_defaults, read_pinsets};
+use super::rules::{EXEMPT, TUNNEL, read_rules};
+use super::sections::{
+    AnchorSets, CA, LIMITS, LISTENER, LOG, REPORTS, UPSTREAM, read_ca, read_limits, read_listeners, read_log,
+    read_reports, read_upstream,
+};
+use super::shape::{ANY, Key, Keys, Shape};
 use super::span::{FileId, Source, Span};
-use super::table::{Keys, Table};
+use super::table::Table;
 use super::variables::fill_in;
 use crate::policy::rules;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,28 +30,35 @@ use toml::de::{DeTable, DeValue};
 pub const FILE_OCTETS_MAX: usize = 16 << 20;
 
 /// The only version of the format.
-const SCHEMA: &str = "1";
+const SCHEMA: RangeInclusive<u64> = 1..=1;
 
-const ROOT: Keys = Keys {
-    known: &[
-        "schema",
+/// The top level of the main file.
+pub(super) const ROOT: Keys = Keys::new(&[
+    Key::new("schema", Shape::Number(&SCHEMA), "The version of this format.").by_default("1"),
+    Key::new(
         "include",
-        "listener",
-        "ca",
-        "upstream",
-        "access",
-        "limits",
-        "defaults",
-        "keys",
-        "pinset",
-        "exempt",
-        "tunnel",
-        "blocklist",
-        "reports",
-        "log",
-    ],
-    planned: &["admin", "observe"],
-};
+        Shape::List(&Shape::Text(ANY)),
+        "Files with keys, pinsets, exemptions and blocked keys: paths, or patterns such as \"pinsets.d/*.toml\".",
+    ),
+    Key::new("listener", Shape::Tables(&LISTENER), "Where clients connect.")
+        .by_default("[{ address = \"127.0.0.1:8080\" }]"),
+    Key::new("ca", Shape::Table(&CA), "The local certificate authority, which signs what clients see.")
+        .by_default("{}"),
+    Key::new("upstream", Shape::Table(&UPSTREAM), "Connections to upstreams.").by_default("{}"),
+    Key::new("access", Shape::Table(&ACCESS), "Who may use the proxy, and to go where."),
+    Key::new("limits", Shape::Table(&LIMITS), "Limits on what peers can make grow; none can be switched off.")
+        .by_default("{}"),
+    Key::new("defaults", Shape::Table(&DEFAULTS), "What holds for pinsets that do not say otherwise.").by_default("{}"),
+    Key::new("keys", Shape::Named(&KEY), "Keys with names, for use in several pinsets."),
+    Key::new("pinset", Shape::Tables(&PINSET), "Which keys hosts may show."),
+    Key::new("exempt", Shape::Tables(&EXEMPT), "Holes in wider pinsets, each with a reason and an end."),
+    Key::new("tunnel", Shape::Tables(&TUNNEL), "Hosts that are passed through without looking inside."),
+    Key::new("blocklist", Shape::Tables(&BLOCKLIST), "Keys that no chain may contain, pinned or not."),
+    Key::new("reports", Shape::Table(&REPORTS), "Reports of pin violations.").by_default("{}"),
+    Key::new("log", Shape::Table(&LOG), "Logs.").by_default("{}"),
+    Key::planned("admin"),
+    Key::planned("observe"),
+]);
 
 impl Config {
     /// Reads a file, and those that it includes. Gives the configuration and the warnings about it.
@@ -66,16 +78,7 @@ impl Config {
         path: &Path,
         now: SystemTime,
     ) -> Result<(Self, Vec<Diagnostic>), ConfigErrors> {
-        let refuse = |code, message, help| {
-            let source = Arc::new(Source::new(path, String::new()));
-            ConfigErrors::new(vec![Diagnostic::of_file(code, source, message, help)])
-        };
-        let octets = outside.read(path, FILE_OCTETS_MAX + 1).map_err(|error| {
-            let help = "check the path and the permissions of the file";
-            refuse(Code::E19, format!("cannot read the configuration: {error}"), help)
-        })?;
-        let text = String::from_utf8(octets).map_err(|error| refuse(Code::E17, not_utf8(&error), UTF8_HELP))?;
-        read_text(text, path, now, outside)
+        load_as(outside, path, now, |_, config| config)
     }
 
     /// Reads the text of a file by itself; `path` is for the diagnostics and for relative paths. Looks at no other file
@@ -84,16 +87,37 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, at once.
     pub fn parse(text: &str, path: &Path, now: SystemTime) -> Result<(Self, Vec<Diagnostic>), ConfigErrors> {
-        read_text(text.to_owned(), path, now, &Nothing)
+        read_text_as(text.to_owned(), path, now, &Nothing, |_, config| config)
     }
 }
 
-fn read_text(
+/// Reads a file, and gives what is made of its top level and the configuration, when there is no error in it.
+pub(super) fn load_as<T>(
+    outside: &dyn Outside,
+    path: &Path,
+    now: SystemTime,
+    make: impl FnOnce(&Table<'_>, Config) -> T,
+) -> Result<(T, Vec<Diagnostic>), ConfigErrors> {
+    let refuse = |code, message, help| {
+        let source = Arc::new(Source::new(path, String::new()));
+        ConfigErrors::new(vec![Diagnostic::of_file(code, source, message, help)])
+    };
+    let octets = outside.read(path, FILE_OCTETS_MAX + 1).map_err(|error| {
+        let help = "check the path and the permissions of the file";
+        refuse(Code::E19, format!("cannot read the configuration: {error}"), help)
+    })?;
+    let text = String::from_utf8(octets).map_err(|error| refuse(Code::E17, not_utf8(&error), UTF8_HELP))?;
+    read_text_as(text, path, now, outside, make)
+}
+
+/// The same, of a text.
+pub(super) fn read_text_as<T>(
     text: String,
     path: &Path,
     now: SystemTime,
     outside: &dyn Outside,
-) -> Result<(Config, Vec<Diagnostic>), ConfigErrors> {
+    make: impl FnOnce(&Table<'_>, Config) -> T,
+) -> Result<(T, Vec<Diagnostic>), ConfigErrors> {
     let main = Arc::new(Source::new(path, text));
     if main.text.len() > FILE_OCTETS_MAX {
         let message = format!("the file is larger than {} MiB", FILE_OCTETS_MAX >> 20);
@@ -101,25 +125,32 @@ fn read_text(
         return Err(ConfigErrors::new(vec![Diagnostic::of_file(Code::E19, main, message, help)]));
     }
     let findings = Findings::new(Arc::clone(&main));
-    let config = read_files(&main, &findings, now, outside).unwrap_or_else(Config::builtin);
-    findings.finish().map(|warnings| (config, warnings))
+    let made = read_files(&main, &findings, now, outside, make);
+    let warnings = findings.finish()?;
+    Ok((made.unwrap_or_else(|| unreachable!("what could not be read has been reported")), warnings))
 }
 
 /// Nothing when a part of the files is missing or no TOML: what the rest says could then be an artefact of that.
-fn read_files(main: &Source, findings: &Findings, now: SystemTime, outside: &dyn Outside) -> Option<Config> {
+fn read_files<T>(
+    main: &Source,
+    findings: &Findings,
+    now: SystemTime,
+    outside: &dyn Outside,
+    make: impl FnOnce(&Table<'_>, Config) -> T,
+) -> Option<T> {
     let main_top = Top::parse(FileId::MAIN, &main.text, findings, outside);
     if !main_top.readable {
         return None;
     }
     let root = main_top.open(findings);
-    root.check(&ROOT);
+    root.check();
     let included = read_included(&root, main, outside);
     let files = included.files.iter();
     let mut tops: Vec<_> = files.map(|(file, source)| Top::parse(*file, &source.text, findings, outside)).collect();
     let mut complete = included.complete;
     for top in &mut tops {
         let root = top.open(findings);
-        complete &= top.readable && check_included(&root, &ROOT);
+        complete &= top.readable && check_included(&root);
         check_schema(&root);
         let refused: Vec<_> = root.keys().map(|(key, _)| key.to_owned()).filter(|key| !is_includable(key)).collect();
         for key in refused {
@@ -128,7 +159,12 @@ fn read_files(main: &Source, findings: &Findings, now: SystemTime, outside: &dyn
     }
     check_schema(&root);
     let tables = tops.iter().map(|top| (top.file, top.table.get_ref())).collect();
-    complete.then(|| read(&root.including(tables), findings, now))
+    if !complete {
+        return None;
+    }
+    let root = root.including(tables);
+    let config = read(&root, findings, now);
+    (!findings.has_errors()).then(|| make(&root, config))
 }
 
 /// The top level of a file.
@@ -169,7 +205,7 @@ impl<'t> Top<'t> {
     }
 
     fn open<'a>(&'a self, findings: &'a Findings) -> Table<'a> {
-        Table::top(findings, Span::new(self.file, self.table.span()), self.table.get_ref())
+        Table::top(findings, Span::new(self.file, self.table.span()), self.table.get_ref(), &ROOT)
     }
 }
 
@@ -210,9 +246,10 @@ fn read<'a>(root: &Table<'a>, findings: &'a Findings, now: SystemTime) -> Config
 
 fn check_schema(root: &Table<'_>) {
     let Some(item) = root.item("schema") else { return };
-    let known = matches!(item.value.get_ref(), DeValue::Integer(number) if number.to_string() == SCHEMA);
+    let known =
+        matches!(item.value.get_ref(), DeValue::Integer(number) if number.to_string() == SCHEMA.start().to_string());
     if !known {
         let message = "this version does not read that schema";
-        root.findings.error(Code::E02, &item.span(), message, format!("write schema = {SCHEMA}"));
+        root.findings.error(Code::E02, &item.span(), message, format!("write schema = {}", SCHEMA.start()));
     }
 }

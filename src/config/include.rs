@@ -6,7 +6,7 @@ use super::findings::Findings;
 use super::item::Item;
 use super::outside::{Found, Kind, Outside};
 use super::span::{FileId, Source, Span};
-use super::table::{Keys, Table};
+use super::table::Table;
 use glob::Pattern;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -202,15 +202,15 @@ pub(super) fn is_includable(key: &str) -> bool {
 }
 
 /// Reports what an included file must not hold. `false` when something may be missing therefore.
-pub(super) fn check_included(root: &Table<'_>, main: &Keys) -> bool {
+pub(super) fn check_included(root: &Table<'_>) -> bool {
     let mut complete = true;
     for (key, span) in root.keys() {
         if key == "include" {
             let help = "name the files in the main file";
             root.findings.error(Code::E48, &span, "an included file cannot include others", help);
             complete = false;
-        } else if is_includable(key) || !main.knows(key) {
-            root.check_key(key, &span, main);
+        } else if is_includable(key) || !root.knows(key) {
+            root.check_key(key, &span);
         } else {
             let message = format!("{key} belongs into the main file");
             let help = "move it there; included files hold [keys.NAME], [[pinset]], [[exempt]] and [[blocklist]]";

@@ -3,8 +3,9 @@
 
 use super::code::Code;
 use super::findings::Findings;
+use super::shape::Shape;
 use super::span::{FileId, Span};
-use super::table::{Keys, Table};
+use super::table::Table;
 use super::words::{nearest, parse_octets, quoted};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ pub(super) struct Item<'a> {
     pub(super) file: FileId,
     /// As in `upstream.roots`.
     pub(super) path: String,
+    /// What it should look like.
+    pub(super) shape: Shape,
     pub(super) value: &'a Spanned<DeValue<'a>>,
 }
 
@@ -42,7 +45,7 @@ impl<'a> Item<'a> {
     }
 
     pub(super) fn element(&self, value: &'a Spanned<DeValue<'a>>) -> Self {
-        Self { findings: self.findings, file: self.file, path: self.path.clone(), value }
+        Self { path: self.path.clone(), shape: self.shape.element(), value, ..*self }
     }
 
     fn at<T>(&self, value: T) -> Located<T> {
@@ -59,7 +62,13 @@ impl<'a> Item<'a> {
         self.findings.error(Code::E15, &self.span(), message, help);
     }
 
-    pub(super) fn table(&self, keys: &Keys) -> Option<Table<'a>> {
+    /// A key that is read as something else than what it is described as: a fault of this program.
+    fn misdescribed(&self) -> ! {
+        unreachable!("{} is described as something else", self.path)
+    }
+
+    pub(super) fn table(&self) -> Option<Table<'a>> {
+        let (Shape::Table(keys) | Shape::PathOr(keys)) = self.shape else { self.misdescribed() };
         if let DeValue::Table(entries) = self.value.get_ref() {
             return Some(Table::open(self.findings, &self.path, self.span(), entries, keys));
         }
@@ -133,12 +142,13 @@ impl<'a> Item<'a> {
     }
 
     /// A whole number within bounds.
-    pub(super) fn number(&self, bounds: RangeInclusive<u64>) -> Option<u64> {
+    pub(super) fn number(&self) -> Option<u64> {
+        let Shape::Number(bounds) = self.shape else { self.misdescribed() };
         let DeValue::Integer(integer) = self.value.get_ref() else {
             self.wrong_type("a whole number", "write digits, without quotes and without a point");
             return None;
         };
-        self.within(to_u64(integer), &bounds, ToString::to_string)
+        self.within(to_u64(integer), bounds, ToString::to_string)
     }
 
     /// A number, with a point or without.
@@ -159,7 +169,8 @@ impl<'a> Item<'a> {
     }
 
     /// A size in octets: a number, or a text with a unit.
-    pub(super) fn octets(&self, bounds: RangeInclusive<u64>) -> Option<usize> {
+    pub(super) fn octets(&self) -> Option<usize> {
+        let Shape::Octets(bounds) = self.shape else { self.misdescribed() };
         let octets = if let DeValue::Integer(integer) = self.value.get_ref() {
             to_u64(integer)
         } else {
@@ -170,12 +181,13 @@ impl<'a> Item<'a> {
             };
             Some(octets)
         };
-        let octets = self.within(octets, &bounds, |n| format!("{}KiB", n / 1024))?;
+        let octets = self.within(octets, bounds, |n| format!("{}KiB", n / 1024))?;
         usize::try_from(octets).ok()
     }
 
     /// A duration: a text with units.
-    pub(super) fn duration(&self, bounds: RangeInclusive<Duration>) -> Option<Duration> {
+    pub(super) fn duration(&self) -> Option<Duration> {
+        let Shape::Duration(bounds) = self.shape else { self.misdescribed() };
         let DeValue::String(_) = self.value.get_ref() else {
             self.wrong_type("a duration", "write a number and a unit between quotes, as in \"10s\", \"5m\", \"7d\"");
             return None;
@@ -195,7 +207,7 @@ impl<'a> Item<'a> {
             self.refuse("is zero", "zero never means \"no limit\" here; write how long");
             return None;
         }
-        self.within(Some(duration), &bounds, |d| humantime::format_duration(*d).to_string())
+        self.within(Some(duration), bounds, |d| humantime::format_duration(*d).to_string())
     }
 
     /// `None` for a value is a number too large for any bounds.
@@ -214,7 +226,8 @@ impl<'a> Item<'a> {
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(&self, words: &[Word<T>]) -> Option<T> {
+    pub(super) fn choice<T: Copy>(&self, words: &'static [Word<T>]) -> Option<T> {
+        debug_assert!(self.shape.takes(words), "{} is described with other words", self.path);
         let text = self.text()?;
         match words.iter().find(|(word, _)| *word == text.value) {
             Some((_, Some(meaning))) => return Some(*meaning),

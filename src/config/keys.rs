@@ -3,8 +3,9 @@
 use super::code::Code;
 use super::findings::Findings;
 use super::item::{Item, Located, Word};
+use super::shape::{ANY, CERTIFICATE, Key, Keys, NAME, PIN_OR_NAME, SPKI, Shape};
 use super::span::Span;
-use super::table::{Keys, Table};
+use super::table::Table;
 use super::words::nearest;
 use crate::policy::pin::{Pin, PinError, Sha256};
 use crate::policy::rules::Blocked;
@@ -12,8 +13,23 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-const KEY: Keys = Keys { known: &["spki", "cert", "role", "owner", "note"], planned: &[] };
-const BLOCKLIST: Keys = Keys { known: &["name", "spki", "reason"], planned: &[] };
+pub(super) const KEY: Keys = Keys::new(&[
+    Key::new("spki", Shape::Text(SPKI), "The SHA-256 of the public key (SubjectPublicKeyInfo): sha256/BASE64."),
+    Key::new(
+        "cert",
+        Shape::Text(CERTIFICATE),
+        "In place of the key: the SHA-256 of the whole certificate, sha256:HEX.",
+    ),
+    Key::new("role", Shape::Word(&ROLES), "What the key is for; it says which list a backup belongs to."),
+    Key::new("owner", Shape::Text(ANY), "Who to ask about it."),
+    Key::new("note", Shape::Text(ANY), "A few words for the reader."),
+])
+.with_some_of(&["spki", "cert"]);
+pub(super) const BLOCKLIST: Keys = Keys::new(&[
+    Key::new("name", Shape::Text(NAME), "Shown in logs and replies.").required(),
+    Key::new("spki", Shape::Filled(&Shape::Text(PIN_OR_NAME)), "The keys: names, or pins.").required(),
+    Key::new("reason", Shape::Text(ANY), "Why they are not trusted.").required(),
+]);
 
 /// Longest name of a key or a pinset.
 pub(super) const NAME_OCTETS_MAX: usize = 64;
@@ -61,7 +77,7 @@ impl<'a> KeyRing<'a> {
     pub(super) fn read(root: &Table<'a>) -> Self {
         let ring = Self { findings: root.findings, keys: RefCell::default(), digests: RefCell::default() };
         let mut first_names: HashMap<Pin, (&str, Span)> = HashMap::new();
-        for (name, table) in root.named_tables("keys", &KEY) {
+        for (name, table) in root.named_tables("keys") {
             check_name(ring.findings, &name);
             let pin = ring.read_key(&table);
             let role = table.item("role").and_then(|item| item.choice(ROLES));
@@ -190,7 +206,7 @@ impl<'a> KeyRing<'a> {
     pub(super) fn read_blocklist(&self, root: &Table<'a>) -> Blocklist {
         let mut blocklist = Blocklist::new();
         let mut names: HashMap<&str, Span> = HashMap::new();
-        for table in root.tables("blocklist", &BLOCKLIST) {
+        for table in root.tables("blocklist") {
             let name = read_name(&table, &mut names);
             let reason = table.required("reason", Code::E14, "say why the key is not trusted").and_then(|r| r.words());
             let pins = table.required("spki", Code::E14, "write spki = [\"sha256/…\"]").and_then(|l| l.some_elements());

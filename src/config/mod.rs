@@ -1,9 +1,10 @@
 //! The configuration: from TOML text to a typed [`Config`], or to everything that is wrong with it at once.
 //!
 //! `document` parses the text and lets each section be read; `include` brings in other files, `variables` the values of
-//! environment variables, both through `outside`, which alone looks at the machine; `table` and `item` check keys and read values; `sections`,
-//! `access`, `keys`, `pinsets`, `pins` and `rules` know what the keys mean; `diagnostic` tells what is wrong, where, and
-//! what to write instead. Nothing of the text's form leaves this room.
+//! environment variables, both through `outside`, which alone looks at the machine; `table` and `item` check keys and
+//! read values; `sections`, `access`, `keys`, `pinsets`, `pins`, `rollout` and `rules` know what the keys mean;
+//! `diagnostic` tells what is wrong, where, and what to write instead. `shape` is how all of them describe keys; `schema`
+//! and `show` write by those descriptions. Nothing of the text's form leaves this room.
 
 mod access;
 mod code;
@@ -23,7 +24,10 @@ mod pinsets;
 mod rollout;
 mod rules;
 mod sarif;
+mod schema;
 mod sections;
+mod shape;
+mod show;
 mod span;
 mod table;
 mod variables;
@@ -43,4 +47,5 @@ pub use model::{
 };
 pub use outside::{Found, Kind, Outside, System};
 pub use page::{explanation, lints_page, lints_table, rules_json};
+pub use schema::schema;
 pub use variables::FILLED_IN_OCTETS_MAX;

@@ -11,7 +11,7 @@ use crate::policy::pin::{Pin, Sha256};
 use crate::policy::pinset::{Accepts, Clause, Combine, Position};
 use std::collections::HashMap;
 
-const COMBINES: &[Word<Combine>] = &[("all", Some(Combine::All)), ("any", Some(Combine::Any))];
+pub(super) const COMBINES: &[Word<Combine>] = &[("all", Some(Combine::All)), ("any", Some(Combine::Any))];
 
 /// The lists, by the key they are written under.
 const LISTS: [(&str, Position); 3] =

@@ -5,12 +5,13 @@ use super::inherit;
 use super::item::{Item, Located, Word};
 use super::keys::{Blocklist, KeyRing, read_name};
 use super::model::Refusal;
-use super::pins::{List, ReadPins, read_deny, read_pins};
-use super::rollout::read_stance;
+use super::pins::{COMBINES, List, ReadPins, read_deny, read_pins};
+use super::rollout::{ROLLOUT, read_stance};
 use super::rules::read_hosts;
-use super::sections::{AnchorSets, DURATION};
+use super::sections::{AnchorSets, DURATION, ROOTS};
+use super::shape::{HOST, Key, Keys, NAME, PIN_OR_NAME, Shape};
 use super::span::Span;
-use super::table::{Keys, Table};
+use super::table::Table;
 use crate::policy::host::Host;
 use crate::policy::pattern::HostPattern;
 use crate::policy::pinset::{
@@ -20,35 +21,62 @@ use crate::policy::rules::{NameMismatch, Unpinned};
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-const DEFAULTS: Keys = Keys {
-    known: &["mode", "trust", "plaintext", "unpinned", "name_mismatch", "expiry_warning", "refusal"],
-    planned: &[],
-};
-const PINSET: Keys = Keys {
-    known: &[
-        "name",
-        "hosts",
-        "pins",
-        "leaf_pins",
-        "ca_pins",
-        "backup",
-        "combine",
-        "mode",
+pub(super) const DEFAULTS: Keys = Keys::new(&[
+    Key::new("mode", Shape::Word(&MODES), "What a failed pin does.").by_default("\"enforce\""),
+    Key::new(
         "trust",
-        "plaintext",
+        Shape::Word(&TRUSTS),
+        "What makes an upstream trusted: a verified chain and the pins, or the pin.",
+    )
+    .by_default("\"roots\""),
+    Key::new("plaintext", Shape::Word(&PLAINTEXTS), "http:// to a pinned host.").by_default("\"deny\""),
+    Key::new("unpinned", Shape::Word(&UNPINNED), "Hosts that no rule names.").by_default("\"intercept\""),
+    Key::new("name_mismatch", Shape::Word(&NAME_MISMATCHES), "A ClientHello for another host than the CONNECT.")
+        .by_default("\"deny\""),
+    Key::new("expiry_warning", Shape::Duration(&DURATION), "How long before an end it is told.").by_default("\"30d\""),
+    Key::new("refusal", Shape::Word(&REFUSALS), "How clients are refused.").by_default("\"status\""),
+]);
+pub(super) const PINSET: Keys = Keys::new(&[
+    Key::new("name", Shape::Text(NAME), "Shown in logs, replies and reports.").required(),
+    Key::new(
+        "hosts",
+        Shape::Filled(&Shape::Text(HOST)),
+        "host, host:port, *.domain (one label) or **.domain (itself and every depth).",
+    )
+    .required(),
+    Key::new("pins", LIST_OF_PINS, "One of these keys anywhere in the verified chain."),
+    Key::new("leaf_pins", LIST_OF_PINS, "One of these keys in the host's own certificate."),
+    Key::new("ca_pins", LIST_OF_PINS, "One of these keys in the chain above the host's own certificate."),
+    Key::new("backup", LIST_OF_PINS, "Keys that are not in use yet, as good as the others."),
+    Key::new("combine", Shape::Word(&COMBINES), "With several lists: whether all must be met, or any."),
+    Key::new("mode", Shape::Word(&MODES), "What a failed pin does; else as in [defaults]."),
+    Key::new("trust", Shape::Word(&TRUSTS), "What makes an upstream trusted; else as in [defaults]."),
+    Key::new("plaintext", Shape::Word(&PLAINTEXTS), "http:// to these hosts; else as in [defaults]."),
+    Key::new(
         "verify_name",
+        Shape::WordOr(&NAME_CHECKS, "^as:."),
+        "With trust = \"pin-only\": the name in the certificate: that of the host, as:another, or none; else san.",
+    ),
+    Key::new(
         "verify_validity",
-        "expiry",
-        "rollout",
-        "inherit",
-        "deny",
-        "roots",
-        "since",
-        "reviewed",
-    ],
-    planned: &[],
-};
-const EXPIRY: Keys = Keys { known: &["at", "then"], planned: &[] };
+        Shape::Word(&VALIDITY_CHECKS),
+        "With trust = \"pin-only\": whether dates count; else check.",
+    ),
+    Key::new("expiry", Shape::Table(&EXPIRY), "An end, and what happens then."),
+    Key::new("rollout", Shape::Table(&ROLLOUT), "From report-only to enforce, client by client."),
+    Key::new("inherit", Shape::Flag, "Whether the pins of the wider pinset around these hosts will do too.")
+        .by_default("false"),
+    Key::new("deny", LIST_OF_PINS, "Keys that no chain of these hosts may contain."),
+    Key::new("roots", Shape::WordOrPath(&ROOTS), "Trust anchors of these hosts, in place of those of [upstream]."),
+    Key::new("since", Shape::Moment, "Since when it is as it is."),
+    Key::new("reviewed", Shape::Moment, "When somebody last looked at its pins."),
+])
+.with_some_of(&["pins", "leaf_pins", "ca_pins"]);
+const EXPIRY: Keys = Keys::new(&[
+    Key::new("at", Shape::Moment, "When.").required(),
+    Key::new("then", Shape::Word(&AFTER_EXPIRY), "What happens then.").required(),
+]);
+const LIST_OF_PINS: Shape = Shape::Filled(&Shape::Text(PIN_OR_NAME));
 
 /// Names that logs and replies give to rules that are no pinsets.
 const RESERVED_NAMES: [&str; 3] = ["exempt", "tunnel", "unpinned"];
@@ -100,7 +128,7 @@ pub(super) struct Defaults {
 }
 
 pub(super) fn read_defaults(root: &Table<'_>) -> Defaults {
-    let table = root.table("defaults", &DEFAULTS);
+    let table = root.table("defaults");
     let item = |key: &str| table.as_ref().and_then(|table| table.item(key));
     let refusal = item("refusal").and_then(|item| item.choice(REFUSALS).map(|word| (word, item)));
     if let Some((Refusal::Auto | Refusal::Page, item)) = &refusal {
@@ -117,7 +145,7 @@ pub(super) fn read_defaults(root: &Table<'_>) -> Defaults {
             .unwrap_or(NameMismatch::Deny),
         refusal: refusal.map_or(Refusal::Status, |(word, _)| word),
         unpinned: item("unpinned").and_then(|item| item.choice(UNPINNED)).unwrap_or(Unpinned::Intercept),
-        expiry_warning: item("expiry_warning").and_then(|item| item.duration(DURATION)).unwrap_or(month),
+        expiry_warning: item("expiry_warning").and_then(|item| item.duration()).unwrap_or(month),
     }
 }
 
@@ -189,7 +217,7 @@ pub(super) struct PinsetDraft {
 
 pub(super) fn read_pinsets(root: &Table<'_>, around: &Surroundings<'_>) -> Vec<PinsetDraft> {
     let mut names = HashMap::new();
-    let tables = root.tables("pinset", &PINSET);
+    let tables = root.tables("pinset");
     let mut drafts = Vec::with_capacity(tables.len());
     for table in &tables {
         let name = read_name(table, &mut names).filter(|name| !refuse_reserved(table, name));
@@ -302,7 +330,7 @@ fn read_name_check(item: &Item<'_>) -> Option<NameCheck> {
 }
 
 fn read_expiry(table: &Table<'_>, name: &str, basis: Option<&Basis>, around: &Surroundings<'_>) -> Option<Expiry> {
-    let expiry = table.table("expiry", &EXPIRY)?;
+    let expiry = table.table("expiry")?;
     let at = expiry.required("at", Code::E14, "write at = 2027-06-30T00:00:00Z").and_then(|item| item.moment());
     let help = "write then = \"fail-closed\", \"report-only\" or \"unpinned\"; there is no default";
     let then = expiry.required("then", Code::E51, help);

@@ -2,16 +2,29 @@
 
 use super::code::Code;
 use super::item::Item;
-use super::table::{Keys, Table};
+use super::shape::{Key, Keys, Shape};
+use super::table::Table;
 use crate::policy::pinset::{Mode, Stance};
 use crate::policy::rollout::{Rate, Rollout, RolloutError, Share, Step};
 
-const ROLLOUT: Keys = Keys { known: &["ramp", "enforce_from", "hold_if_violations_over"], planned: &[] };
-const STEP: Keys = Keys { known: &["from", "percent"], planned: &[] };
+pub(super) const ROLLOUT: Keys = Keys::new(&[
+    Key::new("ramp", Shape::List(&Shape::Table(&STEP)), "Steps in the order of time, their percents rising."),
+    Key::new("enforce_from", Shape::Moment, "From then on every client is enforced.").required(),
+    Key::new(
+        "hold_if_violations_over",
+        Shape::Decimal(&(0.0..=1.0)),
+        "Stay at the step where more than this part of the sessions of the last hour are violations.",
+    ),
+]);
+const STEP: Keys = Keys::new(&[
+    Key::new("from", Shape::Moment, "When it begins.").required(),
+    Key::new("percent", Shape::Decimal(&(0.0..=100.0)), "The part of the clients that is enforced from then on.")
+        .required(),
+]);
 
 /// What a mismatch does, and for whom: the mode, or the rollout that leads away from report-only.
 pub(super) fn read_stance(table: &Table<'_>, mode: Option<Mode>) -> Option<Stance> {
-    let Some(rollout) = table.table("rollout", &ROLLOUT) else { return mode.map(Stance::Fixed) };
+    let Some(rollout) = table.table("rollout") else { return mode.map(Stance::Fixed) };
     let read = read_rollout(&rollout);
     if mode? != Mode::ReportOnly {
         let span = table.item("mode").map_or_else(|| rollout.span, |item| item.span());
@@ -48,7 +61,7 @@ fn read_rollout(table: &Table<'_>) -> Option<Rollout> {
 }
 
 fn read_step(item: &Item<'_>) -> Option<Step> {
-    let table = item.table(&STEP)?;
+    let table = item.table()?;
     let from = table.required("from", Code::E14, "write from = 2027-01-11T00:00:00Z").and_then(|item| item.moment());
     let percent = table.required("percent", Code::E14, "write percent = 5")?;
     let share = Share::from_percent(percent.decimal()?);

@@ -5,15 +5,23 @@ use super::code::Code;
 use super::findings::Findings;
 use super::item::{Item, Located};
 use super::pinsets::{Defaults, End, PinsetDraft};
-use super::table::{Keys, Table};
+use super::shape::{ANY, HOST, Key, Keys, Shape};
+use super::table::Table;
 use crate::policy::host::{DnsName, Host};
 use crate::policy::pattern::{HostPattern, Scope, ancestors, parent};
 use crate::policy::rules::{Rule, RuleKind};
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-const EXEMPT: Keys = Keys { known: &["hosts", "reason", "until"], planned: &[] };
-const TUNNEL: Keys = Keys { known: &["hosts", "reason"], planned: &[] };
+pub(super) const EXEMPT: Keys = Keys::new(&[
+    Key::new("hosts", Shape::Filled(&Shape::Text(HOST)), "Host patterns; the chain is still verified.").required(),
+    Key::new("reason", Shape::Text(ANY), "Why.").required(),
+    Key::new("until", Shape::Moment, "From then on the pins around it are judged again.").required(),
+]);
+pub(super) const TUNNEL: Keys = Keys::new(&[
+    Key::new("hosts", Shape::Filled(&Shape::Text(HOST)), "Host patterns, none of them inside a pinset.").required(),
+    Key::new("reason", Shape::Text(ANY), "Why.").required(),
+]);
 
 /// A rule as far as it could be read.
 struct RuleDraft {
@@ -77,7 +85,7 @@ pub(super) fn read_rules(
 }
 
 fn read_exempts(root: &Table<'_>, defaults: &Defaults, now: SystemTime) -> Vec<RuleDraft> {
-    let tables = root.tables("exempt", &EXEMPT);
+    let tables = root.tables("exempt");
     let drafts = tables.iter().map(|table| {
         let hosts = read_hosts(table, Code::E26);
         let reason = table.required("reason", Code::E26, "say why, as in reason = \"CHG-4711\"");
@@ -107,7 +115,7 @@ fn warn_of_end(findings: &Findings, until: &Located<SystemTime>, defaults: &Defa
 }
 
 fn read_tunnels(root: &Table<'_>) -> Vec<RuleDraft> {
-    let tables = root.tables("tunnel", &TUNNEL);
+    let tables = root.tables("tunnel");
     let drafts = tables.iter().map(|table| {
         let hosts = read_hosts(table, Code::E14);
         let help = "say why, as in reason = \"pins its own certificate\"";

@@ -6,8 +6,9 @@ use super::model::{
     Ca, ClientId, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots,
     Upstream,
 };
+use super::shape::{Key, Keys, SOCKET_ADDRESS, Shape};
 use super::span::Span;
-use super::table::{Keys, Table};
+use super::table::Table;
 use super::words::{nearest, quoted};
 use crate::policy::pinset::AnchorSet;
 use std::cell::RefCell;
@@ -29,39 +30,86 @@ const LEAF_LIFETIME: RangeInclusive<Duration> =
 pub(super) const DURATION: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(365 * 24 * 60 * 60);
 
-const LISTENER: Keys = Keys { known: &["address", "kind"], planned: &["tls", "proxy_protocol_from"] };
-const CA: Keys = Keys { known: &["directory", "leaf_key", "leaf_lifetime", "leaf_cache"], planned: &[] };
-const UPSTREAM: Keys = Keys {
-    known: &[
-        "roots",
-        "extra_roots",
-        "crls",
-        "revocation",
-        "certificate_transparency",
-        "connect_timeout",
-        "handshake_timeout",
+pub(super) const LISTENER: Keys = Keys::new(&[
+    Key::new(
+        "address",
+        Shape::Text(SOCKET_ADDRESS),
+        "An IP address and a port; beyond loopback, [access] clients must be written.",
+    )
+    .required(),
+    Key::new("kind", Shape::Word(&KINDS), "What clients speak.").by_default("\"forward\""),
+    Key::planned("tls"),
+    Key::planned("proxy_protocol_from"),
+]);
+pub(super) const CA: Keys = Keys::new(&[
+    Key::new("directory", Shape::Path, "Its certificate and key, made on first use; else the user's data folder."),
+    Key::new("leaf_key", Shape::Word(&LEAF_KEYS), "The kind of key that issued certificates have.")
+        .by_default("\"auto\""),
+    Key::new("leaf_lifetime", Shape::Duration(&LEAF_LIFETIME), "How long issued certificates are valid, 2h to 7d.")
+        .by_default("\"7d\""),
+    Key::new("leaf_cache", Shape::Number(&COUNT_BOUNDS), "Issued certificates that are kept.").by_default("10_000"),
+]);
+pub(super) const UPSTREAM: Keys = Keys::new(&[
+    Key::new("roots", Shape::WordOrPath(&ROOTS), "Trust anchors: the system's, Mozilla's list, or a PEM file.")
+        .by_default("\"system\""),
+    Key::new("extra_roots", Shape::List(&Shape::PathOr(&EXTRA_ROOTS)), "PEM files, trusted in addition.")
+        .by_default("[]"),
+    Key::new("crls", Shape::List(&Shape::Path), "Files with revocation lists.").by_default("[]"),
+    Key::new("revocation", Shape::Word(&REVOCATIONS), "What the revocation lists decide; require needs crls.")
+        .by_default("\"when-available\""),
+    Key::new("certificate_transparency", Shape::Word(&TRANSPARENCY), "Signed certificate timestamps.")
+        .by_default("\"off\""),
+    Key::new("connect_timeout", Shape::Duration(&DURATION), "For finding the address and connecting.")
+        .by_default("\"10s\""),
+    Key::new("handshake_timeout", Shape::Duration(&DURATION), "For the TLS handshake.").by_default("\"10s\""),
+    Key::new(
         "resumption",
-    ],
-    planned: &["ct_log_list", "parent", "no_parent", "client_certificates"],
-};
-const EXTRA_ROOTS: Keys = Keys { known: &["file", "exempts_pins"], planned: &[] };
-const LIMITS: Keys = Keys {
-    known: &[
-        "sessions",
-        "sessions_per_client",
-        "header_bytes",
-        "client_hello_bytes",
-        "client_hello_timeout",
-        "header_timeout",
-        "idle_timeout",
-        "session_lifetime",
-        "drain_timeout",
-    ],
-    planned: &[],
-};
-const REPORTS: Keys = Keys { known: &["file", "client_id"], planned: &["urls", "spool", "deduplicate_for"] };
-const LOG: Keys = Keys { known: &["format", "level", "access"], planned: &[] };
+        Shape::Flag,
+        "Whether TLS sessions are resumed, which lets an upstream link clients to each other.",
+    )
+    .by_default("false"),
+    Key::planned("ct_log_list"),
+    Key::planned("parent"),
+    Key::planned("no_parent"),
+    Key::planned("client_certificates"),
+]);
+const EXTRA_ROOTS: Keys = Keys::new(&[
+    Key::new("file", Shape::Path, "A PEM file.").required(),
+    Key::new("exempts_pins", Shape::Flag, "Whether chains that end in it are let through whatever the pins say.")
+        .by_default("false"),
+]);
+pub(super) const LIMITS: Keys = Keys::new(&[
+    Key::new("sessions", Shape::Number(&COUNT_BOUNDS), "Sessions at a time.").by_default("20_000"),
+    Key::new("sessions_per_client", Shape::Number(&COUNT_BOUNDS), "Sessions at a time from one client address.")
+        .by_default("1_000"),
+    Key::new("header_bytes", Shape::Octets(&HEADER_OCTETS), "Head of a request, 8KiB to 1MiB.").by_default("\"64KiB\""),
+    Key::new("client_hello_bytes", Shape::Octets(&CLIENT_HELLO_OCTETS), "A ClientHello, 1KiB to 64KiB.")
+        .by_default("\"64KiB\""),
+    Key::new("client_hello_timeout", Shape::Duration(&DURATION), "For the whole ClientHello to arrive.")
+        .by_default("\"10s\""),
+    Key::new("header_timeout", Shape::Duration(&DURATION), "For the whole request head to arrive.")
+        .by_default("\"10s\""),
+    Key::new("idle_timeout", Shape::Duration(&DURATION), "For a session in which nothing moves in either direction.")
+        .by_default("\"10m\""),
+    Key::new("session_lifetime", Shape::Duration(&DURATION), "For a session as a whole.").by_default("\"24h\""),
+    Key::new("drain_timeout", Shape::Duration(&DURATION), "For open sessions to end when the proxy stops.")
+        .by_default("\"30s\""),
+]);
+pub(super) const REPORTS: Keys = Keys::new(&[
+    Key::new("file", Shape::Path, "One JSON object for each pin violation; else no file."),
+    Key::new("client_id", Shape::Word(&CLIENT_IDS), "How a report names the client.").by_default("\"hashed\""),
+    Key::planned("urls"),
+    Key::planned("spool"),
+    Key::planned("deduplicate_for"),
+]);
+pub(super) const LOG: Keys = Keys::new(&[
+    Key::new("format", Shape::Word(&LOG_FORMATS), "How log lines look.").by_default("\"text\""),
+    Key::new("level", Shape::Word(&LOG_LEVELS), "The least serious line that is written.").by_default("\"info\""),
+    Key::new("access", Shape::Path, "One JSON object for each session; else no file."),
+]);
 
+/// Words of `roots`; any other text with one of these characters is the name of a file.
+pub(super) const ROOTS: &[Word<Roots>] = &[("system", Some(Roots::System)), ("webpki", Some(Roots::Webpki))];
 const KINDS: &[Word<()>] = &[("forward", Some(())), ("transparent", None), ("socks5", None)];
 const LEAF_KEYS: &[Word<LeafKey>] =
     &[("auto", Some(LeafKey::Auto)), ("p256", Some(LeafKey::P256)), ("rsa2048", Some(LeafKey::Rsa2048))];
@@ -99,7 +147,7 @@ pub(super) fn read_listeners(root: &Table<'_>) -> Vec<Located<SocketAddr>> {
         list.some_elements();
     }
     let mut listeners: Vec<Located<SocketAddr>> = Vec::new();
-    for table in root.tables("listener", &LISTENER) {
+    for table in root.tables("listener") {
         if let Some(kind) = table.item("kind") {
             kind.choice(KINDS);
         }
@@ -129,26 +177,26 @@ fn read_socket_address(item: &Item<'_>) -> Option<Located<SocketAddr>> {
 
 pub(super) fn read_ca(root: &Table<'_>) -> Ca {
     let mut ca = Ca::default();
-    let Some(table) = root.table("ca", &CA) else { return ca };
+    let Some(table) = root.table("ca") else { return ca };
     ca.directory = table.item("directory").and_then(|item| item.path());
     set(&mut ca.leaf_key, table.item("leaf_key").and_then(|item| item.choice(LEAF_KEYS)));
-    set(&mut ca.leaf_lifetime, table.item("leaf_lifetime").and_then(|item| item.duration(LEAF_LIFETIME)));
+    set(&mut ca.leaf_lifetime, table.item("leaf_lifetime").and_then(|item| item.duration()));
     set(&mut ca.leaf_cache, count(&table, "leaf_cache"));
     ca
 }
 
 fn count(table: &Table<'_>, key: &str) -> Option<usize> {
-    let number = table.item(key)?.number(COUNT_BOUNDS)?;
+    let number = table.item(key)?.number()?;
     usize::try_from(number).ok()
 }
 
 fn duration(table: &Table<'_>, key: &str) -> Option<Duration> {
-    table.item(key)?.duration(DURATION)
+    table.item(key)?.duration()
 }
 
 pub(super) fn read_upstream(root: &Table<'_>) -> Upstream {
     let mut upstream = Upstream::default();
-    let Some(table) = root.table("upstream", &UPSTREAM) else { return upstream };
+    let Some(table) = root.table("upstream") else { return upstream };
     set(&mut upstream.roots, table.item("roots").and_then(|item| read_roots(&item)));
     set(&mut upstream.extra_roots, table.item("extra_roots").map(|item| read_extra_roots(&item)));
     set(&mut upstream.crls, table.item("crls").map(|item| item.paths()));
@@ -176,7 +224,7 @@ fn read_extra_roots(item: &Item<'_>) -> Vec<ExtraRoots> {
         if element.is_text() {
             return element.path().map(|file| ExtraRoots { file, exempts_pins: false });
         }
-        let table = element.table(&EXTRA_ROOTS)?;
+        let table = element.table()?;
         let file = table.required("file", Code::E14, "write file = \"roots.pem\"").and_then(|item| item.path());
         let flag = table.item("exempts_pins").map(|item| (item.flag(), item));
         if let Some((Some(true), item)) = &flag {
@@ -215,17 +263,15 @@ impl AnchorSets {
 }
 
 fn read_roots(item: &Item<'_>) -> Option<Roots> {
-    const WORDS: [&str; 2] = ["system", "webpki"];
     let text = item.words()?.value;
-    match text {
-        "system" => return Some(Roots::System),
-        "webpki" => return Some(Roots::Webpki),
-        _ => {}
+    if let Some((_, word)) = ROOTS.iter().find(|(word, _)| *word == text) {
+        return word.clone();
     }
     // A misspelt word must not become the name of a file.
     if !text.contains(['.', '/', '\\']) {
-        let help = nearest(text, WORDS.into_iter()).map_or_else(
-            || format!("write {}, or the path of a PEM file: \"roots.pem\"", quoted(&WORDS)),
+        let words: Vec<_> = ROOTS.iter().map(|(word, _)| *word).collect();
+        let help = nearest(text, words.iter().copied()).map_or_else(
+            || format!("write {}, or the path of a PEM file: \"roots.pem\"", quoted(&words)),
             |word| format!("did you mean {word:?}?"),
         );
         item.findings.error(Code::E01, &item.span(), format!("{} does not know {text:?}", item.path), help);
@@ -236,11 +282,11 @@ fn read_roots(item: &Item<'_>) -> Option<Roots> {
 
 pub(super) fn read_limits(root: &Table<'_>) -> Limits {
     let mut limits = Limits::default();
-    let Some(table) = root.table("limits", &LIMITS) else { return limits };
+    let Some(table) = root.table("limits") else { return limits };
     set(&mut limits.sessions, count(&table, "sessions"));
     set(&mut limits.sessions_per_client, count(&table, "sessions_per_client"));
-    set(&mut limits.header_bytes, table.item("header_bytes").and_then(|item| item.octets(HEADER_OCTETS)));
-    let hello = table.item("client_hello_bytes").and_then(|item| item.octets(CLIENT_HELLO_OCTETS));
+    set(&mut limits.header_bytes, table.item("header_bytes").and_then(|item| item.octets()));
+    let hello = table.item("client_hello_bytes").and_then(|item| item.octets());
     set(&mut limits.client_hello_bytes, hello);
     set(&mut limits.client_hello_timeout, duration(&table, "client_hello_timeout"));
     set(&mut limits.header_timeout, duration(&table, "header_timeout"));
@@ -252,7 +298,7 @@ pub(super) fn read_limits(root: &Table<'_>) -> Limits {
 
 pub(super) fn read_reports(root: &Table<'_>) -> Reports {
     let mut reports = Reports::default();
-    let Some(table) = root.table("reports", &REPORTS) else { return reports };
+    let Some(table) = root.table("reports") else { return reports };
     reports.file = table.item("file").and_then(|item| item.path());
     set(&mut reports.client_id, table.item("client_id").and_then(|item| item.choice(CLIENT_IDS)));
     reports
@@ -260,7 +306,7 @@ pub(super) fn read_reports(root: &Table<'_>) -> Reports {
 
 pub(super) fn read_log(root: &Table<'_>) -> Log {
     let mut log = Log::default();
-    let Some(table) = root.table("log", &LOG) else { return log };
+    let Some(table) = root.table("log") else { return log };
     set(&mut log.format, table.item("format").and_then(|item| item.choice(LOG_FORMATS)));
     set(&mut log.level, table.item("level").and_then(|item| item.choice(LOG_LEVELS)));
     log.access = table.item("access").and_then(|item| item.path());

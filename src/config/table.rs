@@ -3,25 +3,11 @@
 use super::code::Code;
 use super::findings::Findings;
 use super::item::{Item, Located};
+use super::shape::Keys;
 use super::span::{FileId, Span};
 use super::words::nearest;
 use std::collections::HashMap;
 use toml::de::{DeTable, DeValue};
-
-/// The keys of a kind of table.
-pub(super) struct Keys {
-    /// Those that are read.
-    pub(super) known: &'static [&'static str],
-    /// Those that are part of the format but not implemented yet: refused, never ignored.
-    pub(super) planned: &'static [&'static str],
-}
-
-impl Keys {
-    /// Whether the key is part of the format.
-    pub(super) fn knows(&self, key: &str) -> bool {
-        self.known.contains(&key) || self.planned.contains(&key)
-    }
-}
 
 /// A table. Its keys have been checked, or will be.
 pub(super) struct Table<'a> {
@@ -30,21 +16,29 @@ pub(super) struct Table<'a> {
     pub(super) span: Span,
     path: String,
     entries: &'a DeTable<'a>,
+    /// Those that it may have.
+    keys: &'static Keys,
     /// The top levels of included files, when this is the one of the main file. They have been checked.
     included: Vec<(FileId, &'a DeTable<'a>)>,
 }
 
 impl<'a> Table<'a> {
     /// Takes a table, and reports each key that it should not have.
-    pub(super) fn open(findings: &'a Findings, path: &str, span: Span, entries: &'a DeTable<'a>, keys: &Keys) -> Self {
-        let table = Self { path: path.to_owned(), ..Self::top(findings, span, entries) };
-        table.check(keys);
+    pub(super) fn open(
+        findings: &'a Findings,
+        path: &str,
+        span: Span,
+        entries: &'a DeTable<'a>,
+        keys: &'static Keys,
+    ) -> Self {
+        let table = Self { path: path.to_owned(), ..Self::top(findings, span, entries, keys) };
+        table.check();
         table
     }
 
     /// Takes the top level of a file without looking at its keys.
-    pub(super) fn top(findings: &'a Findings, span: Span, entries: &'a DeTable<'a>) -> Self {
-        Self { findings, span, path: String::new(), entries, included: Vec::new() }
+    pub(super) fn top(findings: &'a Findings, span: Span, entries: &'a DeTable<'a>, keys: &'static Keys) -> Self {
+        Self { findings, span, path: String::new(), entries, keys, included: Vec::new() }
     }
 
     /// With the top levels of other files, whose tables come behind those of this one.
@@ -53,10 +47,15 @@ impl<'a> Table<'a> {
     }
 
     /// Reports each key that it should not have.
-    pub(super) fn check(&self, keys: &Keys) {
+    pub(super) fn check(&self) {
         for (key, span) in self.keys() {
-            self.check_key(key, &span, keys);
+            self.check_key(key, &span);
         }
+    }
+
+    /// Whether a key is part of the format.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        self.keys.get(key).is_some()
     }
 
     /// The keys that it has, and where.
@@ -65,20 +64,21 @@ impl<'a> Table<'a> {
         self.entries.keys().map(move |key| (key.get_ref().as_ref(), Span::new(file, key.span())))
     }
 
-    pub(super) fn check_key(&self, key: &str, span: &Span, keys: &Keys) {
-        if keys.known.contains(&key) {
+    pub(super) fn check_key(&self, key: &str, span: &Span) {
+        let known = self.keys.get(key);
+        if known.is_some_and(|known| !known.is_planned()) {
             return;
         }
         let path = self.path_of(key);
-        if keys.planned.contains(&key) {
+        if known.is_some() {
             let help = "remove it: this version would have to ignore it, and says so instead";
             return self.findings.error(Code::E18, span, format!("not implemented yet: {path}"), help);
         }
         let place = if self.path.is_empty() { "at the top level".into() } else { format!("in [{}]", self.path) };
-        let known = keys.known.iter().chain(keys.planned).copied();
+        let known = self.keys.keys.iter().map(|known| known.name);
         let help = match nearest(key, known.filter(|_| !self.findings.is_full())) {
             Some(known) => format!("did you mean `{known}`?"),
-            None => format!("known here: {}", keys.known.join(", ")),
+            None => format!("known here: {}", self.keys.implemented().collect::<Vec<_>>().join(", ")),
         };
         self.findings.error(Code::E01, span, format!("unknown key {key:?} {place}"), help);
     }
@@ -93,11 +93,13 @@ impl<'a> Table<'a> {
     }
 
     fn item_of(&self, file: FileId, entries: &'a DeTable<'a>, key: &str) -> Option<Item<'a>> {
-        Some(Item { findings: self.findings, file, path: self.path_of(key), value: entries.get(key)? })
+        let value = entries.get(key)?;
+        let known = self.keys.get(key).unwrap_or_else(|| unreachable!("{key} is read and not described"));
+        Some(Item { findings: self.findings, file, path: self.path_of(key), shape: known.shape, value })
     }
 
     /// A key in each of the files that have it.
-    fn items(&self, key: &str) -> impl Iterator<Item = Item<'a>> {
+    pub(super) fn items(&self, key: &str) -> impl Iterator<Item = Item<'a>> {
         let files = std::iter::once((self.span.file, self.entries)).chain(self.included.iter().copied());
         files.filter_map(move |(file, entries)| self.item_of(file, entries, key))
     }
@@ -112,12 +114,12 @@ impl<'a> Table<'a> {
     }
 
     /// The table under a key, if it is there.
-    pub(super) fn table(&self, key: &str, keys: &Keys) -> Option<Table<'a>> {
-        self.item(key)?.table(keys)
+    pub(super) fn table(&self, key: &str) -> Option<Table<'a>> {
+        self.item(key)?.table()
     }
 
     /// The tables of an array of tables; none when the key is not there.
-    pub(super) fn tables(&self, key: &str, keys: &Keys) -> Vec<Table<'a>> {
+    pub(super) fn tables(&self, key: &str) -> Vec<Table<'a>> {
         let mut tables = Vec::new();
         for item in self.items(key) {
             let DeValue::Array(elements) = item.value.get_ref() else {
@@ -125,13 +127,13 @@ impl<'a> Table<'a> {
                 item.wrong_type("an array of tables", &help);
                 continue;
             };
-            tables.extend(elements.iter().filter_map(|value| item.element(value).table(keys)));
+            tables.extend(elements.iter().filter_map(|value| item.element(value).table()));
         }
         tables
     }
 
     /// The tables under a table, by name, in the order of the files: `[keys.NAME]`. A name has one.
-    pub(super) fn named_tables(&self, key: &str, keys: &Keys) -> Vec<(Located<&'a str>, Table<'a>)> {
+    pub(super) fn named_tables(&self, key: &str) -> Vec<(Located<&'a str>, Table<'a>)> {
         let mut tables = Vec::new();
         for item in self.items(key) {
             let DeValue::Table(entries) = item.value.get_ref() else {
@@ -139,9 +141,10 @@ impl<'a> Table<'a> {
                 continue;
             };
             for (name, value) in entries {
-                let named = Item { path: format!("{key}.{}", name.get_ref()), value, ..item };
+                let path = format!("{key}.{}", name.get_ref());
+                let named = Item { path, shape: item.shape.element(), value, ..item };
                 let name = Located { value: name.get_ref().as_ref(), span: Span::new(item.file, name.span()) };
-                if let Some(table) = named.table(keys) {
+                if let Some(table) = named.table() {
                     tables.push((name, table));
                 }
             }

@@ -1,6 +1,8 @@
+mod descriptions;
 mod includes;
 mod language;
 mod large;
+mod show;
 mod variables;
 
 use super::*;

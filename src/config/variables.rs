@@ -5,7 +5,7 @@ use super::findings::Findings;
 use super::outside::Outside;
 use super::span::{FileId, Span};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
@@ -44,8 +44,8 @@ impl Filler<'_> {
                 let filled = self.text(text, &span);
                 let mut variables = self.findings.variables.borrow_mut();
                 if let Some(filled) = filled {
-                    variables.filled.insert(span);
-                    *text = filled.into();
+                    let written = std::mem::replace(text, filled.into());
+                    variables.filled.insert(span, written.into_owned());
                 } else {
                     variables.lacking.insert(span);
                 }
@@ -126,8 +126,8 @@ fn is_name(text: &str) -> bool {
 #[derive(Default)]
 pub(super) struct Variables {
     values: BTreeMap<String, String>,
-    /// Texts that hold their values.
-    filled: HashSet<Span>,
+    /// Texts that hold their values, as they were written.
+    filled: HashMap<Span, String>,
     /// Texts that should, and do not.
     lacking: HashSet<Span>,
     octets: usize,
@@ -149,7 +149,12 @@ impl Variables {
 
     /// Whether the text at this place holds the value of a variable.
     pub(super) fn is_in(&self, span: &Span) -> bool {
-        self.filled.contains(span)
+        self.filled.contains_key(span)
+    }
+
+    /// The text at this place before the values of variables came into it.
+    pub(super) fn written(&self, span: &Span) -> Option<&str> {
+        self.filled.get(span).map(String::as_str)
     }
 
     /// The one place where words for people lose the values of variables. Words about a text that holds such a value

@@ -20,6 +20,7 @@ mod relaying;
 mod reports;
 mod requests;
 mod resumption;
+mod schema;
 mod shutdown;
 mod structure;
 mod support;
