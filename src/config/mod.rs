@@ -14,6 +14,7 @@ mod include;
 mod inherit;
 mod item;
 mod keys;
+mod lint;
 mod listing;
 mod model;
 mod outside;
