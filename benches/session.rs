@@ -8,7 +8,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use std::time::{Duration, Instant};
 use support::client::{ClientTls, RawClient};
 use support::origin::{Behaviour, Origin, OriginConfig};
-use support::pki::{Ca, Leaf};
+use support::pki::{Ca, Key, Leaf};
 use support::proxy::ProxyBuilder;
 
 const HOST: &str = "api.bank.example";
@@ -20,7 +20,8 @@ fn session(criterion: &mut Criterion) {
         let chain = Leaf::named(HOST).signed_by(&root.intermediate("intermediate"));
         let pin = chain.pin();
         let origin = Origin::start(OriginConfig::new(chain).behaviour(Behaviour::Http1)).await;
-        let toml = format!("[[pinset]]\nname = \"bank\"\nhosts = [\"{HOST}\"]\npins = [\"{pin}\"]\n");
+        let backup = Key::p256().pin();
+        let toml = format!("[[pinset]]\nname = \"bank\"\nhosts = [\"{HOST}\"]\npins = [\"{pin}\", \"{backup}\"]\n");
         let proxy = ProxyBuilder::new(toml).trusting([&root]).start().await;
         let mut roots = rustls::RootCertStore::empty();
         roots.add(proxy.ca.clone()).expect("the CA is a root");

@@ -6,6 +6,7 @@ use super::diagnostic::{ConfigErrors, Diagnostic};
 use super::findings::Findings;
 use super::include::{UTF8_HELP, check_included, is_includable, not_utf8, read_included};
 use super::keys::{BLOCKLIST, KEY, KeyRing};
+use super::lint::{Subject, lint};
 use super::model::{Config, RuleSet};
 use super::outside::{Nothing, Outside, System};
 use super::pinsets::{DEFAULTS, Defaults, PINSET, Surroundings, read_defaults, read_pinsets};
@@ -221,6 +222,7 @@ fn read<'a>(root: &Table<'a>, findings: &'a Findings, now: SystemTime) -> Config
         Surroundings { ring: &ring, blocklist: &blocklist, defaults: &defaults, anchor_sets: &anchor_sets, now };
     let pinsets = read_pinsets(root, &around);
     ring.warn_unused();
+    lint(&Subject { findings, drafts: &pinsets });
     let rules = read_rules(root, pinsets, &defaults, now);
     let mut config = Config {
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),

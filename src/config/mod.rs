@@ -15,6 +15,7 @@ mod include;
 mod inherit;
 mod item;
 mod keys;
+mod lint;
 mod listing;
 mod model;
 mod outside;

@@ -2,7 +2,7 @@
 
 use super::code::Code;
 use super::findings::Findings;
-use super::item::Word;
+use super::item::{Item, Word};
 use super::keys::{Blocklist, ListedPin, Role};
 use super::pinsets::{Surroundings, Trust};
 use super::span::Span;
@@ -32,19 +32,22 @@ pub(super) struct ReadPins {
     /// Nothing when something is wrong with them, which has been reported.
     pub(super) accepts: Option<Accepts>,
     pub(super) lists: Vec<List>,
+    /// Whether nothing is wrong with any entry of the lists.
+    pub(super) sound: bool,
 }
 
 /// What the lists accept.
 pub(super) fn read_pins(table: &Table<'_>, trust: Option<Trust>, around: &Surroundings<'_>) -> ReadPins {
-    let mut lists = read_lists(table, around);
+    let mut sound = true;
+    let mut lists = read_lists(table, &mut sound, around);
     if lists.is_empty() {
         let help = "write pins, leaf_pins or ca_pins; to let the host through unpinned, remove the pinset";
         table.findings.error(Code::E36, &table.span, "the pinset has no pins", help);
-        return ReadPins { accepts: None, lists };
+        return ReadPins { accepts: None, lists, sound: false };
     }
-    read_backup(table, &mut lists, around);
+    read_backup(table, &mut lists, &mut sound, around);
     for list in &lists {
-        check_list(table.findings, list, trust, around.blocklist);
+        sound &= check_list(table.findings, list, trust, around.blocklist);
     }
     if let Some(item) = table.item("ca_pins").filter(|_| trust == Some(Trust::PinOnly)) {
         let message = "ca_pins with trust = \"pin-only\": no chain is built, so no authority is ever seen";
@@ -61,7 +64,7 @@ pub(super) fn read_pins(table: &Table<'_>, trust: Option<Trust>, around: &Surrou
         Clause::new(list.position, pins)
     });
     let accepts = combine.unwrap_or(Some(Combine::All)).and_then(|combine| Accepts::new(clauses.collect(), combine));
-    ReadPins { accepts, lists }
+    ReadPins { accepts, lists, sound }
 }
 
 /// The keys that no chain of these hosts may contain.
@@ -90,20 +93,27 @@ pub(super) fn read_deny(table: &Table<'_>, lists: &[List], around: &Surroundings
     keys
 }
 
-fn read_lists(table: &Table<'_>, around: &Surroundings<'_>) -> Vec<List> {
+/// The pins under a key; `sound` becomes false when one of them cannot be read.
+fn resolve_all(item: &Item<'_>, sound: &mut bool, around: &Surroundings<'_>) -> Vec<ListedPin> {
+    let items = item.some_elements();
+    let pins: Vec<_> = items.iter().flatten().filter_map(|item| around.ring.resolve(item)).collect();
+    *sound &= items.is_some_and(|items| items.len() == pins.len());
+    pins
+}
+
+fn read_lists(table: &Table<'_>, sound: &mut bool, around: &Surroundings<'_>) -> Vec<List> {
     let lists = LISTS.into_iter().filter_map(|(key, position)| {
         let item = table.item(key)?;
-        let items = item.some_elements().unwrap_or_default();
-        let pins = items.iter().filter_map(|item| around.ring.resolve(item)).collect();
+        let pins = resolve_all(&item, sound, around);
         Some(List { key, position, span: item.span(), pins, backups: 0 })
     });
     lists.collect()
 }
 
 /// Backups join the list of their role, or the only list there is.
-fn read_backup(table: &Table<'_>, lists: &mut [List], around: &Surroundings<'_>) {
-    let items = table.item("backup").and_then(|item| item.some_elements()).unwrap_or_default();
-    for backup in items.iter().filter_map(|item| around.ring.resolve(item)) {
+fn read_backup(table: &Table<'_>, lists: &mut [List], sound: &mut bool, around: &Surroundings<'_>) {
+    let backups = table.item("backup").map(|item| resolve_all(&item, sound, around));
+    for backup in backups.into_iter().flatten() {
         let position = match backup.role {
             Some(Role::Leaf) => Some(Position::Leaf),
             Some(Role::Intermediate | Role::Root) => Some(Position::Ca),
@@ -116,6 +126,7 @@ fn read_backup(table: &Table<'_>, lists: &mut [List], around: &Surroundings<'_>)
             lists[index].pins.push(backup);
             lists[index].backups += 1;
         } else {
+            *sound = false;
             let help = "define the key under [keys] and give it a role: leaf, intermediate or root";
             let message = "this backup could belong to several lists";
             table.findings.error(Code::E37, &backup.span, message, help);
@@ -123,7 +134,8 @@ fn read_backup(table: &Table<'_>, lists: &mut [List], around: &Surroundings<'_>)
     }
 }
 
-fn check_list(findings: &Findings, list: &List, trust: Option<Trust>, blocklist: &Blocklist) {
+/// Whether each pin is there once.
+fn check_list(findings: &Findings, list: &List, trust: Option<Trust>, blocklist: &Blocklist) -> bool {
     let mut first_seen = HashMap::new();
     for listed in &list.pins {
         check_role(findings, list, listed, trust);
@@ -139,6 +151,7 @@ fn check_list(findings: &Findings, list: &List, trust: Option<Trust>, blocklist:
             findings.conflict(Code::E38, &listed.span, message, (span, "blocked here"), help);
         }
     }
+    first_seen.len() == list.pins.len()
 }
 
 fn check_role(findings: &Findings, list: &List, listed: &ListedPin, trust: Option<Trust>) {

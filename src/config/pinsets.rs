@@ -207,6 +207,8 @@ pub(super) struct PinsetDraft {
     pub(super) own_pins: Option<Accepts>,
     /// Its lists of pins as they were written, for the lints.
     pub(super) lists: Vec<List>,
+    /// Whether nothing is wrong with any entry of the lists.
+    pub(super) sound_lists: bool,
     /// Its header.
     pub(super) span: Span,
     /// Since when it is as it is.
@@ -230,7 +232,7 @@ pub(super) fn read_pinsets(root: &Table<'_>, around: &Surroundings<'_>) -> Vec<P
 fn read_pinset(table: &Table<'_>, name: Option<&str>, around: &Surroundings<'_>) -> PinsetDraft {
     let hosts = read_hosts(table, Code::E14);
     let trust = table.item("trust").map_or(Some(around.defaults.trust), |item| item.choice(TRUSTS));
-    let ReadPins { accepts, lists } = read_pins(table, trust, around);
+    let ReadPins { accepts, lists, sound } = read_pins(table, trust, around);
     let basis = read_basis(table, trust, accepts.clone(), around);
     let expiry = read_expiry(table, name.unwrap_or_default(), basis.as_ref(), around);
     let deny = read_deny(table, &lists, around);
@@ -249,6 +251,7 @@ fn read_pinset(table: &Table<'_>, name: Option<&str>, around: &Surroundings<'_>)
         inherits: table.item("inherit").and_then(|item| item.flag()?.then(|| item.span())),
         own_pins: accepts,
         lists,
+        sound_lists: sound,
         span: table.span,
         since: moment("since"),
         reviewed: moment("reviewed"),

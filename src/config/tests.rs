@@ -2,6 +2,7 @@ mod descriptions;
 mod includes;
 mod language;
 mod large;
+mod lint;
 mod show;
 mod variables;
 
@@ -275,21 +276,28 @@ fn refused_pinsets() {
             11,
             "role",
         ),
-        ("ca_pins = [\"leaf\"]", &roles, Code::E13, 4, 12, "role leaf in ca_pins"),
-        ("leaf_pins = [\"root\"]", &roles, Code::E13, 4, 14, "role root in leaf_pins"),
+        ("ca_pins = [\"leaf\", \"plain\"]", &roles, Code::E13, 4, 12, "role leaf in ca_pins"),
+        ("leaf_pins = [\"root\", \"plain\"]", &roles, Code::E13, 4, 14, "role root in leaf_pins"),
         ("leaf_pins = [\"leaf\"]\nbackup = [\"root\"]", &roles, Code::E13, 5, 11, "role root in leaf_pins"),
-        ("trust = \"pin-only\"\nca_pins = [\"X1\"]", "", Code::E60, 5, 11, "no chain is built"),
-        ("trust = \"pin-only\"\npins = [\"root\"]", &roles, Code::E60, 5, 9, "role root"),
-        ("trust = \"pin-only\"\nmode = \"off\"\npins = [\"X1\"]", "", Code::E69, 5, 8, "nothing is left"),
-        ("trust = \"pin-only\"\nmode = \"report-only\"\npins = [\"X1\"]", "", Code::E69, 5, 8, "nothing is left"),
-        ("trust = \"pin-only\"\npins = [\"X1\"]", "\n[defaults]\nmode = \"off\"", Code::E69, 4, 9, "enforce"),
-        ("trust = \"tofu\"\npins = [\"X1\"]", "", Code::E01, 4, 9, "\"roots\" or \"pin-only\""),
-        ("verify_name = \"skip\"\npins = [\"X1\"]", "", Code::E69, 4, 15, "needs trust = \"pin-only\""),
-        ("verify_validity = \"ignore\"\npins = [\"X1\"]", "", Code::E69, 4, 19, "needs trust = \"pin-only\""),
-        ("pins = [\"X1\"]\nplaintext = \"dney\"", "", Code::E01, 5, 13, "\"deny\"?"),
-        ("pins = [\"X1\"]\nmoed = \"off\"", "", Code::E01, 5, 1, "did you mean `mode`?"),
+        ("trust = \"pin-only\"\nca_pins = [\"X1\", \"X2\"]", "", Code::E60, 5, 11, "no chain is built"),
+        ("trust = \"pin-only\"\npins = [\"root\", \"plain\"]", &roles, Code::E60, 5, 9, "role root"),
+        ("trust = \"pin-only\"\nmode = \"off\"\npins = [\"X1\", \"X2\"]", "", Code::E69, 5, 8, "nothing is left"),
         (
-            "pins = [\"X1\"]",
+            "trust = \"pin-only\"\nmode = \"report-only\"\npins = [\"X1\", \"X2\"]",
+            "",
+            Code::E69,
+            5,
+            8,
+            "nothing is left",
+        ),
+        ("trust = \"pin-only\"\npins = [\"X1\", \"X2\"]", "\n[defaults]\nmode = \"off\"", Code::E69, 4, 9, "enforce"),
+        ("trust = \"tofu\"\npins = [\"X1\", \"X2\"]", "", Code::E01, 4, 9, "\"roots\" or \"pin-only\""),
+        ("verify_name = \"skip\"\npins = [\"X1\", \"X2\"]", "", Code::E69, 4, 15, "needs trust = \"pin-only\""),
+        ("verify_validity = \"ignore\"\npins = [\"X1\", \"X2\"]", "", Code::E69, 4, 19, "needs trust = \"pin-only\""),
+        ("pins = [\"X1\", \"X2\"]\nplaintext = \"dney\"", "", Code::E01, 5, 13, "\"deny\"?"),
+        ("pins = [\"X1\", \"X2\"]\nmoed = \"off\"", "", Code::E01, 5, 1, "did you mean `mode`?"),
+        (
+            "pins = [\"X1\", \"X2\"]",
             "\n[[blocklist]]\nname = \"b\"\nreason = \"r\"\nspki = [\"X1\"]",
             Code::E38,
             4,
@@ -302,16 +310,40 @@ fn refused_pinsets() {
         refuse_each(&[(&text, &[(*code, *line, *column, part)])]);
     }
     let whole: &[(String, Code, usize, usize, &str)] = &[
-        (format!("[[pinset]]\nhosts = [\"a.example\"]\npins = [\"{X1}\"]"), Code::E14, 1, 1, "pinset.name is missing"),
-        (format!("[[pinset]]\nname = \"p\"\npins = [\"{X1}\"]"), Code::E14, 1, 1, "pinset.hosts is missing"),
-        (format!("[[pinset]]\nname = \"p\"\nhosts = []\npins = [\"{X1}\"]"), Code::E36, 3, 9, "empty"),
-        (format!("[[pinset]]\nname = \"a b\"\nhosts = [\"a.example\"]\npins = [\"{X1}\"]"), Code::E16, 2, 8, "name"),
-        (format!("[[pinset]]\nname = \"{long}\"\nhosts = [\"b.example\"]\npins = [\"{X1}\"]"), Code::E16, 2, 8, "64"),
-        (format!("[[pinset]]\nname = \"tunnel\"\nhosts = [\"b.example\"]\npins = [\"{X1}\"]"), Code::E16, 2, 8, "logs"),
+        (
+            format!("[[pinset]]\nhosts = [\"a.example\"]\npins = [\"{X1}\", \"{X2}\"]"),
+            Code::E14,
+            1,
+            1,
+            "pinset.name is missing",
+        ),
+        (format!("[[pinset]]\nname = \"p\"\npins = [\"{X1}\", \"{X2}\"]"), Code::E14, 1, 1, "pinset.hosts is missing"),
+        (format!("[[pinset]]\nname = \"p\"\nhosts = []\npins = [\"{X1}\", \"{X2}\"]"), Code::E36, 3, 9, "empty"),
+        (
+            format!("[[pinset]]\nname = \"a b\"\nhosts = [\"a.example\"]\npins = [\"{X1}\", \"{X2}\"]"),
+            Code::E16,
+            2,
+            8,
+            "name",
+        ),
+        (
+            format!("[[pinset]]\nname = \"{long}\"\nhosts = [\"b.example\"]\npins = [\"{X1}\", \"{X2}\"]"),
+            Code::E16,
+            2,
+            8,
+            "64",
+        ),
+        (
+            format!("[[pinset]]\nname = \"tunnel\"\nhosts = [\"b.example\"]\npins = [\"{X1}\", \"{X2}\"]"),
+            Code::E16,
+            2,
+            8,
+            "logs",
+        ),
         (
             format!(
-                "{}\n[[pinset]]\nname = \"p\"\nhosts = [\"b.example\"]\npins = [\"{X1}\"]",
-                pinset(&format!("pins = [\"{X1}\"]"))
+                "{}\n[[pinset]]\nname = \"p\"\nhosts = [\"b.example\"]\npins = [\"{X1}\", \"{X2}\"]",
+                pinset(&format!("pins = [\"{X1}\", \"{X2}\"]"))
             ),
             Code::E46,
             6,
@@ -346,7 +378,8 @@ fn refused_hosts() {
         "127.1",
         "bank..example",
     ] {
-        let text = format!("[[pinset]]\nname = \"p\"\npins = [\"{X1}\"]\nhosts = [\"{host}\", \"a.example\"]");
+        let text =
+            format!("[[pinset]]\nname = \"p\"\npins = [\"{X1}\", \"{X2}\"]\nhosts = [\"{host}\", \"a.example\"]");
         refuse_each(&[(&text, &[(Code::E20, 4, 10, "is no host pattern")])]);
     }
     let twice = [
@@ -362,7 +395,7 @@ fn refused_hosts() {
         ("hosts = [\"[::ffff:192.0.2.1]\"]", "[[tunnel]]\nreason = \"r\"\nhosts = [\"192.0.2.1\"]", 7, 10),
     ];
     for (hosts, rest, line, column) in twice {
-        let text = format!("[[pinset]]\nname = \"p\"\npins = [\"{X1}\"]\n{hosts}\n{rest}");
+        let text = format!("[[pinset]]\nname = \"p\"\npins = [\"{X1}\", \"{X2}\"]\n{hosts}\n{rest}");
         refuse_each(&[(&text, &[(Code::E21, line, column, "given twice")])]);
     }
 }
@@ -391,14 +424,14 @@ fn holes() {
         ("192.0.2.1:443", "192.0.2.1", false),
     ];
     for (pinned, hole, wins) in table {
-        let base = format!("[[pinset]]\nname = \"p\"\npins = [\"{X1}\"]\nhosts = [\"{pinned}\"]\n");
+        let base = format!("[[pinset]]\nname = \"p\"\npins = [\"{X1}\", \"{X2}\"]\nhosts = [\"{pinned}\"]\n");
         let tunnel = format!("{base}[[tunnel]]\nreason = \"r\"\nhosts = [\"{hole}\"]");
         let exempt = format!("{base}[[exempt]]\nreason = \"r\"\nuntil = 2030-01-01\nhosts = [\"{hole}\"]");
         let told = |text: &str| parse(text).err().map(|e| e.diagnostics()[0].code());
         assert_eq!(told(&tunnel), wins.then_some(Code::E27), "{hole} through {pinned}");
         assert_eq!(told(&exempt), (!wins).then_some(Code::E26), "{hole} out of {pinned}");
     }
-    let exempt = |lines: &str| format!("[[exempt]]\n{lines}\n{}", pinset(&format!("pins = [\"{X1}\"]")));
+    let exempt = |lines: &str| format!("[[exempt]]\n{lines}\n{}", pinset(&format!("pins = [\"{X1}\", \"{X2}\"]")));
     let until = "until = 2030-01-01";
     for (lines, code, line, column) in [
         (format!("reason = \"r\"\n{until}"), Code::E26, 1, 1),
@@ -449,7 +482,7 @@ fn refused_times() {
         ("at = 2027-06-30T23:59:60Z", Code::E16, 6, "calendar"),
     ];
     for (at, code, column, part) in table {
-        let text = pinset(&format!("pins = [\"{X1}\"]\n[pinset.expiry]\nthen = \"unpinned\"\n{at}"));
+        let text = pinset(&format!("pins = [\"{X1}\", \"{X2}\"]\n[pinset.expiry]\nthen = \"unpinned\"\n{at}"));
         let errors = parse(&text).unwrap_err();
         let first = &errors.diagnostics()[0];
         assert_eq!((first.code(), first.position().map(|p| p.0)), (code, Some(7)), "{at}\n{errors}");
@@ -458,14 +491,14 @@ fn refused_times() {
         }
         assert!(format!("{} {}", first.message(), first.help()).contains(part), "{errors}");
     }
-    let expiry = |lines: &str| pinset(&format!("pins = [\"{X1}\"]\n[pinset.expiry]\n{lines}"));
+    let expiry = |lines: &str| pinset(&format!("pins = [\"{X1}\", \"{X2}\"]\n[pinset.expiry]\n{lines}"));
     refuse_each(&[
         (&expiry("at = 2027-06-30"), &[(Code::E51, 5, 1, "there is no default")]),
         (&expiry("then = \"unpinned\""), &[(Code::E14, 5, 1, "pinset.expiry.at is missing")]),
         (&expiry("at = 2027-06-30\nthen = \"open\""), &[(Code::E01, 7, 8, "\"fail-closed\"")]),
         (
             &pinset(&format!(
-                "trust = \"pin-only\"\npins = [\"{X1}\"]\n[pinset.expiry]\nat = 2027-06-30\nthen = \"report-only\""
+                "trust = \"pin-only\"\npins = [\"{X1}\", \"{X2}\"]\n[pinset.expiry]\nat = 2027-06-30\nthen = \"report-only\""
             )),
             &[(Code::E69, 8, 8, "nothing is left")],
         ),
@@ -656,7 +689,7 @@ fn rules() {
          [[pinset]]\nname = \"wide\"\nhosts = [\"**.shop.example\"]\nca_pins = [\"root\"]\nleaf_pins = [\"plain\"]\n\
          combine = \"any\"\nbackup = [\"hex\"]\n\
          [[pinset]]\nname = \"soft\"\nhosts = [\"*.eu.shop.example:8443\"]\npins = [\"{X2}\"]\nmode = \"report-only\"\n\
-         [[pinset]]\nname = \"device\"\nhosts = [\"192.0.2.7\"]\ntrust = \"pin-only\"\nleaf_pins = [\"plain\"]\n\
+         [[pinset]]\nname = \"device\"\nhosts = [\"192.0.2.7\"]\ntrust = \"pin-only\"\nleaf_pins = [\"plain\", \"{R3}\"]\n\
          verify_name = \"skip\"\nverify_validity = \"ignore\"\n\
          [pinset.expiry]\nat = 2027-06-30\nthen = \"fail-closed\"\n\
          [[exempt]]\nhosts = [\"old.shop.example\"]\nreason = \"CHG\"\nuntil = 2027-03-01T01:00:00+01:00\n\
@@ -693,10 +726,11 @@ fn rules() {
 
 #[test]
 fn warnings() {
-    let expiry = |at: &str| pinset(&format!("pins = [\"{X1}\"]\n[pinset.expiry]\nat = {at}\nthen = \"unpinned\"\n"));
+    let expiry =
+        |at: &str| pinset(&format!("pins = [\"{X1}\", \"{X2}\"]\n[pinset.expiry]\nat = {at}\nthen = \"unpinned\"\n"));
     let exempt = |until: &str| {
         let rest = format!("[[exempt]]\nhosts = [\"a.example:1\"]\nreason = \"r\"\nuntil = {until}\n");
-        pinset(&format!("pins = [\"{X1}\"]\n{rest}"))
+        pinset(&format!("pins = [\"{X1}\", \"{X2}\"]\n{rest}"))
     };
     let table = [
         (expiry("2027-02-01"), None),

@@ -16,7 +16,6 @@ const PENDING: &[Code] = &[
     Code::W25,
     Code::W28,
     Code::E29,
-    Code::E30,
     Code::W31,
     Code::E32,
     Code::W32,

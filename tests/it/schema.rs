@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 const JUDGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/schema/judge.py");
 
+const R4: &str = "sha256/mEflZT5enoR1FuXLgYYGqnVEoZvmf9c2bVBpiOjYQ0c=";
 const X1: &str = "sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=";
 const X2: &str = "sha256/diGVwiVYbubAI3RW4hB9xU8e/CH2GnkuvVFZE8zmgzI=";
 const HEX: &str = "0b9fa5a59eed715c26c1020c711b4f6ec42d58b0015e14337a39dad301c5afc3";
@@ -97,13 +98,14 @@ fn forms() -> Vec<String> {
         format!("cert = \"sha256:{colons}\""),
         format!("cert = \"cert:{HEX}\""),
     ];
-    let pins = spki.iter().chain(&certificates).map(|pin| pinset(&format!("pins = [\"{pin}\"]")));
+    let pins = spki.iter().chain(&certificates).map(|pin| pinset(&format!("pins = [\"{pin}\"]\nbackup = [\"{R4}\"]")));
     let keys = spki.iter().map(|pin| format!("spki = \"{pin}\""));
     let keys = keys.chain(certificates.iter().map(|pin| format!("cert = \"{pin}\""))).chain(only_named);
     let keys = keys.map(|line| format!("[keys.\"A-z.0_9\"]\n{line}\nrole = \"leaf\""));
     let hosts =
         ["A.example.", "b\u{fc}cher.example:8443", "*.a.example", "**.example:1", "192.0.2.1:8443", "[2001:db8::1]:1"];
-    let hosts = hosts.map(|host| format!("[[pinset]]\nname = \"p\"\nhosts = [\"{host}\"]\npins = [\"{X1}\"]"));
+    let hosts =
+        hosts.map(|host| format!("[[pinset]]\nname = \"p\"\nhosts = [\"{host}\"]\npins = [\"{X1}\", \"{R4}\"]"));
     let durations = ["1ms", "1h 30m", " 1h30m ", "1 0 s", "1.5h", "365days", "1 month", "5\u{b5}s 1s", "52weeks"];
     let durations = durations.map(|text| format!("[limits]\nidle_timeout = \"{text}\""));
     let sizes = ["\"64KiB\"", "\"1 MiB\"", "\"8192B\"", "8192", "0x2000", "8_192"];
@@ -111,7 +113,8 @@ fn forms() -> Vec<String> {
     let addresses = ["127.0.0.1:0", "[::1]:8080", "[::ffff:127.0.0.1]:65535"];
     let addresses = addresses.map(|address| format!("[[listener]]\naddress = \"{address}\""));
     let times = ["2027-06-30", "2027-06-30T12:00:00Z", "2027-06-30 12:00:00.5+02:00"];
-    let times = times.map(|at| pinset(&format!("pins = [\"{X1}\"]\n[pinset.expiry]\nat = {at}\nthen = \"unpinned\"")));
+    let times = times
+        .map(|at| pinset(&format!("pins = [\"{X1}\", \"{R4}\"]\n[pinset.expiry]\nat = {at}\nthen = \"unpinned\"")));
     let others = [
         String::new(),
         "schema = 1".into(),
@@ -119,13 +122,13 @@ fn forms() -> Vec<String> {
         "[upstream]\nroots = \"./roots.pem\"\nextra_roots = [\"a b.pem\"]".into(),
         "include = []\npinset = []\nkeys = {}".into(),
         "[upstream]\nextra_roots = [\"a.pem\", { file = \"b.pem\", exempts_pins = true }]".into(),
-        pinset(&format!("pins = [\"{X1}\"]\ndeny = [\"{X2}\"]\nroots = \"a.pem\"\nsince = 2026-01-01")),
-        pinset(&format!("pins = [\"{X1}\"]\ntrust = \"pin-only\"\nverify_name = \"as:b.example\"")),
+        pinset(&format!("pins = [\"{X1}\", \"{R4}\"]\ndeny = [\"{X2}\"]\nroots = \"a.pem\"\nsince = 2026-01-01")),
+        pinset(&format!("pins = [\"{X1}\", \"{R4}\"]\ntrust = \"pin-only\"\nverify_name = \"as:b.example\"")),
         pinset(&format!(
-            "pins = [\"{X1}\"]\nmode = \"report-only\"\n[pinset.rollout]\nenforce_from = 2027-02-08\n\
+            "pins = [\"{X1}\", \"{R4}\"]\nmode = \"report-only\"\n[pinset.rollout]\nenforce_from = 2027-02-08\n\
              ramp = [{{ from = 2027-01-11, percent = 5.5 }}]\nhold_if_violations_over = 0.001"
         )),
-        pinset(&format!("leaf_pins = [\"{X1}\"]\nca_pins = [\"{X2}\"]\ncombine = \"any\"\nmode = \"off\"")),
+        pinset(&format!("leaf_pins = [\"{X1}\", \"{R4}\"]\nca_pins = [\"{X2}\"]\ncombine = \"any\"\nmode = \"off\"")),
     ];
     let all = pins.chain(keys).chain(hosts).chain(durations).chain(sizes).chain(addresses).chain(times).chain(others);
     all.collect()

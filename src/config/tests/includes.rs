@@ -94,10 +94,10 @@ fn files_are_one_configuration() {
         (
             "etc/main.toml",
             "schema = 1\ninclude = [\"b.toml\", \"d/*.toml\", \"d/z*.toml\", \"none/*.toml\", \"/abs/*\"]\n\
-             [[pinset]]\nname = \"own\"\nhosts = [\"own.example\"]\npins = [\"root\"]\n",
+             [[pinset]]\nname = \"own\"\nhosts = [\"own.example\"]\npins = [\"root\", \"spare\"]\n",
         ),
         ("etc/b.toml", &format!("schema = 1\n[keys.root]\n{x1}\n[keys.spare]\nspki = \"{X2}\"")),
-        ("etc/d/z.toml", "[[pinset]]\nname = \"z\"\nhosts = [\"z.example\"]\npins = [\"root\"]"),
+        ("etc/d/z.toml", "[[pinset]]\nname = \"z\"\nhosts = [\"z.example\"]\npins = [\"root\", \"spare\"]"),
         ("etc/d/a.toml", "[[pinset]]\nname = \"a\"\nhosts = [\"**.a.example\"]\npins = [\"root\", \"spare\"]"),
         ("etc/d/.hidden.toml", "nonsense"),
         ("etc/d/deep/c.toml", "nonsense"),

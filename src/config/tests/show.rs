@@ -53,7 +53,7 @@ fn a_rich_configuration() {
                  [upstream]\nextra_roots = [\"a.pem\", {{ file = \"b.pem\", exempts_pins = true }}]\n\
                  [defaults]\nunpinned = \"deny\"\n\
                  [[pinset]]\nname = \"own\"\nhosts = [\"a.b.example\"]\npins = [\"root\"]\ninherit = true\n\
-                 [[pinset]]\nname = \"device\"\nhosts = [\"192.0.2.7\"]\ntrust = \"pin-only\"\nleaf_pins = [\"{X2}\"]\n\
+                 [[pinset]]\nname = \"device\"\nhosts = [\"192.0.2.7\"]\ntrust = \"pin-only\"\nleaf_pins = [\"{X2}\", \"{R1}\"]\n\
                  [pinset.expiry]\nat = 2027-06-30\nthen = \"fail-closed\"\n\
                  [[tunnel]]\nhosts = [\"t.example\"]\nreason = \"a \\\"b\\\" \u{fc} \\\\\"\n\
                  [log]\naccess = \"${{DIR}}/$${{x}}.jsonl\"\nlevel = \"${{LEVEL}}\""
@@ -71,13 +71,13 @@ fn a_rich_configuration() {
         (
             "etc/../other.toml",
             "[[exempt]]\nhosts = [\"c.b.example\"]\nreason = \"r\"\nuntil = 2030-01-01\n\
-             [[pinset]]\nname = \"other\"\nhosts = [\"o.example\"]\npins = [\"root\"]\nroots = \"o.pem\"",
+             [[pinset]]\nname = \"other\"\nhosts = [\"o.example\"]\npins = [\"root\"]\nbackup = [\"sha256/diGVwiVYbubAI3RW4hB9xU8e/CH2GnkuvVFZE8zmgzI=\"]\nroots = \"o.pem\"",
         ),
         (
             "/abs/x.toml",
             &format!(
-                "[[pinset]]\nname = \"abs\"\nhosts = [\"x.example\"]\npins = [\"{X1}\"]\nroots = \"${{ROOTS}}.pem\"\n\
-                 [[pinset]]\nname = \"word\"\nhosts = [\"y.example\"]\npins = [\"{X1}\"]\nroots = \"webpki\"\n\
+                "[[pinset]]\nname = \"abs\"\nhosts = [\"x.example\"]\npins = [\"{X1}\", \"{X2}\"]\nroots = \"${{ROOTS}}.pem\"\n\
+                 [[pinset]]\nname = \"word\"\nhosts = [\"y.example\"]\npins = [\"{X1}\", \"{X2}\"]\nroots = \"webpki\"\n\
                  [[blocklist]]\nname = \"b\"\nreason = \"r\"\nspki = [\"{R3}\"]"
             ),
         ),

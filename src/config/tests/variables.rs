@@ -94,7 +94,7 @@ fn values_are_not_told() {
         "7",
         "as:x.example",
     ];
-    let x1 = format!("pins = [\"{X1}\"]");
+    let x1 = format!("pins = [\"{X1}\", \"{X2}\"]");
     let texts = [
         "[ca]\nleaf_key = \"${S}\"".to_owned(),
         "[ca]\nleaf_lifetime = \"${S}\"".to_owned(),
@@ -135,11 +135,11 @@ fn values_are_not_told() {
 fn values_are_not_told_elsewhere() {
     let text = format!(
         "[[blocklist]]\nname = \"${{S}}\"\nreason = \"r\"\nspki = [\"{X1}\"]\n{}",
-        pinset(&format!("pins = [\"{X1}\"]"))
+        pinset(&format!("pins = [\"{X1}\", \"{X2}\"]"))
     );
     let errors = load(&text, &[("S", "S3cretWord"), ("T", "blocked")]).unwrap_err();
     assert_eq!(errors.diagnostics()[0].message(), "this pin is accepted here and blocked by \"${S}\"");
-    let expiry = format!("pins = [\"{X1}\"]\n[pinset.expiry]\nat = 2020-01-01\nthen = \"unpinned\"");
+    let expiry = format!("pins = [\"{X1}\", \"{X2}\"]\n[pinset.expiry]\nat = 2020-01-01\nthen = \"unpinned\"");
     for (name, expected) in [("S3cretWord", "the pinset \"${S}\" has ended"), ("pin", "the pinset \"${S}\" has ended")]
     {
         let text = format!("[[pinset]]\nname = \"${{S}}\"\nhosts = [\"a.example\"]\n{expiry}");

@@ -131,8 +131,13 @@ pub(crate) fn bank_with(list: &str, pins: &[&str], more: &str) -> String {
     pinset("bank", BANK, list, pins, more)
 }
 
-/// A pinset of any name for any host pattern.
+/// A pinset of any name for any host pattern. Beside a pin that stands alone it has one that nobody shows, because one
+/// pin is too few to be enforced.
 pub(crate) fn pinset(name: &str, host: &str, list: &str, pins: &[&str], more: &str) -> String {
+    let mut pins: Vec<_> = pins.iter().map(ToString::to_string).collect();
+    if pins.len() == 1 && !more.contains("backup") {
+        pins.push(Key::p256().pin());
+    }
     format!("[[pinset]]\nname = \"{name}\"\nhosts = [\"{host}\"]\n{list} = {pins:?}\n{more}\n")
 }
 
