@@ -1,10 +1,10 @@
 //! `pinproxy config`: what a configuration file says, and what is wrong with it.
 
 use super::{Exit, Failure, print};
-use crate::config::{Class, Code, Config, Listing, explanation, lints_page, lints_table, rules_json};
+use crate::config::{Class, Code, Config, Listing, explanation, lints_page, lints_table, rules_json, schema};
 use clap::Subcommand;
 use std::collections::HashSet;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -19,6 +19,8 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(Check),
+    Show(Show),
+    Schema(Schema),
     Explain(Explain),
     Lints(Lints),
 }
@@ -48,6 +50,30 @@ struct Check {
     sarif: bool,
 }
 
+/// Print the effective configuration as one file
+///
+/// Includes are merged and every default is written out; a password in a URL is masked, and ${NAME} stays as it is
+/// written. What is printed is a configuration again. Findings are told on standard error.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  pinproxy config show /etc/pinproxy/pinproxy.toml\n  \
+                        pinproxy config show --defaults")]
+struct Show {
+    /// The configuration file
+    #[arg(value_name = "FILE", required_unless_present = "defaults")]
+    file: Option<PathBuf>,
+    /// What holds without a file
+    #[arg(long, conflicts_with = "file")]
+    defaults: bool,
+}
+
+/// Print the JSON Schema of the configuration
+///
+/// Editors complete and check by it: a file whose first line is `#:schema pinproxy.schema.json`, with the schema beside
+/// it, needs nothing else in those that know Taplo or Even Better TOML.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  pinproxy config schema > pinproxy.schema.json")]
+struct Schema {}
+
 /// Tell what a code means: what goes wrong if it stays, the fix, and a file that has it and one that has not
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  pinproxy config explain E21")]
@@ -76,6 +102,8 @@ struct Lints {
 pub fn execute(arguments: &Arguments) -> Result<Exit, Failure> {
     match &arguments.command {
         Command::Check(arguments) => check(arguments),
+        Command::Show(arguments) => show(arguments),
+        Command::Schema(Schema {}) => print(&format!("{:#}", schema())).map(|()| Exit::Done),
         Command::Explain(arguments) => print(&explanation(arguments.code)).map(|()| Exit::Done),
         Command::Lints(Lints { json: true, .. }) => print(&rules_json()).map(|()| Exit::Done),
         Command::Lints(Lints { markdown: true, .. }) => print(&lints_page()).map(|()| Exit::Done),
@@ -87,6 +115,22 @@ fn check(arguments: &Check) -> Result<Exit, Failure> {
     match Config::load(&arguments.file, SystemTime::now()) {
         Ok((config, warnings)) => tell(arguments, Listing::new(&warnings), Some(&config)),
         Err(errors) => tell(arguments, errors.listing(), None),
+    }
+}
+
+fn show(arguments: &Show) -> Result<Exit, Failure> {
+    let Some(file) = &arguments.file else {
+        return print(&Config::show_builtin()).map(|()| Exit::Done);
+    };
+    match Config::show(file, SystemTime::now()) {
+        Ok((text, findings)) => {
+            let listing = Listing::new(&findings);
+            if !listing.is_empty() {
+                drop(writeln!(io::stderr().lock(), "{}", listing.render(false)));
+            }
+            print(&text).map(|()| Exit::Done)
+        }
+        Err(errors) => Err(Failure::unusable(format!("the configuration cannot be used\n\n{errors}"))),
     }
 }
 
