@@ -15,4 +15,4 @@ pub mod rules;
 pub mod timestamp;
 
 #[cfg(test)]
-mod tests_support;
+pub(crate) mod tests_support;

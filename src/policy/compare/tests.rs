@@ -59,17 +59,35 @@ const fn reversed(direction: Direction) -> Direction {
     }
 }
 
+/// What it is, the rule before and after, and each difference with the day from which on it holds.
+type Case = (&'static str, RuleKind, RuleKind, &'static [(Aspect, Direction, Option<u64>)]);
+
 /// From the first to the second; the way back is the reverse of it.
+fn assert_order(table: Vec<Case>) {
+    for (what, old, new, expected) in table {
+        let expected: Vec<_> =
+            expected.iter().map(|(aspect, direction, since)| (*aspect, *direction, since.map(at))).collect();
+        let found = |from: &RuleKind, to: &RuleKind| -> Vec<_> {
+            let side = |kind: &RuleKind| intercepting(vec![rule(kind.clone(), "h.example")]);
+            let compared = compared(&side(from), &side(to));
+            let differences = compared.changes.into_iter().flat_map(|change| change.differences);
+            differences.map(|found| (found.aspect, found.direction, found.since)).collect()
+        };
+        assert_eq!(found(&old, &new), expected, "{what}");
+        let back: Vec<_> =
+            found(&new, &old).into_iter().map(|(_, direction, since)| (reversed(direction), since)).collect();
+        let there: Vec<_> = expected.into_iter().map(|(_, direction, since)| (direction, since)).collect();
+        assert_eq!(back, there, "{what}, the way back");
+    }
+}
+
 #[test]
-fn the_order_of_strictness() {
-    use AfterExpiry::{FailClosed, ReportOnly, Unpinned as Ends};
-    use NameCheck::{San, Skip};
+fn the_order_of_strictness_of_modes_and_pins() {
+    use AfterExpiry::Unpinned as Ends;
     use Position::{Anywhere, Ca, Leaf};
-    use ValidityCheck::{Check, Ignore};
-    type Case = (&'static str, RuleKind, RuleKind, &'static [(Aspect, Direction, Option<u64>)]);
     let pinned = RuleKind::Pinned;
     let kind = || pinned(pinset("p"));
-    let table: Vec<Case> = vec![
+    assert_order(vec![
         ("the same", kind(), kind(), &[]),
         ("the name alone", kind(), pinned(pinset("q")), &[]),
         (
@@ -130,6 +148,16 @@ fn the_order_of_strictness() {
             pinned(Pinset { plaintext: Plaintext::Allow, ..pinset("p") }),
             &[(A::Plaintext, Looser, None)],
         ),
+    ]);
+}
+
+#[test]
+fn the_order_of_strictness_of_trust() {
+    use NameCheck::{San, Skip};
+    use ValidityCheck::{Check, Ignore};
+    let pinned = RuleKind::Pinned;
+    let kind = || pinned(pinset("p"));
+    assert_order(vec![
         ("own anchors", kind(), pinned(with_anchors("a.pem")), &[(A::TrustAnchors, Both, None)]),
         (
             "other anchors",
@@ -164,6 +192,15 @@ fn the_order_of_strictness() {
             &[(A::VerifyName, Both, None)],
         ),
         ("no dates", pinned(pin_only(San, Check)), pinned(pin_only(San, Ignore)), &[(A::VerifyValidity, Looser, None)]),
+    ]);
+}
+
+#[test]
+fn the_order_of_strictness_over_time() {
+    use AfterExpiry::{FailClosed, ReportOnly, Unpinned as Ends};
+    let pinned = RuleKind::Pinned;
+    let kind = || pinned(pinset("p"));
+    assert_order(vec![
         ("ends unpinned", kind(), pinned(ending(7, Ends)), &[(A::Unpinned, Looser, Some(7))]),
         ("ends as report-only", kind(), pinned(ending(7, ReportOnly)), &[(A::Protection, Looser, Some(7))]),
         ("ends closed", kind(), pinned(ending(7, FailClosed)), &[(A::Protection, Stricter, Some(7))]),
@@ -202,22 +239,7 @@ fn the_order_of_strictness() {
             pinned(stepped("p", &[(2, 5.0)], 9, Some(0.1))),
             &[(A::Hold, Looser, None)],
         ),
-    ];
-    for (what, old, new, expected) in table {
-        let expected: Vec<_> =
-            expected.iter().map(|(aspect, direction, since)| (*aspect, *direction, since.map(at))).collect();
-        let found = |from: &RuleKind, to: &RuleKind| -> Vec<_> {
-            let side = |kind: &RuleKind| intercepting(vec![rule(kind.clone(), "h.example")]);
-            let compared = compared(&side(from), &side(to));
-            let differences = compared.changes.into_iter().flat_map(|change| change.differences);
-            differences.map(|found| (found.aspect, found.direction, found.since)).collect()
-        };
-        assert_eq!(found(&old, &new), expected, "{what}");
-        let back: Vec<_> =
-            found(&new, &old).into_iter().map(|(_, direction, since)| (reversed(direction), since)).collect();
-        let there: Vec<_> = expected.into_iter().map(|(_, direction, since)| (direction, since)).collect();
-        assert_eq!(back, there, "{what}, the way back");
-    }
+    ]);
 }
 
 fn shown(comparison: &Comparison) -> Vec<String> {
@@ -465,4 +487,21 @@ fn another_reason_to_refuse_is_no_news() {
     let mut tally = Tally::new(&old, &new, at(0));
     tally.add(&Observation { authority: authority("h.example:443"), path: vec![[7; 32]] });
     assert_eq!(tally.finish(), Verdicts { chains: 1, ..Verdicts::default() });
+}
+
+#[test]
+fn the_work_is_bounded() {
+    let policy = rules(&["p: a.example **.b.example"]);
+    let side = Side { policy: &policy, defaults: Unpinned::Intercept.into() };
+    assert_eq!(compare_within(3, side, side, at(0)), Err(TooManyWitnesses));
+    assert_eq!(compare_within(4, side, side, at(0)).map(|found| found.unchanged), Ok(2));
+}
+
+/// More named ports than patterns: every one is looked at by its name.
+#[test]
+fn ports_that_wider_patterns_name_are_looked_at_too() {
+    let old = rules(&["p: **.a.example:1 **.a.example:2 *.a.example:3"]);
+    let new = rules(&["p: **.a.example:1 **.a.example:2 *.a.example:3", "soft: x.a.example"]);
+    let expected = ["Looser: x.a.example:1 x.a.example:2 x.a.example:3", "NewlyPinned: x.a.example"];
+    assert_eq!(shown(&compared(&old, &new)), expected);
 }
