@@ -9,11 +9,12 @@ mod observed;
 use super::{Exit, Failure};
 use crate::config::Config;
 use crate::policy::timestamp::Timestamp;
+use annotate_snippets::normalize_untrusted_str;
 use clap::Subcommand;
 use serde::Serialize;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Ask about pins
 #[derive(Debug, clap::Args)]
@@ -49,8 +50,10 @@ fn load(path: &Path, at: Timestamp) -> Result<Config, Failure> {
     Ok(config)
 }
 
+/// To the second, as operators write it.
 fn now() -> Timestamp {
-    Timestamp(SystemTime::now())
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs()))
 }
 
 fn moment(text: &str) -> Result<Timestamp, &'static str> {
@@ -86,9 +89,23 @@ impl Rows {
         self.row("", text);
     }
 
-    /// A line across.
+    /// A line across. What comes from a file must not move the cursor, break the line or turn its direction.
     fn line(&mut self, text: &str) {
-        self.0.push_str(text.trim_end());
+        let text = text.replace('\n', "\u{240a}");
+        self.0.push_str(normalize_untrusted_str(text.trim_end()).as_str());
         self.0.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_stay_in_their_line() {
+        let mut rows = Rows::default();
+        rows.row("rule", "CHG\nnothing becomes looser");
+        rows.more("\u{1b}[2Ka\u{202e}b");
+        assert_eq!(rows.0, "  rule        CHG\u{240a}nothing becomes looser\n              \u{241b}[2Ka\u{fffd}b\n");
     }
 }

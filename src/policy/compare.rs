@@ -48,6 +48,15 @@ pub struct TooManyWitnesses;
 /// # Errors
 /// [`TooManyWitnesses`].
 pub fn compare(old: Side<'_>, new: Side<'_>, at: Timestamp) -> Result<Comparison, TooManyWitnesses> {
+    compare_within(WITNESSES_MAX, old, new, at)
+}
+
+fn compare_within(
+    witnesses_max: usize,
+    old: Side<'_>,
+    new: Side<'_>,
+    at: Timestamp,
+) -> Result<Comparison, TooManyWitnesses> {
     let patterns: HashSet<&HostPattern> = [old, new].into_iter().flat_map(Side::patterns).collect();
     let surveyor = Surveyor::new(patterns.iter().copied());
     let mut groups: HashMap<Effect, BTreeSet<String>> = HashMap::new();
@@ -56,7 +65,7 @@ pub fn compare(old: Side<'_>, new: Side<'_>, at: Timestamp) -> Result<Comparison
         let mut effects = Vec::new();
         for witness in surveyor.witnesses(pattern) {
             looked_at += 1;
-            if looked_at > WITNESSES_MAX {
+            if looked_at > witnesses_max {
                 return Err(TooManyWitnesses);
             }
             effects.push((effect(old, new, &witness.authority, at), witness.shown));

@@ -13,3 +13,6 @@ pub mod protection;
 pub mod rollout;
 pub mod rules;
 pub mod timestamp;
+
+#[cfg(test)]
+pub(crate) mod tests_support;

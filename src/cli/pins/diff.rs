@@ -13,7 +13,7 @@ use std::path::PathBuf;
 ///
 /// Holds the pinsets, exemptions, tunnels, blocked keys and defaults of two files against each other, from now on and
 /// through every date in them. A host becomes looser when something passes that was refused, stricter when something
-/// is refused that passed. Not compared: [access], and what the files with trust anchors hold.
+/// is refused that passed. Not compared: [access], [upstream], and what files with trust anchors hold.
 ///
 /// Exit codes: 0 nothing becomes looser; 1 something does (a host becomes unpinned, looser, or changed both ways, as
 /// by an exchanged pin), or an observed chain would be refused that passed; 2 unusable arguments, configuration or

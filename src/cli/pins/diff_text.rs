@@ -23,13 +23,15 @@ pub(super) fn text(answer: &Answer) -> String {
     let mut rows = Rows::default();
     rows.line(&summary(answer.looser, comparison));
     if !comparison.general.is_empty() {
-        rows.line("\nFor every host, or those that no rule names");
+        rows.line("");
+        rows.line("For every host, or those that no rule names");
         add_differences(&mut rows, &comparison.general);
     }
     for (kind, _, heading) in KINDS {
         let mut changes = comparison.changes.iter().filter(|change| change.kind == kind).peekable();
         if changes.peek().is_some() {
-            rows.line(&format!("\n{heading}"));
+            rows.line("");
+            rows.line(heading);
         }
         changes.for_each(|change| add_change(&mut rows, change));
     }
@@ -63,7 +65,13 @@ fn add_change(rows: &mut Rows, change: &Change) {
 
 /// As many lines as are shown, and how many are not.
 fn add_some<T>(rows: &mut Rows, items: &[T], line: impl Fn(&T) -> String, indent: &str) {
-    items.iter().take(SHOWN_MAX).for_each(|item| rows.line(&line(item)));
+    for item in items.iter().take(SHOWN_MAX) {
+        rows.line(&line(item));
+    }
+    add_hidden(rows, items, indent);
+}
+
+fn add_hidden<T>(rows: &mut Rows, items: &[T], indent: &str) {
     let hidden = items.len().saturating_sub(SHOWN_MAX);
     if hidden > 0 {
         rows.line(&format!("{indent}and {hidden} more; --json lists them"));
@@ -130,19 +138,69 @@ fn add_observed(rows: &mut Rows, observed: &Verdicts) {
         0 => String::new(),
         count => format!("; {count} cannot be judged, because their hosts are pinned by certificate"),
     };
-    rows.line(&format!("\nObserved chains: {}{undecided}", observed.chains));
+    rows.line("");
+    rows.line(&format!("Observed chains: {}{undecided}", observed.chains));
     for (heading, findings) in
         [("newly refused", &observed.newly_refused), ("newly let through", &observed.newly_let_through)]
     {
         let chains: u64 = findings.iter().map(|finding| finding.chains).sum();
         rows.line(&format!("  {heading}: {chains}"));
-        add_some(rows, findings, finding, "    ");
+        for finding in findings.iter().take(SHOWN_MAX) {
+            add_finding(rows, finding);
+        }
+        add_hidden(rows, findings, "    ");
     }
 }
 
-fn finding(finding: &Finding) -> String {
-    let Finding { host, chains, old_rule, old, new_rule, new, .. } = finding;
+fn add_finding(rows: &mut Rows, finding: &Finding) {
+    let Finding { host, chains, old_rule, old, new_rule, new, example } = finding;
     let rules = if old_rule == new_rule { old_rule.clone() } else { format!("{old_rule} -> {new_rule}") };
-    let example = finding.example.iter().map(|key| format!("\n        {key}")).collect::<String>();
-    format!("    {host}  {chains} of this kind ({rules}): {old} -> {new}, as{example}")
+    rows.line(&format!("    {host}  {chains} of this kind ({rules}): {old} -> {new}, as"));
+    for key in example {
+        rows.line(&format!("        {key}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::compare::{Side, Tally, compare};
+    use crate::policy::rules::{Rule, Unpinned};
+    use crate::policy::tests_support::{at, intercepting, pinset, policy, rule};
+
+    fn told(old: Vec<Rule>, new: Vec<Rule>, blocked: &[u8]) -> String {
+        let (old, new) = (intercepting(old), policy(new, Unpinned::Intercept, blocked));
+        let side = |policy| Side { policy, defaults: Unpinned::Intercept.into() };
+        let comparison = compare(side(&old), side(&new), at(0)).unwrap();
+        let observed = Some(Tally::new(&old, &new, at(0)).finish());
+        text(&Answer { looser: comparison.loosens(), comparison, observed })
+    }
+
+    #[test]
+    fn long_lists_are_cut_short() {
+        let hosts: Vec<_> = (100..125).map(|number| format!("h{number}.example")).collect();
+        let keys: Vec<_> = (1..=22).collect();
+        let text = told(vec![rule(pinset("p"), &hosts.join(" "))], Vec::new(), &keys);
+        assert_eq!(text.matches(".example\n").count(), SHOWN_MAX, "{text}");
+        assert!(text.contains("  h119.example\n  and 5 more; --json lists them\n      rule "), "{text}");
+        // The first key stands in the row of its name.
+        assert_eq!(text.matches("+ sha256/").count(), SHOWN_MAX + 1, "{text}");
+        assert!(text.contains("                                and 1 more; --json lists them\n"), "{text}");
+    }
+
+    #[test]
+    fn what_changes_for_every_host_is_a_change() {
+        let text = told(Vec::new(), Vec::new(), &[1]);
+        let expected = "\
+nothing becomes looser; host patterns: 0 unchanged
+
+For every host, or those that no rule names
+      blocklist       stricter  + sha256/AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE= (key-1)
+
+Observed chains: 0
+  newly refused: 0
+  newly let through: 0
+";
+        assert_eq!(text, expected);
+    }
 }

@@ -25,8 +25,9 @@ const HTTPS: NonZeroU16 = NonZeroU16::new(443).expect("443 is not 0");
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   pinproxy pins explain api.bank.example --config /etc/pinproxy/pinproxy.toml
-  pinproxy pins explain api.partner.example:8443 --config pinproxy.toml --client 10.1.2.3 --at 2027-02-01T00:00:00Z
-  pinproxy pins explain api.bank.example --config pinproxy.toml --expect-enforced > /dev/null || exit 1")]
+  pinproxy pins explain api.bank.example:8443 --config pinproxy.toml --client 10.1.2.3
+  pinproxy pins explain api.bank.example --config pinproxy.toml --at 2027-02-01T00:00:00Z
+  pinproxy pins explain api.bank.example --config pinproxy.toml --expect-enforced")]
 pub(super) struct Arguments {
     /// The host, with a port if it is not 443
     #[arg(value_name = "HOST[:PORT]", value_parser = authority)]

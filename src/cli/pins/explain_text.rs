@@ -12,18 +12,22 @@ pub(super) fn text(told: &Explanation) -> String {
     let mut rows = Rows::default();
     rows.line(&answer(told));
     rows.line("");
-    let by = told.matched.as_ref().map(|matched| format!(", by {}", pattern(matched))).unwrap_or_default();
-    rows.row("rule", &format!("{}{by}", rule(&told.rule)));
+    rows.row("rule", &rule(&told.rule));
+    if let Some(matched) = &told.matched {
+        rows.more(&format!("by \"{}\": {}", matched.pattern, reach(matched)));
+    }
     for (index, loser) in told.lost.iter().enumerate() {
         let because = because(loser.because);
-        let line = format!("{}, by {}: {because}", rule(&loser.rule), pattern(&loser.matched));
+        let line = format!("{} by \"{}\": {because}", rule(&loser.rule), loser.matched.pattern);
         rows.row(if index == 0 { "lost" } else { "" }, &line);
     }
     if let Some(afterwards) = &told.afterwards {
         rows.row("afterwards", &rule(afterwards));
     }
-    if let Some(pinset) = &told.pinset {
-        add_pinset(&mut rows, told, pinset);
+    match &told.pinset {
+        Some(pinset) => add_pinset(&mut rows, told, pinset),
+        None if told.protection == Protection::Chain => add_trust(&mut rows, &TrustTold::Roots),
+        None => {}
     }
     add_blocked(&mut rows, told);
     rows.row("http://", &plaintext(told.pinset.as_ref()));
@@ -51,6 +55,9 @@ fn answer(told: &Explanation) -> String {
         Protection::Reported => format!("report-only{client}: a mismatch is let through and reported"),
         Protection::Chain | Protection::Tunnel if ended.is_empty() => "but that is off: pins are not judged".into(),
         Protection::Chain | Protection::Tunnel => "so that pins are not judged any more".into(),
+        Protection::Partly(share) if !ended.is_empty() => {
+            format!("so that {} % of the clients are always refused, report-only for the others", share.percent())
+        }
         Protection::Partly(_) => format!("{}, report-only for the others", told.protection),
         Protection::Enforced => format!("enforced{client}"),
         Protection::Refused => format!("so that every connection{client} is refused"),
@@ -67,20 +74,20 @@ fn rule(told: &Told) -> String {
     }
 }
 
-fn pattern(matched: &Matched) -> String {
+fn reach(matched: &Matched) -> String {
     let scope = match matched.scope {
-        ScopeTold::Exact => "the host by name",
-        ScopeTold::OneLabel => "one label in front",
-        ScopeTold::Subtree => "the name itself and every depth below",
+        ScopeTold::Exact => "this host alone",
+        ScopeTold::OneLabel => "one label in front of the name",
+        ScopeTold::Subtree => "the name itself and every depth below it",
     };
-    let port = if matched.port.is_some() { "this port" } else { "every port" };
-    format!("\"{}\" ({scope}, {port})", matched.pattern)
+    let port = if matched.port.is_some() { "this port alone" } else { "every port" };
+    format!("{scope}, {port}")
 }
 
 const fn because(because: Because) -> &'static str {
     match because {
         Because::Over => "it is over",
-        Because::WinnerIsExact => "a wildcard comes after the host by name",
+        Because::WinnerIsExact => "a wildcard comes after the host itself",
         Because::WinnerIsOneLabel => "**. comes after *.",
         Because::WinnerIsLonger => "a shorter suffix comes after a longer one",
         Because::WinnerHasPort => "every port comes after this port",
@@ -88,26 +95,9 @@ const fn because(because: Because) -> &'static str {
 }
 
 fn add_pinset(rows: &mut Rows, told: &Explanation, pinset: &PinsetTold) {
-    add_accepts(rows, "accepts", &pinset.accepts);
-    let (what, checked) = match &pinset.trust {
-        TrustTold::Roots => ("a chain to one of the common trust anchors, and a pin", (None, "check")),
-        TrustTold::OwnRoots { source } => {
-            rows.row("trust", &format!("a chain to a trust anchor of {source:?} alone, and a pin"));
-            ("", (None, "check"))
-        }
-        TrustTold::PinOnly { verify_name, verify_validity } => {
-            ("the pin alone: no chain is built (pin-only)", (Some(verify_name.as_str()), *verify_validity))
-        }
-    };
-    if !what.is_empty() {
-        rows.row("trust", what);
-    }
-    rows.more(&match checked {
-        (None | Some("san"), _) => "the certificate has to be for the host".to_owned(),
-        (Some("skip"), _) => "the name in the certificate is not looked at".to_owned(),
-        (Some(name), _) => format!("the certificate has to be for {}", name.trim_start_matches("as:")),
-    });
-    rows.more(if checked.1 == "check" { "its dates have to hold" } else { "its dates are not looked at" });
+    let judged = told.protection > Protection::Chain;
+    add_accepts(rows, if judged { "accepts" } else { "not judged" }, &pinset.accepts, false);
+    add_trust(rows, &pinset.trust);
     match &pinset.rollout {
         Some(rollout) => add_rollout(rows, told, rollout),
         None => rows.row("mode", pinset.mode),
@@ -123,56 +113,82 @@ fn add_pinset(rows: &mut Rows, told: &Explanation, pinset: &PinsetTold) {
     }
 }
 
-fn add_accepts(rows: &mut Rows, name: &str, accepts: &AcceptsTold) {
-    let several = accepts.lists.len() > 1;
-    let joint = if accepts.combine == "all" { "and" } else { "or" };
+fn add_trust(rows: &mut Rows, trust: &TrustTold) {
+    const NAMED: &str = "the certificate has to be for the host";
+    const DATED: &str = "its dates have to hold";
+    let (what, name, dates) = match trust {
+        TrustTold::Roots => ("a chain to one of the common trust anchors".to_owned(), NAMED.to_owned(), DATED),
+        TrustTold::OwnRoots { source } => {
+            (format!("a chain to a trust anchor of {source:?}, and to no other"), NAMED.to_owned(), DATED)
+        }
+        TrustTold::PinOnly { verify_name, verify_validity } => {
+            let name = match verify_name.as_str() {
+                "san" => NAMED.to_owned(),
+                "skip" => "the name in the certificate is not looked at".to_owned(),
+                other => format!("the certificate has to be for {}", other.trim_start_matches("as:")),
+            };
+            let dates = if *verify_validity == "check" { DATED } else { "its dates are not looked at" };
+            ("the pin alone: no chain is built (pin-only)".to_owned(), name, dates)
+        }
+    };
+    rows.row("trust", &what);
+    rows.more(&name);
+    rows.more(dates);
+}
+
+fn add_accepts(rows: &mut Rows, name: &str, accepts: &AcceptsTold, inherited: bool) {
+    let joint = if accepts.combine == "all" { "and " } else { "or " };
     for (index, list) in accepts.lists.iter().enumerate() {
         let place = match list.position {
             Position::Leaf => "at the end entity",
             Position::Ca => "above the end entity",
             Position::Anywhere => "anywhere in the chain",
         };
-        let joint = if several && index > 0 { format!("{joint} ") } else { String::new() };
+        let joint = match (index, inherited) {
+            (0, false) => "",
+            (0, true) => "or ",
+            _ => joint,
+        };
         rows.row(if index == 0 { name } else { "" }, &format!("{joint}one of these {place}:"));
-        list.pins.iter().for_each(|pin| rows.more(&format!("  {pin}")));
+        for pin in &list.pins {
+            rows.more(&format!("  {pin}"));
+        }
     }
     if let Some(inherited) = &accepts.inherited {
-        add_accepts(rows, "or inherited", inherited);
+        add_accepts(rows, "inherited", inherited, true);
     }
 }
 
 fn add_rollout(rows: &mut Rows, told: &Explanation, rollout: &RolloutTold) {
     rows.row("mode", &format!("rollout: by its dates, enforced for {} % of the clients", rollout.percent));
     for step in &rollout.steps {
-        let reached = if step.reached { "come" } else { "to come" };
+        let reached = if step.reached { "reached" } else { "to come" };
         rows.more(&format!("  {}  {} % ({reached})", step.from, step.percent));
     }
     if let (Some(client), Some(from)) = (told.client, rollout.client_from) {
         rows.more(&format!("{client} is enforced from {from} on"));
     }
     if let Some(hold) = rollout.hold {
-        rows.more(&format!(
-            "a running proxy may be at an earlier step: it takes none while more than {} %",
-            hold * 100.0
-        ));
+        // A rate has six digits behind the point.
+        let percent = (hold * 1e6).round() / 1e4;
+        rows.more(&format!("a running proxy may be at an earlier step: it takes none while more than {percent} %"));
         rows.more("of the sessions of the last hour violate the pins; its log tells of that");
     }
 }
 
 fn add_blocked(rows: &mut Rows, told: &Explanation) {
-    if matches!(told.rule, Told::Tunnel { .. }) {
+    if told.pinset.is_none() && told.protection != Protection::Chain {
         return;
     }
-    let keys = match told.blocked_keys {
-        1 => "the 1 key of [[blocklist]]".to_owned(),
-        count => format!("the {count} keys of [[blocklist]]"),
-    };
+    let blocked = format!("a key of [[blocklist]], which has {}", told.blocked_keys);
     match told.pinset.as_ref().map(|pinset| &pinset.deny).filter(|deny| !deny.is_empty()) {
         None if told.blocked_keys == 0 => {}
-        None => rows.row("refuses", &format!("every chain that holds one of {keys}")),
+        None => rows.row("refuses", &format!("every chain with {blocked}")),
         Some(deny) => {
-            rows.row("refuses", &format!("every chain that holds one of {keys}, or one of these:"));
-            deny.iter().for_each(|key| rows.more(&format!("  {key}")));
+            rows.row("refuses", &format!("every chain with {blocked}, or with one of these:"));
+            for key in deny {
+                rows.more(&format!("  {key}"));
+            }
         }
     }
 }
@@ -216,5 +232,144 @@ fn unpinned(word: &str) -> &'static str {
         "tunnel" => "relayed blindly (unpinned = \"tunnel\")",
         "deny" => "refused (unpinned = \"deny\")",
         _ => "intercepted and verified (unpinned = \"intercept\")",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::access::Access;
+    use crate::policy::explain::Grounds;
+    use crate::policy::pinset::{AfterExpiry, Basis, Combine, Expiry, NameCheck, Pinset, ValidityCheck};
+    use crate::policy::rules::{Policy, Unpinned};
+    use crate::policy::tests_support::{
+        accepts, at, authority, day, denied, exempt, pinset, policy, rollout, rule, with_stance,
+    };
+
+    fn told(policy: &Policy, host: &str, on: u64, client: Option<&str>) -> String {
+        let client = client.map(|client| client.parse().unwrap());
+        let access = &Access::local();
+        let grounds = Grounds { policy, defaults: Unpinned::Intercept.into(), access, at: at(on), client };
+        text(&grounds.explain(&authority(host)))
+    }
+
+    fn of(pinset: Pinset) -> Policy {
+        policy(vec![rule(pinset, "h.example")], Unpinned::Intercept, &[])
+    }
+
+    #[test]
+    fn answers() {
+        let ending = |then| of(Pinset { expiry: Some(Expiry { at: day(5), then }), ..pinset("p") });
+        let stepped = || with_stance("partner", rollout(&[(2, 5.0), (4, 73.76)], 10, None));
+        let steps = || of(stepped());
+        let client = Some("192.0.2.1");
+        let table = [
+            (ending(AfterExpiry::FailClosed), 4, None, "pinned by \"p\", enforced"),
+            (ending(AfterExpiry::FailClosed), 4, client, "pinned by \"p\", enforced for 192.0.2.1"),
+            (
+                ending(AfterExpiry::FailClosed),
+                5,
+                None,
+                "pinned by \"p\", which has ended, so that every connection is refused",
+            ),
+            (
+                ending(AfterExpiry::ReportOnly),
+                5,
+                None,
+                "pinned by \"p\", which has ended, report-only: a mismatch is let through and reported",
+            ),
+            (
+                ending(AfterExpiry::Unpinned),
+                5,
+                None,
+                "pinned by \"p\", which has ended, so that pins are not judged any more",
+            ),
+            (steps(), 1, None, "pinned by \"partner\", report-only: a mismatch is let through and reported"),
+            (steps(), 2, None, "pinned by \"partner\", enforced for 5 % of the clients, report-only for the others"),
+            (
+                steps(),
+                2,
+                client,
+                "pinned by \"partner\", report-only for 192.0.2.1: a mismatch is let through and reported",
+            ),
+            (
+                of(Pinset { expiry: Some(Expiry { at: day(3), then: AfterExpiry::FailClosed }), ..stepped() }),
+                4,
+                None,
+                "pinned by \"partner\", which has ended, so that 73.76 % of the clients are always refused, \
+                 report-only for the others",
+            ),
+            (steps(), 4, client, "pinned by \"partner\", enforced for 192.0.2.1"),
+        ];
+        for (policy, on, client, expected) in table {
+            let text = told(&policy, "h.example:443", on, client);
+            assert_eq!(text.lines().next(), Some(format!("h.example:443 is {expected}").as_str()));
+        }
+    }
+
+    #[test]
+    fn a_rollout_with_everything() {
+        use Position::{Anywhere, Ca, Leaf};
+        let mut partner = with_stance("partner", rollout(&[(2, 5.0)], 10, Some(0.001)));
+        if let Basis::Chain { accepts: own, anchors, .. } = &mut partner.basis {
+            *own = accepts(Combine::All, &[(Leaf, &[1]), (Ca, &[2])])
+                .inheriting(accepts(Combine::Any, &[(Anywhere, &[3])]));
+            *anchors = crate::policy::pinset::AnchorSet::Own("private.pem".into());
+        }
+        partner.deny = denied("partner", &[4]);
+        partner.expiry = Some(Expiry { at: day(40), then: AfterExpiry::Unpinned });
+        let rules =
+            vec![rule(partner, "*.example:443"), rule(exempt(), "h.example"), rule(pinset("top"), "**.example")];
+        let policy = policy(rules, Unpinned::Intercept, &[8, 9]);
+        let expected = "\
+h.example:443 is pinned by \"partner\", report-only for 192.0.2.1: a mismatch is let through and reported
+
+  rule        pinset \"partner\"
+              by \"*.example:443\": one label in front of the name, this port alone
+  lost        exemption until 2027-01-06T00:00:00Z (CHG-1) by \"h.example\": it is over
+              pinset \"top\" by \"**.example\": **. comes after *.
+  accepts     one of these at the end entity:
+                sha256/AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=
+              and one of these above the end entity:
+                sha256/AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=
+  inherited   or one of these anywhere in the chain:
+                sha256/AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=
+  trust       a chain to a trust anchor of \"private.pem\", and to no other
+              the certificate has to be for the host
+              its dates have to hold
+  mode        rollout: by its dates, enforced for 5 % of the clients
+                2027-01-03T00:00:00Z  5 % (reached)
+                2027-01-11T00:00:00Z  100 % (to come)
+              192.0.2.1 is enforced from 2027-01-11T00:00:00Z on
+              a running proxy may be at an earlier step: it takes none while more than 0.1 %
+              of the sessions of the last hour violate the pins; its log tells of that
+  ends        2027-02-10T00:00:00Z; from then on pins are not judged, the chain is verified
+  refuses     every chain with a key of [[blocklist]], which has 2, or with one of these:
+                sha256/BAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ=
+  http://     plaintext = \"deny\", but this version refuses every http:// request with 405, whatever is set
+  other SNI   a ClientHello that names another host is refused
+  access      refused: clients from 192.0.2.1 may not use this proxy ([access] clients)
+  elsewhere   hosts that no rule names are intercepted and verified (unpinned = \"intercept\")
+  as of       2027-01-08T00:00:00Z
+";
+        assert_eq!(told(&policy, "h.example:443", 7, Some("192.0.2.1")), expected);
+    }
+
+    #[test]
+    fn pin_only_tells_what_is_not_checked() {
+        let leaf = || accepts(Combine::All, &[(Position::Leaf, &[1])]);
+        let basis = |name, validity| Basis::PinOnly { leaf: leaf(), name, validity };
+        let table = [
+            (basis(NameCheck::San, ValidityCheck::Check), ["has to be for the host\n", "its dates have to hold\n"]),
+            (basis(NameCheck::Skip, ValidityCheck::Check), ["is not looked at\n", "its dates have to hold\n"]),
+            (
+                basis(NameCheck::As(authority("plc.internal:1").host), ValidityCheck::Ignore),
+                ["has to be for plc.internal\n", "its dates are not looked at\n"],
+            ),
+        ];
+        for (basis, parts) in table {
+            let text = told(&of(Pinset { basis, ..pinset("p") }), "h.example:443", 0, None);
+            assert!(text.contains("the pin alone") && parts.iter().all(|part| text.contains(part)), "{text}");
+        }
     }
 }

@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(outcome(line(limit).as_bytes()), Ok(vec!["a.example 1".to_owned()]));
         assert_eq!(outcome(format!("{}\n", line(limit)).as_bytes()), Ok(vec!["a.example 1".to_owned()]));
         assert_eq!(outcome(line(limit + 1).as_bytes()), Err("line 1: it is longer than 64 KiB".to_owned()));
-        let endless = io::BufReader::new(io::repeat(b'x'));
+        let endless = BufReader::new(io::repeat(b'x'));
         assert_eq!(read(endless, LINES_MAX, |_| ()).unwrap_err().to_string(), "line 1: it is longer than 64 KiB");
     }
 

@@ -71,12 +71,11 @@ impl<'a> Surveyor<'a> {
                 shown: if named { format!("{shown}:{port}") } else { shown.clone() },
                 authority: Authority { host: host.clone(), port },
             };
-            match pattern.port {
-                Some(port) => witnesses.push(at(port, true)),
-                None => {
-                    witnesses.push(at(self.other_port, false));
-                    witnesses.extend(self.ports_of(&host).into_iter().map(|port| at(port, true)));
-                }
+            if let Some(port) = pattern.port {
+                witnesses.push(at(port, true));
+            } else {
+                witnesses.push(at(self.other_port, false));
+                witnesses.extend(self.ports_of(&host).into_iter().map(|port| at(port, true)));
             }
         }
         witnesses

@@ -3,7 +3,7 @@
 use crate::policy::pattern::{HostPattern, Scope};
 use crate::policy::pin::{Pin, Sha256};
 use crate::policy::pinset::{
-    Accepts, AfterExpiry, AnchorSet, Basis, Combine, NameCheck, Pinset, Plaintext, Position, ValidityCheck,
+    Accepts, AfterExpiry, AnchorSet, Basis, Combine, Denied, NameCheck, Pinset, Plaintext, Position, ValidityCheck,
 };
 use crate::policy::rules::{Rule, RuleKind, Unpinned};
 use crate::policy::timestamp::Timestamp;
@@ -48,7 +48,7 @@ pub struct Matched {
     pub port: Option<u16>,
 }
 
-/// What a pattern says of the host. The order is that of [`Policy::select`].
+/// What a pattern says of the host. The order is that in which rules are selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScopeTold {
@@ -277,7 +277,7 @@ impl AcceptsTold {
 
 /// Keys that the pinset's own list refuses.
 pub(in crate::policy) fn denied_keys(pinset: &Pinset) -> impl Iterator<Item = Sha256> {
-    pinset.deny.iter().flat_map(|denied| denied.keys()).copied()
+    pinset.deny.iter().flat_map(Denied::keys).copied()
 }
 
 fn texts(pins: &[Pin]) -> Vec<String> {
