@@ -63,3 +63,52 @@ fn sentence(rule: &Rule) -> String {
         RuleKind::Tunnel { .. } | RuleKind::Default(_) => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use std::path::Path;
+    use std::time::Duration;
+
+    /// 2027-01-01T00:00:00Z.
+    fn new_year() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_798_761_600)
+    }
+
+    fn policy() -> Policy {
+        let ends = |name: &str, day: u32, then: &str| {
+            format!(
+                "[[pinset]]\nname = \"{name}\"\nhosts = [\"**.{name}.example\", \"{name}.test\"]\n\
+                 pins = [\"sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=\", \
+                 \"sha256/diGVwiVYbubAI3RW4hB9xU8e/CH2GnkuvVFZE8zmgzI=\"]\n\
+                 [pinset.expiry]\nat = 2027-01-0{day}\nthen = \"{then}\"\n"
+            )
+        };
+        let exempt = "[[exempt]]\nhosts = [\"old.a.example\"]\nreason = \"CHG-1\"\nuntil = 2027-01-03\n";
+        let text = [ends("a", 2, "fail-closed"), ends("b", 2, "unpinned"), ends("c", 4, "report-only"), exempt.into()];
+        let parsed = Config::parse(&text.concat(), Path::new("test.toml"), new_year());
+        parsed.unwrap_or_else(|errors| panic!("{errors}")).0.policy(1)
+    }
+
+    #[test]
+    fn every_date_is_told_once_when_it_comes() {
+        const A: &str =
+            "pinset a has ended: connections that it enforces are refused from now on (**.a.example, a.test)";
+        const B: &str = "pinset b has ended: its pins are no longer judged (**.b.example, b.test)";
+        const C: &str = "pinset c has ended: its pins are reported and no longer enforced (**.c.example, c.test)";
+        const EXEMPT: &str = "the exemption \"CHG-1\" is over: the rule around it decides again (old.a.example)";
+        let day = |day: u32| new_year() + (day - 1) * Duration::from_secs(24 * 60 * 60);
+        let (policy, calendar) = (policy(), Calendar::default());
+        calendar.enter(&policy, Moment::at(day(1)));
+        let just_before = Moment::at(day(2) - Duration::from_nanos(1));
+        assert_eq!(calendar.due(just_before), Vec::<String>::new());
+        // The clocks disagree about the second day: what tightens has come, what loosens has not.
+        assert_eq!(calendar.due(Moment::between(day(1), day(2))), [A]);
+        assert_eq!(calendar.due(Moment::at(day(2))), [B]);
+        assert_eq!(calendar.due(Moment::at(day(9))), [C, EXEMPT]);
+        assert_eq!(calendar.due(Moment::at(day(9))), Vec::<String>::new());
+        calendar.enter(&policy, Moment::at(day(3)));
+        assert_eq!(calendar.due(Moment::at(day(9))), [C], "what was over before it entered is not told");
+    }
+}

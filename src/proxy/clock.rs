@@ -152,6 +152,49 @@ mod tests {
         }
     }
 
+    /// A log that can be read afterwards.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(octets);
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged while this runs.
+    fn logged(work: impl FnOnce()) -> String {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(move || writer.clone());
+        tracing::subscriber::with_default(subscriber.finish(), work);
+        let octets = log.0.lock().unwrap().clone();
+        String::from_utf8(octets).unwrap()
+    }
+
+    #[test]
+    fn the_alarm_is_raised_once_and_ended_once() {
+        let (keeper, dial) = timekeeper();
+        let told = logged(|| {
+            for ahead in [0, 7_200, 7_200, 10_000, 0, 0] {
+                *dial.lock().unwrap() = (5 * HOUR, ahead);
+                keeper.moment();
+            }
+        });
+        let lines: Vec<_> = told.lines().collect();
+        let [alarm, over] = lines.as_slice() else { panic!("{told}") };
+        let expected = "ERROR pinproxy::proxy::clock: clock alarm: the wall clock says 2084-01-29T23:00:00.000Z, but by the \
+                        time passed since the start it is 2084-01-29T21:00:00.000Z; until they agree, nothing that \
+                        loosens a rule takes effect";
+        assert!(alarm.trim_start().starts_with(expected), "{alarm}");
+        assert!(over.contains("WARN") && over.contains("clock alarm over: "), "{over}");
+    }
+
     #[test]
     fn small_steps_add_up() {
         let (keeper, dial) = timekeeper();

@@ -106,6 +106,11 @@ impl Record {
 
     pub(super) fn rule(&mut self, rule: &Rule, circumstances: &Circumstances) {
         self.event.pinset = Some(rule.label().to_owned());
+        self.judged_under(rule, circumstances);
+    }
+
+    /// The circumstances that the verdict is taken under: a rollout may have taken a step since the rule was found.
+    pub(super) fn judged_under(&mut self, rule: &Rule, circumstances: &Circumstances) {
         let demand = rule.demand(circumstances);
         self.event.enforced =
             matches!(demand, Demand::Pins { enforced: true, .. } | Demand::PinOnly { .. } | Demand::Expired);

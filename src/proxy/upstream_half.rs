@@ -68,6 +68,7 @@ impl Session {
             host: host.clone(),
         };
         let circumstances = self.circumstances(rule);
+        record.judged_under(rule, &circumstances);
         let (verifier, config) = if let Some(tickets) = &self.proxy.tickets {
             tickets.config(circumstances, target, &question, &offer)
         } else {
