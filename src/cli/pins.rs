@@ -5,6 +5,7 @@ mod diff_text;
 mod explain;
 mod explain_text;
 mod observed;
+mod surroundings;
 
 use super::{Exit, Failure};
 use crate::config::Config;

@@ -139,15 +139,15 @@ fn general(old: Side<'_>, new: Side<'_>) -> Vec<Difference> {
     };
     let unpinned = Direction::between(&default(old), &default(new)).map(|direction| {
         let (old, new) = (unpinned_word(old.defaults.unpinned), unpinned_word(new.defaults.unpinned));
-        Difference::of_words(Aspect::UnpinnedHosts, direction, old, new)
+        Difference::words(Aspect::UnpinnedHosts, direction, old, new)
     });
     let refuses = |side: Side<'_>| side.defaults.name_mismatch == NameMismatch::Deny;
     let word = |side| if refuses(side) { "deny" } else { "allow" };
     let two_names = Direction::between(&refuses(old), &refuses(new))
-        .map(|direction| Difference::of_words(Aspect::NameMismatch, direction, word(old), word(new)));
+        .map(|direction| Difference::words(Aspect::NameMismatch, direction, word(old), word(new)));
     let (removed, added) = (blocked_only_by(old, new), blocked_only_by(new, old));
     let blocklist = Direction::of_refused(&removed, &added)
-        .map(|direction| Difference::of_lists(Aspect::Blocklist, direction, removed, added));
+        .map(|direction| Difference::lists(Aspect::Blocklist, direction, removed, added));
     unpinned.into_iter().chain(two_names).chain(blocklist).collect()
 }
 

@@ -3,6 +3,7 @@
 use super::super::{Exit, Failure};
 use super::diff_text::text;
 use super::observed::judge;
+use super::surroundings::{Whole, differences};
 use super::{json, load, moment, now, print};
 use crate::policy::compare::{Comparison, Side, Verdicts, compare};
 use crate::policy::timestamp::Timestamp;
@@ -13,7 +14,8 @@ use std::path::PathBuf;
 ///
 /// Holds the pinsets, exemptions, tunnels, blocked keys and defaults of two files against each other, from now on and
 /// through every date in them. A host becomes looser when something passes that was refused, stricter when something
-/// is refused that passed. Not compared: [access], [upstream], and what files with trust anchors hold.
+/// is refused that passed. Of [access] it is told only whether it changes; what files with trust anchors and revocation
+/// lists hold is not compared.
 ///
 /// Exit codes: 0 nothing becomes looser; 1 something does (a host becomes unpinned, looser, or changed both ways, as
 /// by an exchanged pin), or an observed chain would be refused that passed; 2 unusable arguments, configuration or
@@ -58,9 +60,12 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Exit, Failure> {
     let at = arguments.at.unwrap_or_else(now);
     let (old, new) = (load(&arguments.old, at)?, load(&arguments.new, at)?);
     let (old_policy, new_policy) = (old.policy(1), new.policy(2));
+    let around =
+        differences(&Whole { config: &old, file: &arguments.old }, &Whole { config: &new, file: &arguments.new });
     let old = Side { policy: &old_policy, defaults: old.rules.defaults() };
     let new = Side { policy: &new_policy, defaults: new.rules.defaults() };
-    let comparison = compare(old, new, at).map_err(Failure::unusable)?;
+    let mut comparison = compare(old, new, at).map_err(Failure::unusable)?;
+    comparison.general.extend(around);
     let observed = arguments.observed.as_ref().map(|path| judge(path, old.policy, new.policy, at)).transpose()?;
     let answer = Answer { looser: comparison.loosens(), comparison, observed };
     print(&if arguments.json { json(&answer)? } else { text(&answer) });

@@ -32,7 +32,7 @@ pub(super) fn difference(old: &Accepts, new: &Accepts) -> Option<Difference> {
     let removed = before.difference(&after).cloned().collect();
     let added = after.difference(&before).cloned().collect();
     let shapes = (shape(old), shape(new));
-    let lists = Difference::of_lists(Aspect::Pins, direction, removed, added);
+    let lists = Difference::lists(Aspect::Pins, direction, removed, added);
     Some(if shapes.0 == shapes.1 { lists } else { Difference { old: Some(shapes.0), new: Some(shapes.1), ..lists } })
 }
 

@@ -104,6 +104,14 @@ pub enum Aspect {
     NameMismatch,
     /// Keys that no host may show.
     Blocklist,
+    /// Files with trust anchors whose chains pass whatever the pins say.
+    ExemptFromPins,
+    /// What revocation lists decide.
+    Revocation,
+    /// Files with revocation lists.
+    RevocationLists,
+    /// Who may use the proxy, and to go where.
+    Access,
 }
 
 /// To which end something is different.
@@ -145,17 +153,14 @@ impl Direction {
 }
 
 impl Difference {
-    pub(super) fn of_words(
-        aspect: Aspect,
-        direction: Direction,
-        old: impl Into<String>,
-        new: impl Into<String>,
-    ) -> Self {
+    /// From one word to another.
+    pub fn words(aspect: Aspect, direction: Direction, old: impl Into<String>, new: impl Into<String>) -> Self {
         let (old, new) = (Some(old.into()), Some(new.into()));
         Self { aspect, direction, since: None, old, new, removed: Vec::new(), added: Vec::new() }
     }
 
-    pub(super) fn of_lists(aspect: Aspect, direction: Direction, removed: Vec<String>, added: Vec<String>) -> Self {
+    /// What is gone from a list, and what has come.
+    pub fn lists(aspect: Aspect, direction: Direction, removed: Vec<String>, added: Vec<String>) -> Self {
         Self { aspect, direction, since: None, old: None, new: None, removed, added }
     }
 

@@ -82,13 +82,12 @@ pub(super) fn differences(old: &Standing<'_>, new: &Standing<'_>) -> Vec<Differe
 
 fn ordered<T: Ord>(aspect: Aspect, old: (T, impl Into<String>), new: (T, impl Into<String>)) -> Option<Difference> {
     let direction = Direction::between(&old.0, &new.0)?;
-    Some(Difference::of_words(aspect, direction, old.1, new.1))
+    Some(Difference::words(aspect, direction, old.1, new.1))
 }
 
 fn protection(old: &Standing<'_>, new: &Standing<'_>) -> Option<Difference> {
     let (before, after) = (old.protection, new.protection);
-    let words =
-        |aspect, direction| Some(Difference::of_words(aspect, direction, before.to_string(), after.to_string()));
+    let words = |aspect, direction| Some(Difference::words(aspect, direction, before.to_string(), after.to_string()));
     match Direction::between(&before, &after) {
         // The lots of the clients depend on the name: some who were enforced are not any more.
         _ if matches!((before, after), (Protection::Partly(_), Protection::Partly(_)))
@@ -118,11 +117,11 @@ fn basis(old: &Standing<'_>, new: &Standing<'_>) -> Vec<Difference> {
             };
             let (old, new) = (anchors(old), anchors(new));
             if old != new {
-                found.push(Difference::of_words(Aspect::TrustAnchors, Direction::Both, old, new));
+                found.push(Difference::words(Aspect::TrustAnchors, Direction::Both, old, new));
             }
         }
         (Some(_), Some(_)) => {}
-        (before, after) => found.push(Difference::of_words(
+        (before, after) => found.push(Difference::words(
             Aspect::Trust,
             Direction::Both,
             trust(before.is_some()),
@@ -138,7 +137,7 @@ fn basis(old: &Standing<'_>, new: &Standing<'_>) -> Vec<Difference> {
             _ => Direction::Both,
         };
         let (old, new) = (name_check_words(old_name), name_check_words(new_name));
-        found.push(Difference::of_words(Aspect::VerifyName, direction, old, new));
+        found.push(Difference::words(Aspect::VerifyName, direction, old, new));
     }
     found.extend(ordered(
         Aspect::VerifyValidity,
@@ -158,8 +157,7 @@ fn deny(old: &Standing<'_>, new: &Standing<'_>) -> Option<Difference> {
         texts
     };
     let (removed, added) = (only_in(old, new), only_in(new, old));
-    Direction::of_refused(&removed, &added)
-        .map(|direction| Difference::of_lists(Aspect::Deny, direction, removed, added))
+    Direction::of_refused(&removed, &added).map(|direction| Difference::lists(Aspect::Deny, direction, removed, added))
 }
 
 fn hold(old: &Pinset, new: &Pinset) -> Option<Difference> {

@@ -355,20 +355,20 @@ fn what_changes_for_every_host() {
         let (old, new) = (Side { policy: &old.0, defaults: side(old) }, Side { policy: &new.0, defaults: side(new) });
         compare(old, new, at(0)).unwrap()
     };
-    let words = |aspect, direction, old: &str, new: &str| Difference::of_words(aspect, direction, old, new);
+    let words = |aspect, direction, old: &str, new: &str| Difference::words(aspect, direction, old, new);
     let key = vec![format!("{} (key-1)", Pin::Spki([1; 32]))];
     let loosened = between(&strict, &loose);
     let expected = [
         words(A::UnpinnedHosts, Looser, "deny", "tunnel"),
         words(A::NameMismatch, Looser, "deny", "allow"),
-        Difference::of_lists(A::Blocklist, Looser, key.clone(), Vec::new()),
+        Difference::lists(A::Blocklist, Looser, key.clone(), Vec::new()),
     ];
     assert_eq!((loosened.general.as_slice(), loosened.loosens()), (expected.as_slice(), true));
     let tightened = between(&loose, &strict);
     let expected = [
         words(A::UnpinnedHosts, Stricter, "tunnel", "deny"),
         words(A::NameMismatch, Stricter, "allow", "deny"),
-        Difference::of_lists(A::Blocklist, Stricter, Vec::new(), key),
+        Difference::lists(A::Blocklist, Stricter, Vec::new(), key),
     ];
     assert_eq!((tightened.general.as_slice(), tightened.loosens()), (expected.as_slice(), false));
     assert_eq!(between(&strict, &strict).general, []);
@@ -395,7 +395,7 @@ fn an_exemption_that_ends_later_loosens_later() {
 
 #[test]
 fn kinds() {
-    let difference = |aspect, direction| Difference::of_lists(aspect, direction, Vec::new(), Vec::new());
+    let difference = |aspect, direction| Difference::lists(aspect, direction, Vec::new(), Vec::new());
     let table: &[(&[(Aspect, Direction)], Kind)] = &[
         (&[], Kind::Renamed),
         (&[(A::Unpinned, Looser), (A::Trust, Both)], Kind::Unpinned),
