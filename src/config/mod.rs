@@ -19,6 +19,7 @@ mod listing;
 mod model;
 mod outside;
 mod page;
+mod pem;
 mod pins;
 mod pinsets;
 mod rollout;
