@@ -10,7 +10,7 @@ use super::lint::{Subject, lint};
 use super::model::{Config, RuleSet};
 use super::outside::{Nothing, Outside, System};
 use super::pinsets::{DEFAULTS, Defaults, PINSET, Surroundings, read_defaults, read_pinsets};
-use super::rules::{EXEMPT, TUNNEL, read_rules};
+use super::rules::{EXEMPT, Holes, TUNNEL, join_rules};
 use super::sections::{
     AnchorSets, CA, LIMITS, LISTENER, LOG, REPORTS, UPSTREAM, read_ca, read_limits, read_listeners, read_log,
     read_reports, read_upstream,
@@ -164,7 +164,7 @@ fn read_files<T>(
         return None;
     }
     let root = root.including(tables);
-    let config = read(&root, findings, now);
+    let config = read(&root, findings, now, outside);
     (!findings.has_errors()).then(|| make(&root, config))
 }
 
@@ -211,10 +211,10 @@ impl<'t> Top<'t> {
 }
 
 /// Reads every section, whatever is wrong with the others.
-fn read<'a>(root: &Table<'a>, findings: &'a Findings, now: SystemTime) -> Config {
+fn read<'a>(root: &Table<'a>, findings: &'a Findings, now: SystemTime, outside: &dyn Outside) -> Config {
     let listeners = read_listeners(root);
     let access = read_access(root, &listeners);
-    let ring = KeyRing::read(root);
+    let ring = KeyRing::read(root, outside);
     let blocklist = ring.read_blocklist(root);
     let defaults = read_defaults(root);
     let anchor_sets = AnchorSets::default();
@@ -222,19 +222,31 @@ fn read<'a>(root: &Table<'a>, findings: &'a Findings, now: SystemTime) -> Config
         Surroundings { ring: &ring, blocklist: &blocklist, defaults: &defaults, anchor_sets: &anchor_sets, now };
     let pinsets = read_pinsets(root, &around);
     ring.warn_unused();
-    lint(&Subject { findings, drafts: &pinsets });
-    let rules = read_rules(root, pinsets, &defaults, now);
+    let holes = Holes::read(root, &defaults, now);
+    let (upstream, reports, log) = (read_upstream(root), read_reports(root), read_log(root));
+    lint(&Subject {
+        findings,
+        drafts: &pinsets,
+        holes: &holes,
+        access: &access,
+        upstream: &upstream,
+        defaults: &defaults,
+        reports: &reports,
+        log: &log,
+        now,
+    });
+    let rules = join_rules(findings, pinsets, holes);
     let mut config = Config {
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),
         ca: read_ca(root),
-        upstream: read_upstream(root),
+        upstream,
         access,
         limits: read_limits(root),
         rules: RuleSet::default(),
         anchor_sets: anchor_sets.into_named(),
         refusal: defaults.refusal,
-        reports: read_reports(root),
-        log: read_log(root),
+        reports,
+        log,
     };
     if !findings.has_errors() {
         let blocklist = blocklist.into_iter().map(|(digest, (blocked, _))| (digest, blocked)).collect();

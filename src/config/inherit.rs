@@ -21,6 +21,7 @@ pub(super) fn resolve(findings: &Findings, drafts: &mut [PinsetDraft]) {
     }
     let parents: Vec<_> = (0..drafts.len()).map(|index| find_parent(findings, drafts, &owners, index)).collect();
     for index in 0..drafts.len() {
+        drafts[index].parent = parents[index];
         if parents[index].is_some() {
             inherit(drafts, &parents, index);
         }

@@ -3,6 +3,8 @@
 use super::code::Code;
 use super::findings::Findings;
 use super::item::{Item, Located, Word};
+use super::outside::Outside;
+use super::pem::{self, KeyFile};
 use super::shape::{ANY, CERTIFICATE, Key, Keys, NAME, PIN_OR_NAME, SPKI, Shape};
 use super::span::Span;
 use super::table::Table;
@@ -20,11 +22,16 @@ pub(super) const KEY: Keys = Keys::new(&[
         Shape::Text(CERTIFICATE),
         "In place of the key: the SHA-256 of the whole certificate, sha256:HEX.",
     ),
+    Key::new(
+        "pem",
+        Shape::Path,
+        "A file with the certificate or the public key: in place of spki, or to compare with it.",
+    ),
     Key::new("role", Shape::Word(&ROLES), "What the key is for; it says which list a backup belongs to."),
     Key::new("owner", Shape::Text(ANY), "Who to ask about it."),
     Key::new("note", Shape::Text(ANY), "A few words for the reader."),
 ])
-.with_some_of(&["spki", "cert"]);
+.with_some_of(&["spki", "cert", "pem"]);
 pub(super) const BLOCKLIST: Keys = Keys::new(&[
     Key::new("name", Shape::Text(NAME), "Shown in logs and replies.").required(),
     Key::new("spki", Shape::Filled(&Shape::Text(PIN_OR_NAME)), "The keys: names, or pins.").required(),
@@ -49,14 +56,27 @@ const ROLES: &[Word<Role>] =
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ListedPin {
     pub(super) pin: Pin,
+    /// The key of a certificate, where a file has told it.
+    key_of_certificate: Option<Sha256>,
     /// Known of named keys only, and only where it was written.
     pub(super) role: Option<Role>,
     pub(super) span: Span,
 }
 
+impl ListedPin {
+    /// The key that has to be there for the pin to match, as far as it is known.
+    pub(super) const fn key(&self) -> Option<Sha256> {
+        match self.pin {
+            Pin::Spki(digest) => Some(digest),
+            Pin::Certificate(_) => self.key_of_certificate,
+        }
+    }
+}
+
 struct NamedKey {
     /// Absent when it was malformed, which has been reported.
     pin: Option<Pin>,
+    key_of_certificate: Option<Sha256>,
     role: Option<Role>,
     span: Span,
     used: bool,
@@ -74,12 +94,14 @@ pub(super) struct KeyRing<'a> {
 pub(super) type Blocklist = HashMap<Sha256, (Arc<Blocked>, Span)>;
 
 impl<'a> KeyRing<'a> {
-    pub(super) fn read(root: &Table<'a>) -> Self {
+    pub(super) fn read(root: &Table<'a>, outside: &dyn Outside) -> Self {
         let ring = Self { findings: root.findings, keys: RefCell::default(), digests: RefCell::default() };
         let mut first_names: HashMap<Pin, (&str, Span)> = HashMap::new();
         for (name, table) in root.named_tables("keys") {
             check_name(ring.findings, &name);
-            let pin = ring.read_key(&table);
+            let pem = table.item("pem").map(|item| (pem::load(&item, outside), item));
+            let pin = ring.read_key(&table, pem.as_ref());
+            let key_of_certificate = pem.and_then(|(file, _)| Some(file?.spki));
             let role = table.item("role").and_then(|item| item.choice(ROLES));
             for text in ["owner", "note"] {
                 table.item(text).and_then(|item| item.words());
@@ -93,30 +115,59 @@ impl<'a> KeyRing<'a> {
                     first_names.insert(pin, (name.value, name.span));
                 }
             }
-            ring.keys.borrow_mut().insert(name.value, NamedKey { pin, role, span: name.span, used: false });
+            ring.keys
+                .borrow_mut()
+                .insert(name.value, NamedKey { pin, key_of_certificate, role, span: name.span, used: false });
         }
         ring
     }
 
-    fn read_key(&self, table: &Table<'a>) -> Option<Pin> {
-        match (table.item("spki"), table.item("cert")) {
-            (Some(spki), Some(cert)) => {
+    /// The pin that is written out, or else that of the file.
+    fn read_key(&self, table: &Table<'a>, pem: Option<&(Option<KeyFile>, Item<'_>)>) -> Option<Pin> {
+        match (table.item("spki"), table.item("cert"), pem) {
+            (Some(spki), Some(cert), _) => {
                 let help = "keep spki, which survives a renewal; give the certificate another name if both are wanted";
                 let message = format!("{} and {} name one key twice", spki.path, cert.path);
                 self.findings.conflict(Code::E12, &cert.span(), message, (&spki.span(), "the key is given here"), help);
                 None
             }
-            (Some(spki), None) => self.read_spki(&spki),
-            (None, Some(cert)) => self.read_certificate(&cert),
-            (None, None) => {
+            (Some(spki), None, _) => self.compare(self.read_spki(&spki)?, &spki, pem),
+            (None, Some(cert), _) => self.compare(self.read_certificate(&cert)?, &cert, pem),
+            (None, None, Some((file, item))) => self.accept(Ok(Pin::Spki(file.as_ref()?.spki)), &item.span()),
+            (None, None, None) => {
                 table.required(
                     "spki",
                     Code::E14,
-                    "write spki = \"sha256/…\" (config/pinproxy.toml shows the command that prints it)",
+                    "write spki = \"sha256/…\" (config/pinproxy.toml shows the command that prints it), or pem = \"FILE\"",
                 );
                 None
             }
         }
+    }
+
+    /// The pin, unless the file says otherwise.
+    fn compare(&self, pin: Pin, item: &Item<'_>, pem: Option<&(Option<KeyFile>, Item<'_>)>) -> Option<Pin> {
+        let Some((file, pem)) = pem else { return Some(pin) };
+        let of_file = match (pin, file.as_ref()?) {
+            (Pin::Spki(_), file) => Some(Pin::Spki(file.spki)),
+            (Pin::Certificate(_), file) => file.certificate.map(Pin::Certificate),
+        };
+        if of_file == Some(pin) {
+            return Some(pin);
+        }
+        let (message, help) = match of_file {
+            Some(other) => (
+                format!("{} is another than that of the file, {other}", item.path),
+                "compare both with the operator of the host, and correct one of them",
+            ),
+            None => (
+                format!("{} is the digest of a certificate, and the file holds a public key alone", item.path),
+                "name the file of the certificate, or write spki",
+            ),
+        };
+        let note = (&pem.span(), "the file");
+        self.findings.conflict(Code::E07, &item.span(), message, note, help);
+        None
     }
 
     /// Under this key 64 hexadecimal digits can only be a key.
@@ -178,7 +229,8 @@ impl<'a> KeyRing<'a> {
         let text = item.text()?;
         if let Some(key) = self.keys.borrow_mut().get_mut(text.value) {
             key.used = true;
-            return Some(ListedPin { pin: key.pin?, role: key.role, span: text.span });
+            let key_of_certificate = key.key_of_certificate;
+            return Some(ListedPin { pin: key.pin?, key_of_certificate, role: key.role, span: text.span });
         }
         let parsed = Pin::parse(text.value);
         if matches!(parsed, Err(PinError::Form)) && is_name(text.value) {
@@ -191,7 +243,7 @@ impl<'a> KeyRing<'a> {
             return None;
         }
         let pin = self.accept(parsed, &text.span)?;
-        Some(ListedPin { pin, role: None, span: text.span })
+        Some(ListedPin { pin, key_of_certificate: None, role: None, span: text.span })
     }
 
     /// Reports the keys that nothing uses.

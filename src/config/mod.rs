@@ -20,6 +20,7 @@ mod listing;
 mod model;
 mod outside;
 mod page;
+mod pem;
 mod pins;
 mod pinsets;
 mod rollout;

@@ -27,12 +27,22 @@ pub(super) struct List {
     pub(super) backups: usize,
 }
 
+impl List {
+    pub(super) fn in_use(&self) -> &[ListedPin] {
+        &self.pins[..self.pins.len() - self.backups]
+    }
+
+    pub(super) fn in_reserve(&self) -> &[ListedPin] {
+        &self.pins[self.pins.len() - self.backups..]
+    }
+}
+
 /// The pins of a pinset.
 pub(super) struct ReadPins {
     /// Nothing when something is wrong with them, which has been reported.
     pub(super) accepts: Option<Accepts>,
     pub(super) lists: Vec<List>,
-    /// Whether nothing is wrong with any entry of the lists.
+    /// Whether nothing is wrong with the lists or any entry of them.
     pub(super) sound: bool,
 }
 
@@ -55,6 +65,7 @@ pub(super) fn read_pins(table: &Table<'_>, trust: Option<Trust>, around: &Surrou
     }
     let combine = table.item("combine").map(|item| item.choice(COMBINES));
     if let ([first, second, ..], None) = (lists.as_slice(), &combine) {
+        sound = false;
         let message = format!("{} and {}: nothing says how they go together", first.key, second.key);
         let help = "write combine = \"all\" (each list must be met) or combine = \"any\" (one is enough)";
         table.findings.conflict(Code::E37, &second.span, message, (&first.span, "the other list"), help);

@@ -4,6 +4,7 @@ use super::code::Code;
 use super::inherit;
 use super::item::{Item, Located, Word};
 use super::keys::{Blocklist, KeyRing, read_name};
+use super::lint::Places;
 use super::model::Refusal;
 use super::pins::{COMBINES, List, ReadPins, read_deny, read_pins};
 use super::rollout::{ROLLOUT, read_stance};
@@ -19,6 +20,7 @@ use crate::policy::pinset::{
 };
 use crate::policy::rules::{NameMismatch, Unpinned};
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
 pub(super) const DEFAULTS: Keys = Keys::new(&[
@@ -34,6 +36,8 @@ pub(super) const DEFAULTS: Keys = Keys::new(&[
     Key::new("name_mismatch", Shape::Word(&NAME_MISMATCHES), "A ClientHello for another host than the CONNECT.")
         .by_default("\"deny\""),
     Key::new("expiry_warning", Shape::Duration(&DURATION), "How long before an end it is told.").by_default("\"30d\""),
+    Key::new("review_after", Shape::Duration(&REVIEW_AFTER), "How old the `reviewed` of a pinset may be.")
+        .by_default("\"365d\""),
     Key::new("refusal", Shape::Word(&REFUSALS), "How clients are refused.").by_default("\"status\""),
 ]);
 pub(super) const PINSET: Keys = Keys::new(&[
@@ -77,6 +81,9 @@ const EXPIRY: Keys = Keys::new(&[
     Key::new("then", Shape::Word(&AFTER_EXPIRY), "What happens then.").required(),
 ]);
 const LIST_OF_PINS: Shape = Shape::Filled(&Shape::Text(PIN_OR_NAME));
+/// From a day to ten years.
+const REVIEW_AFTER: RangeInclusive<Duration> =
+    Duration::from_secs(24 * 60 * 60)..=Duration::from_secs(3650 * 24 * 60 * 60);
 
 /// Names that logs and replies give to rules that are no pinsets.
 const RESERVED_NAMES: [&str; 3] = ["exempt", "tunnel", "unpinned"];
@@ -121,10 +128,14 @@ pub(super) struct Defaults {
     trust: Trust,
     plaintext: Plaintext,
     pub(super) unpinned: Unpinned,
+    /// Where it says so.
+    pub(super) unpinned_span: Option<Span>,
     pub(super) name_mismatch: NameMismatch,
     pub(super) refusal: Refusal,
     /// How long before an end it is told. Default: 30 days.
     pub(super) expiry_warning: Duration,
+    /// How old a review of pins may be. Default: 365 days.
+    pub(super) review_after: Duration,
 }
 
 pub(super) fn read_defaults(root: &Table<'_>) -> Defaults {
@@ -135,7 +146,7 @@ pub(super) fn read_defaults(root: &Table<'_>) -> Defaults {
         let help = "write \"status\", or leave it for a later version";
         no_effect_yet(item, "every refusal is a status and a reason", help);
     }
-    let month = Duration::from_secs(30 * 24 * 60 * 60);
+    let days = |count: u64| Duration::from_secs(count * 24 * 60 * 60);
     Defaults {
         mode: item("mode").and_then(|item| item.choice(MODES)).unwrap_or(Mode::Enforce),
         trust: item("trust").and_then(|item| item.choice(TRUSTS)).unwrap_or(Trust::Roots),
@@ -144,8 +155,10 @@ pub(super) fn read_defaults(root: &Table<'_>) -> Defaults {
             .and_then(|item| item.choice(NAME_MISMATCHES))
             .unwrap_or(NameMismatch::Deny),
         refusal: refusal.map_or(Refusal::Status, |(word, _)| word),
+        unpinned_span: item("unpinned").map(|item| item.span()),
         unpinned: item("unpinned").and_then(|item| item.choice(UNPINNED)).unwrap_or(Unpinned::Intercept),
-        expiry_warning: item("expiry_warning").and_then(|item| item.duration()).unwrap_or(month),
+        expiry_warning: item("expiry_warning").and_then(|item| item.duration()).unwrap_or(days(30)),
+        review_after: item("review_after").and_then(|item| item.duration()).unwrap_or(days(365)),
     }
 }
 
@@ -203,12 +216,16 @@ pub(super) struct PinsetDraft {
     pub(super) hosts: Vec<Located<HostPattern>>,
     /// Where it says that it inherits.
     pub(super) inherits: Option<Span>,
+    /// The one that it inherits from, by its place, when there is one.
+    pub(super) parent: Option<usize>,
     /// What it accepts by itself.
     pub(super) own_pins: Option<Accepts>,
     /// Its lists of pins as they were written, for the lints.
     pub(super) lists: Vec<List>,
     /// Whether nothing is wrong with any entry of the lists.
     pub(super) sound_lists: bool,
+    /// Where else it says what lints are about.
+    pub(super) places: Places,
     /// Its header.
     pub(super) span: Span,
     /// Since when it is as it is.
@@ -252,6 +269,8 @@ fn read_pinset(table: &Table<'_>, name: Option<&str>, around: &Surroundings<'_>)
         own_pins: accepts,
         lists,
         sound_lists: sound,
+        places: Places::of(table),
+        parent: None,
         span: table.span,
         since: moment("since"),
         reviewed: moment("reviewed"),

@@ -4,6 +4,7 @@
 use super::code::Code;
 use super::findings::Findings;
 use super::item::{Item, Located};
+use super::lint::refuse_mixed_scripts;
 use super::pinsets::{Defaults, End, PinsetDraft};
 use super::shape::{ANY, HOST, Key, Keys, Shape};
 use super::table::Table;
@@ -24,7 +25,7 @@ pub(super) const TUNNEL: Keys = Keys::new(&[
 ]);
 
 /// A rule as far as it could be read.
-struct RuleDraft {
+pub(super) struct RuleDraft {
     /// Absent when something is wrong with it, which has been reported.
     kind: Option<RuleKind>,
     hosts: Vec<Located<HostPattern>>,
@@ -36,6 +37,7 @@ pub(super) fn read_hosts(table: &Table<'_>, missing: Code) -> Vec<Located<HostPa
     let items = table.required("hosts", missing, help).and_then(|item| item.some_elements()).unwrap_or_default();
     let mut patterns = Vec::with_capacity(items.len());
     for text in items.iter().filter_map(Item::text) {
+        refuse_mixed_scripts(table.findings, &text);
         match HostPattern::parse(text.value) {
             Ok(value) => patterns.push(Located { value, span: text.span }),
             Err(error) => {
@@ -48,21 +50,31 @@ pub(super) fn read_hosts(table: &Table<'_>, missing: Code) -> Vec<Located<HostPa
     patterns
 }
 
+/// The rules that are no pinsets.
+pub(super) struct Holes {
+    exempts: Vec<RuleDraft>,
+    tunnels: Vec<RuleDraft>,
+}
+
+impl Holes {
+    pub(super) fn read(root: &Table<'_>, defaults: &Defaults, now: SystemTime) -> Self {
+        Self { exempts: read_exempts(root, defaults, now), tunnels: read_tunnels(root) }
+    }
+
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &Located<HostPattern>> {
+        self.exempts.iter().chain(&self.tunnels).flat_map(|draft| &draft.hosts)
+    }
+}
+
 /// The pinsets, the exemptions and the tunnels as rules; meant for use only when nothing was reported.
-pub(super) fn read_rules(
-    root: &Table<'_>,
-    pinsets: Vec<PinsetDraft>,
-    defaults: &Defaults,
-    now: SystemTime,
-) -> Vec<Rule> {
-    let exempts = read_exempts(root, defaults, now);
-    let tunnels = read_tunnels(root);
+pub(super) fn join_rules(findings: &Findings, pinsets: Vec<PinsetDraft>, holes: Holes) -> Vec<Rule> {
+    let Holes { exempts, tunnels } = holes;
     let pinned = PinnedHosts::new(&pinsets);
     for host in exempts.iter().flat_map(|draft| &draft.hosts) {
         if pinned.overruled_by(&host.value).is_none() && !pinned.holds(&host.value) {
             let message = format!("{} exempts nothing: no pinset holds it, or a more specific one wins", host.value);
             let help = "an exemption is a hole in a wider pinset; for hosts without pins use [[tunnel]], or nothing";
-            root.findings.error(Code::E26, &host.span, message, help);
+            findings.error(Code::E26, &host.span, message, help);
         }
     }
     for host in tunnels.iter().flat_map(|draft| &draft.hosts) {
@@ -70,13 +82,13 @@ pub(super) fn read_rules(
             let message =
                 format!("the tunnel {} is a hole without an end in the pinset for {}", host.value, victim.value);
             let help = "write [[exempt]] with a reason and an end, or narrow the pinset";
-            root.findings.conflict(Code::E27, &host.span, message, (&victim.span, "pinned here"), help);
+            findings.conflict(Code::E27, &host.span, message, (&victim.span, "pinned here"), help);
         }
     }
     let pinsets =
         pinsets.into_iter().map(|draft| RuleDraft { kind: draft.pinset.map(RuleKind::Pinned), hosts: draft.hosts });
     let drafts: Vec<_> = pinsets.chain(exempts).chain(tunnels).collect();
-    refuse_duplicates(root.findings, &drafts);
+    refuse_duplicates(findings, &drafts);
     let rules = drafts.into_iter().filter_map(|draft| {
         let hosts = draft.hosts.into_iter().map(|host| host.value).collect();
         Some(Rule { kind: draft.kind?, hosts })

@@ -215,14 +215,18 @@ impl Access {
         if known { Ok(()) } else { Err(AccessError::Client(address)) }
     }
 
+    /// Whether a port may be reached.
+    pub fn allows_port(&self, port: NonZeroU16) -> bool {
+        match &self.ports {
+            Ports::Only(ports) => ports.contains(&port),
+            Ports::AllButSmtp => port.get() != SMTP,
+        }
+    }
+
     /// Whether a host and port may be asked for. The addresses behind the host are judged by
     /// [`Access::check_address`], on the one that is dialled.
     pub fn check_target(&self, target: &Authority) -> Result<(), AccessError> {
-        let port_allowed = match &self.ports {
-            Ports::Only(ports) => ports.contains(&target.port),
-            Ports::AllButSmtp => target.port.get() != SMTP,
-        };
-        if !port_allowed {
+        if !self.allows_port(target.port) {
             return Err(AccessError::Port(target.port));
         }
         let denied = self.deny.iter().find_map(|deny| match deny {

@@ -90,19 +90,22 @@ fn refused_inheritance() {
         (vec![("p", "a.example", &heir)], "no pinset holds a.example but this one"),
         (vec![("p", "a.example *.a.example", &heir)], "no pinset holds a.example but this one"),
         (vec![("p", "a.example", &heir), ("q", "*.a.example", &other)], "no pinset holds a.example but this one"),
-        (vec![("p", "a.example", &heir), ("q", "*.example:8443", &other)], "no pinset holds a.example but this one"),
+        (
+            vec![("p", "a.b.example", &heir), ("q", "*.b.example:8443", &other)],
+            "no pinset holds a.b.example but this one",
+        ),
         (
             vec![("p", "a.b.example a.c.example", &heir), ("q", "*.b.example", &other), ("r", "*.c.example", &other)],
             "the hosts of this pinset lie in several other pinsets",
         ),
-        (vec![("p", "a.example", &heir), ("q", "*.example", &pin_only)], "with trust = \"roots\" only"),
+        (vec![("p", "a.b.example", &heir), ("q", "*.b.example", &pin_only)], "with trust = \"roots\" only"),
     ];
     for (sets, part) in table {
         let sets: Vec<_> = sets.iter().map(|(name, hosts, lines)| (*name, *hosts, lines.as_str())).collect();
         refuse_each(&[(&pinsets(&sets), &[(Code::E47, 5, 11, part)])]);
     }
     let pin_only = format!("{heir}\ntrust = \"pin-only\"");
-    let text = pinsets(&[("p", "a.example", &pin_only), ("q", "*.example", &other)]);
+    let text = pinsets(&[("p", "a.b.example", &pin_only), ("q", "*.b.example", &other)]);
     refuse_each(&[(&text, &[(Code::E47, 5, 11, "with trust = \"roots\" only")])]);
     refuse_each(&[(&pinset(&format!("{own}\ninherit = 1")), &[(Code::E15, 5, 11, "true or false")])]);
 }
@@ -111,10 +114,10 @@ fn refused_inheritance() {
 fn inherited_pins_satisfy_the_heir_and_not_the_parent() {
     let heir = |pin: &str| format!("leaf_pins = [\"{pin}\", \"{R1}\"]\ninherit = true");
     let text = pinsets(&[
-        ("child", "a.b.example a.b.example:8443", &heir(X1)),
-        ("parent", "*.b.example", &heir(X2)),
-        ("grandparent", "**.example", &format!("ca_pins = [\"{R3}\", \"{R4}\"]")),
-        ("alone", "c.example", &format!("pins = [\"{X1}\", \"{X2}\"]\ninherit = false")),
+        ("child", "a.b.c.example a.b.c.example:8443", &heir(X1)),
+        ("parent", "*.b.c.example", &heir(X2)),
+        ("grandparent", "**.c.example", &format!("ca_pins = [\"{R3}\", \"{R4}\"]")),
+        ("alone", "d.example", &format!("pins = [\"{X1}\", \"{X2}\"]\ninherit = false")),
     ]);
     let config = config(&text);
     let position = |pin: &str, at: usize, name: &str| {

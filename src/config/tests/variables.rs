@@ -138,8 +138,10 @@ fn values_are_not_told_elsewhere() {
         pinset(&format!("pins = [\"{X1}\", \"{X2}\"]"))
     );
     let errors = load(&text, &[("S", "S3cretWord"), ("T", "blocked")]).unwrap_err();
-    assert_eq!(errors.diagnostics()[0].message(), "this pin is accepted here and blocked by \"${S}\"");
-    let expiry = format!("pins = [\"{X1}\", \"{X2}\"]\n[pinset.expiry]\nat = 2020-01-01\nthen = \"unpinned\"");
+    let blocked = errors.diagnostics().iter().find(|told| told.code() == Code::E38).unwrap();
+    assert_eq!(blocked.message(), "this pin is accepted here and blocked by \"${S}\"");
+    let expiry =
+        format!("pins = [\"{K1}\"]\nbackup = [\"{K2}\"]\n[pinset.expiry]\nat = 2020-01-01\nthen = \"fail-closed\"");
     for (name, expected) in [("S3cretWord", "the pinset \"${S}\" has ended"), ("pin", "the pinset \"${S}\" has ended")]
     {
         let text = format!("[[pinset]]\nname = \"${{S}}\"\nhosts = [\"a.example\"]\n{expiry}");
