@@ -195,9 +195,9 @@ codes! {
         "Below this suffix each customer of the provider has hosts of their own. Clients are refused those that do not have these keys."
         "Name the hosts that are meant, or the wildcard below your own name there.";
     W23 Unsafe
-        "Rule that never applies to its host"
-        "Other rules decide for every host and port of this pattern, or none can be reached: what is written here protects nobody, and looks as if it did."
-        "Remove the pattern, or correct the rules that stand in front of it.";
+        "Pattern that decides nothing"
+        "No session gets to what it names, or other patterns decide all of it: what is written here protects nobody, and looks as if it did."
+        "Remove the pattern, or correct what stands in front of it: `[access]`, or the other patterns.";
     W24 Unsafe
         "Narrow rule with another mode than the wide one around it"
         "For this host the narrow rule decides alone. Whoever reads the wide rule believes the host enforced, and it is not."

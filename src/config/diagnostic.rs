@@ -12,6 +12,10 @@ use std::sync::Arc;
 /// Errors that are kept; the rest is counted. A large file that is all wrong must not fill the memory.
 pub const ERRORS_KEPT_MAX: usize = 1000;
 
+/// Warnings and infos of one code that are kept; the rest is counted. One habit in a large file gives as many as there are
+/// pinsets, and must not crowd out the others.
+pub const KEPT_OF_A_CODE_MAX: usize = 200;
+
 /// Octets of a line that is shown; of a longer one only the place is told.
 const LINE_OCTETS_MAX: usize = 16 << 10;
 
@@ -34,13 +38,15 @@ pub struct Diagnostic {
     pub(super) note: Option<Note>,
     pub(super) help: String,
     pub(super) source: Arc<Source>,
+    /// Further ones of its code that were found and are not kept.
+    pub(super) more: usize,
 }
 
 impl Diagnostic {
     /// Of the file as a whole.
     pub(super) fn of_file(code: Code, source: Arc<Source>, message: String, help: &str) -> Self {
         let help = help.to_owned();
-        Self { code, message, span: None, note: None, help, source }
+        Self { code, message, span: None, note: None, help, source, more: 0 }
     }
 
     /// How much it matters.

@@ -1,10 +1,11 @@
 //! Collects diagnostics while files are read, so that all are told at once.
 
 use super::code::{Code, Severity};
-use super::diagnostic::{ConfigErrors, Diagnostic, ERRORS_KEPT_MAX, Note};
+use super::diagnostic::{ConfigErrors, Diagnostic, ERRORS_KEPT_MAX, KEPT_OF_A_CODE_MAX, Note};
 use super::span::{FileId, Source, Span};
 use super::variables::{Untold, Variables};
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,12 +16,20 @@ pub(super) struct Findings {
     pub(super) variables: RefCell<Variables>,
     list: RefCell<Vec<Diagnostic>>,
     errors: Cell<usize>,
+    /// How many there are of each code that is no error.
+    advice: RefCell<HashMap<Code, usize>>,
 }
 
 impl Findings {
     pub(super) fn new(main: Arc<Source>) -> Self {
         let sources = RefCell::new(vec![main]);
-        Self { sources, variables: RefCell::default(), list: RefCell::default(), errors: Cell::default() }
+        Self {
+            sources,
+            variables: RefCell::default(),
+            list: RefCell::default(),
+            errors: Cell::default(),
+            advice: RefCell::default(),
+        }
     }
 
     /// Takes a file that is included.
@@ -79,6 +88,13 @@ impl Findings {
             if self.errors.get() > ERRORS_KEPT_MAX {
                 return;
             }
+        } else {
+            let mut advice = self.advice.borrow_mut();
+            let count = advice.entry(code).or_default();
+            *count += 1;
+            if *count > KEPT_OF_A_CODE_MAX {
+                return;
+            }
         }
         let (span, source) = match place {
             Place::Span(span) => (Some(span), self.source(span.file)),
@@ -89,7 +105,7 @@ impl Findings {
         let message = variables.redact(message, tainted, Untold::Message);
         let help = variables.redact(help, tainted, Untold::Help);
         let note = note.map(|(span, label)| Note { span: *span, source: self.source(span.file), label });
-        self.list.borrow_mut().push(Diagnostic { code, message, span, note, help, source });
+        self.list.borrow_mut().push(Diagnostic { code, message, span, note, help, source, more: 0 });
     }
 
     pub(super) fn has_errors(&self) -> bool {
@@ -105,6 +121,12 @@ impl Findings {
     pub(super) fn finish(self) -> Result<Vec<Diagnostic>, ConfigErrors> {
         let mut diagnostics = self.list.into_inner();
         diagnostics.sort_by_key(|d| d.span);
+        for (code, count) in self.advice.into_inner() {
+            let last = diagnostics.iter_mut().rev().find(|told| told.code == code);
+            if let Some(last) = last {
+                last.more = count.saturating_sub(KEPT_OF_A_CODE_MAX);
+            }
+        }
         match self.errors.get() {
             0 => Ok(diagnostics),
             errors => Err(ConfigErrors::new(diagnostics).leaving_out(errors.saturating_sub(ERRORS_KEPT_MAX))),

@@ -46,8 +46,8 @@ impl<'a> Listing<'a> {
 
     /// How many there are of a severity.
     pub fn count(&self, severity: Severity) -> usize {
-        let kept = self.diagnostics.iter().filter(|d| self.severity(d) == severity).count();
-        if severity == Severity::Error { kept + self.left_out } else { kept }
+        let found = self.diagnostics.iter().filter(|d| self.severity(d) == severity).map(|d| 1 + d.more).sum();
+        if severity == Severity::Error { found + self.left_out } else { found }
     }
 
     /// What keeps the configuration from being used: the worst of its errors.
@@ -87,7 +87,7 @@ impl<'a> Listing<'a> {
     }
 
     fn summary(&self) -> String {
-        let hidden = self.diagnostics.len().saturating_sub(DIAGNOSTICS_SHOWN_MAX) + self.left_out;
+        let hidden = self.diagnostics.len().saturating_sub(DIAGNOSTICS_SHOWN_MAX) + self.unlisted();
         let hidden = if hidden > 0 { format!("{hidden} more are not shown; ") } else { String::new() };
         let counts: Vec<_> = [Severity::Error, Severity::Warning, Severity::Info]
             .map(|severity| (self.count(severity), severity.as_str()))
@@ -99,6 +99,11 @@ impl<'a> Listing<'a> {
         format!("{hidden}{counts} in the configuration")
     }
 
+    /// Findings that are not among the diagnostics.
+    fn unlisted(&self) -> usize {
+        self.left_out + self.diagnostics.iter().map(|d| d.more).sum::<usize>()
+    }
+
     /// As a JSON object of one line; LINTS.md tells its shape.
     pub fn json(&self) -> String {
         let document = Document {
@@ -108,7 +113,7 @@ impl<'a> Listing<'a> {
             errors: self.count(Severity::Error),
             warnings: self.count(Severity::Warning),
             infos: self.count(Severity::Info),
-            left_out: self.left_out,
+            left_out: self.unlisted(),
             diagnostics: self.diagnostics.iter().map(|d| Finding::of(d, self.severity(d))).collect(),
         };
         serde_json::to_string(&document).unwrap_or_else(|error| unreachable!("texts and numbers: {error}"))

@@ -25,7 +25,7 @@ Where there are errors of both classes it is 2. `pinproxy run` ends with 3 where
 for every other error.
 
 `config check --json` prints one object: `format` (1), `strict`, `fault` (the worst class of an error, or null), `errors`,
-`warnings`, `infos`, `left-out` (errors that were found and are not listed) and `diagnostics`, an array of objects with
+`warnings`, `infos`, `left-out` (findings that are counted and not listed) and `diagnostics`, an array of objects with
 
 | member | what |
 |---|---|

@@ -35,6 +35,23 @@ fn large_and_valid() {
     assert!(took < LONG, "{took:?}");
 }
 
+/// One habit gives as many warnings as there are pinsets: some are kept, all are counted, and others have room.
+#[test]
+fn advice_beyond_what_is_kept() {
+    let count = KEPT_OF_A_CODE_MAX + 9;
+    let entry = |n| format!("[[pinset]]\nname = \"p{n}\"\nhosts = [\"h{n}.example\"]\npins = [\"{K1}\", \"{K2}\"]\n");
+    let text = (0..count).map(entry).collect::<String>() + &format!("[keys.unused]\nspki = \"{R1}\"\n");
+    let (_, told) = parse(&text).unwrap();
+    let kept = |code| told.iter().filter(|told| told.code() == code).count();
+    assert_eq!((told.len(), kept(Code::W31), kept(Code::W11)), (KEPT_OF_A_CODE_MAX + 1, KEPT_OF_A_CODE_MAX, 1));
+    let listing = Listing::new(&told);
+    assert_eq!(listing.count(Severity::Warning), count + 1);
+    assert_eq!((listing.count(Severity::Error), listing.strict(true).count(Severity::Error)), (0, count + 1));
+    assert!(listing.json().contains("\"warnings\":210,\"infos\":0,\"left-out\":9,"), "{}", &listing.json()[..120]);
+    let expected = "110 more are not shown; 210 warnings in the configuration";
+    assert!(listing.render(false).ends_with(expected), "{}", listing.render(false).lines().last().unwrap());
+}
+
 #[test]
 fn large_and_wrong() {
     let texts = [

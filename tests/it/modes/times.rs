@@ -85,7 +85,7 @@ async fn an_exemption_ends_at_its_end() {
     let end = now() + Duration::from_secs(60 * 60);
     let exempted = Verdict::passed().seen(&seen).under("exempt", false);
     let mismatch = Verdict::mismatch().seen(&seen);
-    for host in ["**.bank.example", "*.bank.example"] {
+    for host in ["**.bank.example", "*.bank.example", "**.api.bank.example"] {
         let toml = pinset("bank", host, "leaf_pins", &[&Key::p256().pin()], "") + &exempt(&rfc3339(end));
         around(end, toml, &root, &chain, [&exempted, &mismatch, &mismatch]).await;
     }
