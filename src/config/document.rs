@@ -3,12 +3,13 @@
 use super::access::read_access;
 use super::code::Code;
 use super::diagnostic::{ConfigErrors, Diagnostic};
-use super::findings::Findings;
+use super::findings::{Findings, Finished};
 use super::include::{UTF8_HELP, check_included, is_includable, not_utf8, read_included};
 use super::keys::KeyRing;
 use super::model::{Config, RuleSet};
 use super::outside::{Nothing, Outside, System};
 use super::pinsets::{Defaults, Surroundings, read_defaults, read_pinsets};
+use super::places::{Loaded, Marks, Places};
 use super::rules::read_rules;
 use super::sections::{AnchorSets, read_ca, read_limits, read_listeners, read_log, read_reports, read_upstream};
 use super::span::{FileId, Source, Span};
@@ -57,6 +58,17 @@ impl Config {
         Self::load_from(&System, path, now)
     }
 
+    /// The same, with the places where it was written, for findings about what it names.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    pub fn load_with_places(path: &Path, now: SystemTime) -> Result<Loaded, ConfigErrors> {
+        let mut marks = Marks::default();
+        let (config, finished) = read_text(read_main(&System, path)?, path, now, &System, Some(&mut marks))?;
+        let Finished { diagnostics, sources, variables } = finished;
+        Ok(Loaded { config, diagnostics, places: Places::new(sources, variables, marks) })
+    }
+
     /// The same, with files and environment variables of this machine.
     ///
     /// # Errors
@@ -66,16 +78,8 @@ impl Config {
         path: &Path,
         now: SystemTime,
     ) -> Result<(Self, Vec<Diagnostic>), ConfigErrors> {
-        let refuse = |code, message, help| {
-            let source = Arc::new(Source::new(path, String::new()));
-            ConfigErrors::new(vec![Diagnostic::of_file(code, source, message, help)])
-        };
-        let octets = outside.read(path, FILE_OCTETS_MAX + 1).map_err(|error| {
-            let help = "check the path and the permissions of the file";
-            refuse(Code::E19, format!("cannot read the configuration: {error}"), help)
-        })?;
-        let text = String::from_utf8(octets).map_err(|error| refuse(Code::E17, not_utf8(&error), UTF8_HELP))?;
-        read_text(text, path, now, outside)
+        let (config, finished) = read_text(read_main(outside, path)?, path, now, outside, None)?;
+        Ok((config, finished.diagnostics))
     }
 
     /// Reads the text of a file by itself; `path` is for the diagnostics and for relative paths. Looks at no other file
@@ -84,8 +88,21 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, at once.
     pub fn parse(text: &str, path: &Path, now: SystemTime) -> Result<(Self, Vec<Diagnostic>), ConfigErrors> {
-        read_text(text.to_owned(), path, now, &Nothing)
+        let (config, finished) = read_text(text.to_owned(), path, now, &Nothing, None)?;
+        Ok((config, finished.diagnostics))
     }
+}
+
+fn read_main(outside: &dyn Outside, path: &Path) -> Result<String, ConfigErrors> {
+    let refuse = |code, message, help| {
+        let source = Arc::new(Source::new(path, String::new()));
+        ConfigErrors::new(vec![Diagnostic::of_file(code, source, message, help)])
+    };
+    let octets = outside.read(path, FILE_OCTETS_MAX + 1).map_err(|error| {
+        let help = "check the path and the permissions of the file";
+        refuse(Code::E19, format!("cannot read the configuration: {error}"), help)
+    })?;
+    String::from_utf8(octets).map_err(|error| refuse(Code::E17, not_utf8(&error), UTF8_HELP))
 }
 
 fn read_text(
@@ -93,7 +110,8 @@ fn read_text(
     path: &Path,
     now: SystemTime,
     outside: &dyn Outside,
-) -> Result<(Config, Vec<Diagnostic>), ConfigErrors> {
+    marks: Option<&mut Marks>,
+) -> Result<(Config, Finished), ConfigErrors> {
     let main = Arc::new(Source::new(path, text));
     if main.text.len() > FILE_OCTETS_MAX {
         let message = format!("the file is larger than {} MiB", FILE_OCTETS_MAX >> 20);
@@ -101,12 +119,18 @@ fn read_text(
         return Err(ConfigErrors::new(vec![Diagnostic::of_file(Code::E19, main, message, help)]));
     }
     let findings = Findings::new(Arc::clone(&main));
-    let config = read_files(&main, &findings, now, outside).unwrap_or_else(Config::builtin);
-    findings.finish().map(|warnings| (config, warnings))
+    let config = read_files(&main, &findings, now, outside, marks).unwrap_or_else(Config::builtin);
+    findings.finish().map(|finished| (config, finished))
 }
 
 /// Nothing when a part of the files is missing or no TOML: what the rest says could then be an artefact of that.
-fn read_files(main: &Source, findings: &Findings, now: SystemTime, outside: &dyn Outside) -> Option<Config> {
+fn read_files(
+    main: &Source,
+    findings: &Findings,
+    now: SystemTime,
+    outside: &dyn Outside,
+    marks: Option<&mut Marks>,
+) -> Option<Config> {
     let main_top = Top::parse(FileId::MAIN, &main.text, findings, outside);
     if !main_top.readable {
         return None;
@@ -128,7 +152,7 @@ fn read_files(main: &Source, findings: &Findings, now: SystemTime, outside: &dyn
     }
     check_schema(&root);
     let tables = tops.iter().map(|top| (top.file, top.table.get_ref())).collect();
-    complete.then(|| read(&root.including(tables), findings, now))
+    complete.then(|| read(&root.including(tables), findings, now, marks))
 }
 
 /// The top level of a file.
@@ -173,8 +197,8 @@ impl<'t> Top<'t> {
     }
 }
 
-/// Reads every section, whatever is wrong with the others.
-fn read<'a>(root: &Table<'a>, findings: &'a Findings, now: SystemTime) -> Config {
+/// Reads every section, whatever is wrong with the others. `marks` gets the places if there are no errors.
+fn read<'a>(root: &Table<'a>, findings: &'a Findings, now: SystemTime, marks: Option<&mut Marks>) -> Config {
     let listeners = read_listeners(root);
     let access = read_access(root, &listeners);
     let ring = KeyRing::read(root);
@@ -185,6 +209,9 @@ fn read<'a>(root: &Table<'a>, findings: &'a Findings, now: SystemTime) -> Config
         Surroundings { ring: &ring, blocklist: &blocklist, defaults: &defaults, anchor_sets: &anchor_sets, now };
     let pinsets = read_pinsets(root, &around);
     ring.warn_unused();
+    if let Some(marks) = marks.filter(|_| !findings.has_errors()) {
+        *marks = Marks::of(root, &pinsets, defaults.expiry_warning);
+    }
     let rules = read_rules(root, pinsets, &defaults, now);
     let mut config = Config {
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),

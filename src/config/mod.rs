@@ -20,6 +20,7 @@ mod outside;
 mod page;
 mod pins;
 mod pinsets;
+mod places;
 mod rollout;
 mod rules;
 mod sarif;
@@ -43,4 +44,5 @@ pub use model::{
 };
 pub use outside::{Found, Kind, Outside, System};
 pub use page::{explanation, lints_page, lints_table, rules_json};
+pub use places::{At, Loaded, Places, WrittenPin};
 pub use variables::FILLED_IN_OCTETS_MAX;

@@ -179,6 +179,8 @@ pub(super) struct PinsetDraft {
     pub(super) own_pins: Option<Accepts>,
     /// Its lists of pins as they were written, for the lints.
     pub(super) lists: Vec<List>,
+    /// Where it names trust anchors of its own.
+    pub(super) roots: Option<Span>,
     /// Its header.
     pub(super) span: Span,
     /// Since when it is as it is.
@@ -221,6 +223,7 @@ fn read_pinset(table: &Table<'_>, name: Option<&str>, around: &Surroundings<'_>)
         inherits: table.item("inherit").and_then(|item| item.flag()?.then(|| item.span())),
         own_pins: accepts,
         lists,
+        roots: table.item("roots").map(|item| item.span()),
         span: table.span,
         since: moment("since"),
         reviewed: moment("reviewed"),
