@@ -41,6 +41,12 @@ pub(super) struct Check {
     /// Print a SARIF 2.1.0 log, for code review tools; paths are relative to the current folder
     #[arg(long)]
     sarif: bool,
+    #[command(flatten)]
+    probing: Probing,
+}
+
+#[derive(Debug, clap::Args)]
+struct Probing {
     /// Connect to every pinned host that is no wildcard, as the proxy would, and judge what it shows
     ///
     /// The port is that of the pattern, or 443. The access rules of the configuration apply. Only a TLS handshake is
@@ -79,10 +85,10 @@ pub(super) fn execute(arguments: &Check) -> Result<Exit, Failure> {
         Err(errors) => return tell(arguments, errors.listing(), &[], None),
     };
     let Checked { config, diagnostics, places, materials } = checked;
-    let answer = match materials.filter(|_| arguments.probe) {
+    let answer = match materials.filter(|_| arguments.probing.probe) {
         None => Answer { diagnostics, seen: Vec::new(), lines: Vec::new(), probed: None },
         Some(materials) => {
-            let prober = Prober::new(&config, materials, Arc::new(SystemResolver), arguments.timeout, now);
+            let prober = Prober::new(&config, materials, Arc::new(SystemResolver), arguments.probing.timeout, now);
             let (targets, mut seen) = prober.targets();
             let mut findings = Findings::new(&places, now);
             for (target, sight) in probe_all(prober, targets)? {
@@ -97,7 +103,7 @@ pub(super) fn execute(arguments: &Check) -> Result<Exit, Failure> {
         }
     };
     let Answer { diagnostics, seen, mut lines, probed } = answer;
-    if arguments.probe && probed.is_none() {
+    if arguments.probing.probe && probed.is_none() {
         lines.push("no host was connected to: the files that the configuration names cannot be used".to_owned());
     }
     let listing = Listing::new(&diagnostics).probed(probed.as_ref());
@@ -106,8 +112,10 @@ pub(super) fn execute(arguments: &Check) -> Result<Exit, Failure> {
     Ok(if exit == Exit::Done && unreachable { Exit::Unreachable } else { exit })
 }
 
+type Probed = (Target, Result<Sight, ProbeError>);
+
 /// Connects to the targets, a bounded number at a time; in the order of the targets.
-fn probe_all(prober: Prober, targets: Vec<Target>) -> Result<Vec<(Target, Result<Sight, ProbeError>)>, Failure> {
+fn probe_all(prober: Prober, targets: Vec<Target>) -> Result<Vec<Probed>, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::unreachable)?;
     let probed = runtime.block_on(async {
         let prober = Arc::new(prober);

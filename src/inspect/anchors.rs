@@ -10,7 +10,7 @@ use crate::tls::revocation::{Revocation, RevocationMode};
 use rustls::pki_types::CertificateDer;
 use std::cell::LazyCell;
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -131,16 +131,16 @@ impl Look<'_> {
         }
     }
 
-    fn list(&mut self, path: &PathBuf, at: At<'_>) {
+    fn list(&mut self, path: &Path, at: At<'_>) {
         // A list that cannot be read keeps the proxy from starting even where lists decide nothing.
-        if let Err(error) = Revocation::load(RevocationMode::WhenAvailable, std::slice::from_ref(path)) {
+        if let Err(error) = Revocation::load(RevocationMode::WhenAvailable, &[path.to_owned()]) {
             let help = "name a file with a revocation list, which the user of the proxy can read, or remove the entry";
             self.tell(Code::E65, at, error.to_string(), help);
         }
     }
 
     /// Certificates that no root store should hold.
-    fn unsuitable(&mut self, path: &PathBuf, anchors: &TrustAnchors, at: At<'_>) {
+    fn unsuitable(&mut self, path: &Path, anchors: &TrustAnchors, at: At<'_>) {
         let facts = anchors.records().iter().filter_map(|record| Facts::of(&record.certificate));
         let faults: Vec<_> = facts.filter_map(|facts| Some((fault(&facts, self.now)?, facts.subject))).collect();
         if faults.is_empty() {

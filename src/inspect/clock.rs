@@ -69,8 +69,7 @@ pub(super) fn inspect(config: &Config, places: &Places, world: &World) -> Option
 /// Whether what a rule does depends on the date.
 fn is_dated(rule: &Rule) -> bool {
     match &rule.kind {
-        RuleKind::Exempt { .. } => true,
-        RuleKind::Pinned(Pinset { expiry: Some(_), .. }) => true,
+        RuleKind::Exempt { .. } | RuleKind::Pinned(Pinset { expiry: Some(_), .. }) => true,
         RuleKind::Pinned(Pinset { basis: Basis::Chain { stance, .. }, .. }) => matches!(stance, Stance::Rollout(_)),
         RuleKind::Pinned(_) | RuleKind::Tunnel { .. } | RuleKind::Default(_) => false,
     }

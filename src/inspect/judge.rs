@@ -103,16 +103,15 @@ impl<'a> Findings<'a> {
             let help = "have the operator of the host serve fewer certificates, or pin the host's own key";
             self.tell(Code::W40, host(target), message, help);
         }
-        if let Some(leaf) = leaf.filter(|leaf| self.ends_soon(leaf) && depends_on_leaf(pinset, &passing)) {
-            if !self.has_successor(pinset) {
-                let message = format!(
-                    "the certificate of {} ends in {} days, and the pins fit no other key than the one in it",
-                    target.authority,
-                    leaf.days_left(self.now)
-                );
-                let help = "ask the operator of the host which key comes next, and whether it is the backup";
-                self.tell(Code::W55, host(target), message, help);
-            }
+        let depends = depends_on_leaf(pinset, &passing) && !self.has_successor(pinset);
+        if let Some(leaf) = leaf.filter(|leaf| depends && self.ends_soon(leaf)) {
+            let message = format!(
+                "the certificate of {} ends in {} days, and the pins fit no other key than the one in it",
+                target.authority,
+                leaf.days_left(self.now)
+            );
+            let help = "ask the operator of the host which key comes next, and whether it is the backup";
+            self.tell(Code::W55, host(target), message, help);
         }
     }
 

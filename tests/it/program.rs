@@ -2,6 +2,7 @@
 
 mod check;
 mod paste;
+mod probe;
 mod refusals;
 mod reload;
 mod signals;
