@@ -89,14 +89,15 @@ pub(super) fn execute(arguments: &Check) -> Result<Exit, Failure> {
         None => Answer { diagnostics, seen: Vec::new(), lines: Vec::new(), probed: None },
         Some(materials) => {
             let prober = Prober::new(&config, materials, Arc::new(SystemResolver), arguments.probing.timeout, now);
-            let (targets, mut seen) = prober.targets();
-            let mut findings = Findings::new(&places, now);
+            let (targets, skipped) = prober.targets();
+            let (mut seen, mut findings) = (Vec::new(), Findings::new(&places, now));
             for (target, sight) in probe_all(prober, targets)? {
                 seen.push(match sight {
                     Ok(sight) => findings.judge(&target, &sight),
                     Err(error) => Seen::without(&target.authority, target.pinset(), Outcome::Unreachable, error),
                 });
             }
+            seen.extend(skipped);
             let lines = seen.iter().map(|seen| seen.line(&places)).collect();
             let probed = Some(seen.iter().map(|seen| seen.json(&places)).collect());
             Answer { diagnostics: findings.with(diagnostics), seen, lines, probed }

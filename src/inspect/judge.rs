@@ -35,10 +35,13 @@ impl<'a> Findings<'a> {
     /// Judges what a host showed, and tells what it was.
     pub fn judge(&mut self, target: &Target, sight: &Sight) -> Seen {
         let leaf = sight.served.first().and_then(Facts::of);
-        if target.is_address() {
-            // Whether the certificate names the address is known now.
-            let place = self.places.finding(Code::W28, host(target), "", "");
-            self.superseded.push(place);
+        // The name is looked at last, so whether the certificate names an address is known only where all else holds.
+        let is_known = match &sight.survey.decided {
+            Ok(_) => true,
+            Err(rejection) => rejection.class == FailureClass::Name,
+        };
+        if target.is_address() && is_known {
+            self.superseded.push(self.places.finding(Code::W28, host(target), "", ""));
         }
         if let Some(pinset) = target.rule.pinset() {
             match &sight.survey.decided {

@@ -129,15 +129,30 @@ impl Prober {
         }
     }
 
-    async fn shake(&self, target: &Target, alpn: &[Vec<u8>]) -> Result<Sight, ProbeError> {
-        let question = Question {
+    /// What a host came to that served these certificates.
+    #[cfg(test)]
+    pub(super) fn sight_of(&self, target: &Target, served: &[CertificateDer<'static>]) -> Sight {
+        let question = self.question(target).expect("anchors");
+        let survey = question.survey(served, &self.circumstances());
+        Sight { address: SocketAddr::from(([192, 0, 2, 1], 443)), served: served.to_vec(), survey }
+    }
+
+    fn circumstances(&self) -> Circumstances {
+        Circumstances::new(self.now, Ipv4Addr::LOCALHOST.into())
+    }
+
+    fn question(&self, target: &Target) -> Result<Question, ProbeError> {
+        Ok(Question {
             anchors: Arc::clone(self.materials.anchors_of(&target.rule).ok_or(ProbeError::Anchors)?),
             revocation: Arc::clone(&self.materials.revocation),
             policy: Arc::clone(&self.policy),
             rule: Arc::clone(&target.rule),
             host: target.authority.host.clone(),
-        };
-        let circumstances = Circumstances::new(self.now, Ipv4Addr::LOCALHOST.into());
+        })
+    }
+
+    async fn shake(&self, target: &Target, alpn: &[Vec<u8>]) -> Result<Sight, ProbeError> {
+        let (question, circumstances) = (self.question(target)?, self.circumstances());
         let dialled = dial(&target.authority, &self.access, self.resolver.as_ref(), self.limit).await?;
         let verifier = Arc::new(SessionVerifier::once(question, circumstances));
         let config = config(&verifier, alpn);

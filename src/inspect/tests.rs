@@ -68,6 +68,7 @@ fn made(name: &str, is_ca: bool, until: i32, issuer: Option<&Made>) -> Made {
     params.distinguished_name.push(DnType::CommonName, name);
     params.not_before = rcgen::date_time_ymd(2001, 1, 1);
     params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    params.subject_alt_names.extend(name.parse().map(rcgen::SanType::IpAddress));
     params.is_ca = if is_ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
     let key = KeyPair::generate().unwrap();
     let certificate = match issuer {
@@ -195,6 +196,64 @@ fn pins_of_roots_that_are_not_trusted() {
             expected.map(|(column, says)| (Code::W41, Some((8, column)), says)).into_iter().collect();
         folder.has(&text, &world(), &expected);
     }
+}
+
+/// A pin may stand in two lists; both places are told, in one finding.
+#[test]
+fn a_pin_in_two_lists() {
+    let (folder, root) = (Folder::new(), made("Root", true, 2040, None));
+    let key = format!("[keys.k]\nspki = \"{}\"\nrole = \"root\"\n", root.pin);
+    let lists = "ca_pins = [\"k\"]\npins = [\"k\"]\ncombine = \"any\"\n";
+    folder.file("c.toml", format!("{LIST}{key}[[pinset]]\nname = \"p\"\nhosts = [\"p.example\"]\n{lists}"));
+    let checked = check(&folder.0.path().join("c.toml"), &world()).unwrap();
+    let told: Vec<_> = checked.diagnostics.iter().filter(|told| told.code() == Code::W41).collect();
+    let related = told[0].related().map(|(place, label)| (place.region.unwrap().line, label));
+    assert_eq!((told.len(), told[0].position()), (1, Some((9, 12))));
+    assert_eq!(related.collect::<Vec<_>>(), [(10, "and here")]);
+}
+
+/// What the text suspects of an address gives way to what its certificate shows; where that is not known it stays.
+#[test]
+fn a_certificate_that_was_seen_beats_a_suspicion() {
+    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+    let (folder, leaf) = (Folder::new(), made("192.0.2.1", false, 2040, None));
+    let served = [CertificateDer::from_pem_slice(leaf.pem.as_bytes()).unwrap()];
+    let hosts = "hosts = [\"192.0.2.1\", \"192.0.2.2\", \"192.0.2.3\"]";
+    let pins = format!("trust = \"pin-only\"\npins = [\"{}\"]", leaf.pin);
+    folder.file("c.toml", format!("{LIST}[[pinset]]\nname = \"p\"\n{hosts}\n{pins}\n"));
+    let Checked { config, places, materials, .. } = check(&folder.0.path().join("c.toml"), &world()).unwrap();
+    let resolver = std::sync::Arc::new(crate::upstream::resolve::SystemResolver);
+    let prober = probe::Prober::new(&config, materials.unwrap(), resolver, Duration::from_secs(1), now());
+    let (targets, skipped) = prober.targets();
+    assert_eq!((targets.len(), skipped), (3, Vec::new()));
+    let finding = |code, index, says| places.finding(code, crate::config::At::Host { pinset: "p", index }, says, "");
+    let mut written: Vec<_> = (0..3).map(|index| finding(Code::W28, index, "suspected")).collect();
+    written.push(finding(Code::W53, 0, "another"));
+    let mut findings = Findings::new(&places, now());
+    for (target, served) in targets.iter().zip([&served[..], &served, &[]]) {
+        findings.judge(target, &prober.sight_of(target, served));
+    }
+    let told = findings.with(written);
+    let told: Vec<_> = told.iter().map(|told| (told.code(), told.position(), told.message())).collect();
+    assert_eq!(
+        told,
+        [
+            (Code::W53, Some((5, 10)), "another"),
+            (
+                Code::E39,
+                Some((5, 23)),
+                "no client would be let through to 192.0.2.2:443: \
+                 the certificate is not for 192.0.2.2 but for no valid DNS name"
+            ),
+            (Code::W28, Some((5, 23)), "the certificate of 192.0.2.2:443 does not name the address"),
+            (Code::W28, Some((5, 36)), "suspected"),
+            (
+                Code::E39,
+                Some((5, 36)),
+                "no client would be let through to 192.0.2.3:443: the upstream served no certificate"
+            ),
+        ]
+    );
 }
 
 #[test]

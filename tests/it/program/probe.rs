@@ -118,6 +118,9 @@ fn scenes(code: Code) -> (Vec<Scene>, Vec<Scene>) {
                 Scene::new(leaf(), |_, _| format!("{}\nmode = \"report-only\"", in_use(&[spare()], &spare()))),
                 Scene::new(leaf(), |_, chain| format!("ca_pins = [{:?}]\nbackup = [{:?}]", chain.pin(), spare())),
                 Scene::new(leaf(), |_, _| format!("trust = \"pin-only\"\n{}", in_use(&[spare()], &spare()))),
+                Scene::new(leaf(), |root, chain| {
+                    format!("{}\ndeny = [{:?}]", in_use(&[chain.pin()], &spare()), root.pin())
+                }),
                 Scene { roots: vec![Ca::root("Another CA")], ..Scene::new(leaf(), pinned_leaf) },
                 Scene::new(leaf().validity(Validity::expired()), pinned_leaf),
                 Scene::new(Leaf::named("other.example"), pinned_leaf),
@@ -173,7 +176,7 @@ async fn every_code_of_the_probe_has_hosts_with_it_and_without() {
     let user = User::new();
     for code in PROBED {
         let (faulty, sound) = scenes(*code);
-        let exit = if code.as_str().starts_with('E') { 1 } else { 0 };
+        let exit = i32::from(code.as_str().starts_with('E'));
         for (index, scene) in faulty.iter().enumerate() {
             let (told, seen) = scene.told(&user, exit).await;
             assert_eq!(told, [code.as_str()], "{code}, faulty {index}: {seen}");
@@ -275,6 +278,36 @@ async fn hosts_that_are_not_seen() {
     probe(&user, &wrong, &["--timeout", "300ms"], 1).await;
 }
 
+/// More than are connected to at a time, none is left out, and they are told in the order of the file.
+#[tokio::test]
+async fn many_hosts() {
+    let (user, site) = (User::new(), Site::start(Behaviour::Echo).await);
+    let hosts: Vec<_> = (1..=40).map(|last| format!("127.0.0.{last}:{}", site.origin.port())).collect();
+    let text = format!("[[pinset]]\nname = \"many\"\nhosts = {hosts:?}\n{}\n", in_use(&[site.chain.pin()], &spare()));
+    let ended = probe(&user, &text, &["--json"], 1).await;
+    let told: Value = serde_json::from_str(&ended.out).expect("JSON");
+    let probed = told["probed"].as_array().expect("hosts");
+    assert_eq!(probed.iter().map(|seen| &seen["host"]).collect::<Vec<_>>(), hosts.iter().collect::<Vec<_>>());
+    let refused: Vec<_> = probed.iter().filter(|seen| seen["outcome"] != "unreachable").collect();
+    assert_eq!(refused.len(), 1, "one of them listens: {ended}");
+    assert_eq!(refused[0]["detail"], "the chain does not lead to a trusted root");
+}
+
+/// An upstream that speaks neither of the usual protocols is asked once more without any, as in a session.
+#[tokio::test]
+async fn a_host_with_a_protocol_of_its_own() {
+    let (user, root) = (User::new(), Ca::root("A private CA"));
+    let chain = leaf().signed_by(&root);
+    let origin = Origin::start(OriginConfig::new(chain.clone()).alpn(&["mqtt"])).await;
+    user.file("roots.pem", &root.pem());
+    let pins = in_use(&[chain.pin()], &spare());
+    let host = format!("localhost:{}", origin.port());
+    let text = format!("[upstream]\nroots = \"./roots.pem\"\n[[pinset]]\nname = \"m\"\nhosts = [\"{host}\"]\n{pins}\n");
+    let ended = probe(&user, &text, &[], 0).await;
+    assert!(ended.out.contains("matches at position 0 of path 1 of 1"), "{ended}");
+    assert_eq!(origin.tally().handshakes_finished(), 1);
+}
+
 /// The access rules are those of the clients.
 #[tokio::test]
 async fn denied_hosts_are_not_connected_to() {
@@ -282,8 +315,11 @@ async fn denied_hosts_are_not_connected_to() {
     let pinned = pinset(&site.chain.pin()).replace("localhost", &format!("localhost:{}", site.origin.port()));
     let port = site.origin.port();
     for (access, part) in [
-        (format!("destinations_deny = [\"loopback\"]\nports_allow = [{port}]"), "not seen: "),
-        ("destinations_deny = []\nports_allow = [443]".to_owned(), "not seen: "),
+        (
+            format!("destinations_deny = [\"loopback\"]\nports_allow = [{port}]"),
+            "not seen: address 127.0.0.1 may not be reached through this proxy",
+        ),
+        ("destinations_deny = []\nports_allow = [443]".to_owned(), "[access] ports_allow"),
     ] {
         let path = site.trusted_by(&user, &format!("{pinned}[access]\nclients = [\"127.0.0.1\"]\n{access}\n"));
         let text = std::fs::read_to_string(path).expect("a configuration");
