@@ -29,6 +29,8 @@ pub mod upstream;
 pub mod authority;
 pub mod intercept;
 
+pub mod inspect;
+
 pub mod relay;
 pub mod report;
 

@@ -38,7 +38,7 @@ use validity::{Validity, system_time};
 
 pub use error::{CaError, IssueError, LeafLifetimeError};
 pub use keys::LeafKeyKind;
-pub use store::{CERTIFICATE_FILE, KEY_FILE, Provenance, load, load_or_create};
+pub use store::{CERTIFICATE_FILE, KEY_FILE, Provenance, load, load_or_create, peek};
 pub use validity::LeafLifetime;
 
 /// What can be configured about leaves.

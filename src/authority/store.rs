@@ -17,6 +17,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256,
 };
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::access::{Access, Role};
@@ -90,6 +92,17 @@ pub fn load(directory: &Path, settings: Settings, now: SystemTime) -> Result<Cer
     let opened = files.open()?.ok_or_else(|| files.missing())?;
     let pair = files.load(opened, now)?;
     CertificateAuthority::new(files.certificate, pair, settings)
+}
+
+/// The certificates of the CA of a directory, for comparison alone: its key is not looked at, and nothing is created.
+/// Empty where there is no CA, or none that can be read; that the other functions tell about.
+pub fn peek(directory: &Path) -> Vec<CertificateDer<'static>> {
+    let path = directory.join(CERTIFICATE_FILE);
+    // A pipe of this name would keep its reader waiting.
+    let is_file = fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
+    let pem = is_file.then(|| File::open(&path).ok().and_then(|file| read(&path, file).ok())).flatten();
+    let certificates = pem.map(|pem| CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect());
+    certificates.unwrap_or_default()
 }
 
 /// The paths of a CA.

@@ -1,9 +1,9 @@
 //! `pinproxy config`: what a configuration file says, and what is wrong with it.
 
+use super::check::{self, Check};
 use super::{Exit, Failure, print};
-use crate::config::{Class, Code, Config, Listing, explanation, lints_page, lints_table, rules_json, schema};
+use crate::config::{Code, Config, Listing, explanation, lints_page, lints_table, rules_json, schema};
 use clap::Subcommand;
-use std::collections::HashSet;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -23,31 +23,6 @@ enum Command {
     Schema(Schema),
     Explain(Explain),
     Lints(Lints),
-}
-
-/// Read a configuration and tell everything that is wrong with it
-///
-/// Each finding has a code, its place in the file, what goes wrong for users if it stays, and the fix. Nothing is
-/// started and nothing is connected to.
-///
-/// Exit code: 0 when there is no error; 1 when the file can be read but has errors, or warnings with --strict; 2 when
-/// the file, or a value in it, cannot be read at all. `pinproxy config lints` tells it for each code.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  pinproxy config check /etc/pinproxy/pinproxy.toml\n  \
-                        pinproxy config check --strict --sarif pinproxy.toml > pinproxy.sarif")]
-struct Check {
-    /// The configuration file
-    #[arg(value_name = "FILE", default_value = "pinproxy.toml")]
-    file: PathBuf,
-    /// Take warnings for errors
-    #[arg(long)]
-    strict: bool,
-    /// Print one JSON object; config/LINTS.md tells its shape
-    #[arg(long, conflicts_with = "sarif")]
-    json: bool,
-    /// Print a SARIF 2.1.0 log, for code review tools; paths are relative to the current folder
-    #[arg(long)]
-    sarif: bool,
 }
 
 /// Print the effective configuration as one file
@@ -101,20 +76,13 @@ struct Lints {
 /// [`Failure`], when the answer cannot be written.
 pub fn execute(arguments: &Arguments) -> Result<Exit, Failure> {
     match &arguments.command {
-        Command::Check(arguments) => check(arguments),
+        Command::Check(arguments) => check::execute(arguments),
         Command::Show(arguments) => show(arguments),
         Command::Schema(Schema {}) => print(&format!("{:#}", schema())).map(|()| Exit::Done),
         Command::Explain(arguments) => print(&explanation(arguments.code)).map(|()| Exit::Done),
         Command::Lints(Lints { json: true, .. }) => print(&rules_json()).map(|()| Exit::Done),
         Command::Lints(Lints { markdown: true, .. }) => print(&lints_page()).map(|()| Exit::Done),
         Command::Lints(_) => print(&lints_table()).map(|()| Exit::Done),
-    }
-}
-
-fn check(arguments: &Check) -> Result<Exit, Failure> {
-    match Config::load(&arguments.file, SystemTime::now()) {
-        Ok((config, warnings)) => tell(arguments, Listing::new(&warnings), Some(&config)),
-        Err(errors) => tell(arguments, errors.listing(), None),
     }
 }
 
@@ -132,33 +100,4 @@ fn show(arguments: &Show) -> Result<Exit, Failure> {
         }
         Err(errors) => Err(Failure::unusable(format!("the configuration cannot be used\n\n{errors}"))),
     }
-}
-
-fn tell(arguments: &Check, listing: Listing<'_>, config: Option<&Config>) -> Result<Exit, Failure> {
-    let listing = listing.strict(arguments.strict);
-    let text = if arguments.json {
-        listing.json()
-    } else if arguments.sarif {
-        // Without a current folder absolute paths stay what they are.
-        listing.sarif(&std::env::current_dir().unwrap_or_default())
-    } else if let Some(config) = config.filter(|_| listing.is_empty()) {
-        format!("{}: no findings; {}", arguments.file.display(), counts(config))
-    } else {
-        listing.render(anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never)
-    };
-    print(&text)?;
-    Ok(match listing.fault() {
-        None => Exit::Done,
-        Some(Class::Unsafe) => Exit::NotAsItShouldBe,
-        Some(Class::Malformed) => Exit::Unusable,
-    })
-}
-
-/// What a file without faults holds.
-fn counts(config: &Config) -> String {
-    let pinned: Vec<_> = config.rules.rules().iter().filter_map(|rule| Some((&rule.hosts, rule.pinset()?))).collect();
-    let hosts = pinned.iter().map(|(hosts, _)| hosts.len()).sum();
-    let keys: HashSet<_> = pinned.iter().flat_map(|(_, pinset)| pinset.accepts().pins()).collect();
-    let plural = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
-    [plural(pinned.len(), "pinset"), plural(hosts, "host"), plural(keys.len(), "key")].join(", ")
 }

@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod check;
 pub mod config;
 pub mod pins;
 mod reload;
@@ -8,6 +9,7 @@ pub mod run;
 use clap::{Parser, Subcommand};
 use std::fmt;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Certificate pinning for clients that cannot pin.
@@ -86,6 +88,11 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Config(arguments) => config::execute(&arguments),
         Command::Pins(arguments) => pins::execute(arguments),
     }
+}
+
+/// Where the CA is kept when nothing says where: the user's data folder.
+fn usual_ca_directory() -> Option<PathBuf> {
+    dirs::data_dir().map(|folder| folder.join("pinproxy"))
 }
 
 /// Writes an answer and a line break to standard output. That nobody reads to the end is no failure.

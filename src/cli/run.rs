@@ -1,9 +1,10 @@
 //! `pinproxy run`: the proxy itself.
 
 use super::reload::Reload;
-use super::{Exit, Failure};
+use super::{Exit, Failure, usual_ca_directory};
 use crate::authority::{self, CertificateAuthority, Provenance};
-use crate::config::{self, Config, Listing};
+use crate::config::{self, Config, Listing, Severity};
+use crate::inspect::{self, Checked, Synchronisation, World};
 use crate::policy::moment::Circumstances;
 use crate::policy::pinset::Demand;
 use crate::policy::rules::Rule;
@@ -59,7 +60,7 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let (log, dropped) = start_log(&config);
     let directory = match config.ca.directory.clone() {
         Some(directory) => directory,
-        None => dirs::data_dir().map(|folder| folder.join("pinproxy")).ok_or_else(|| {
+        None => usual_ca_directory().ok_or_else(|| {
             Failure::unusable("this user has no data folder; say where the CA is kept with --ca-dir DIR")
         })?,
     };
@@ -100,12 +101,15 @@ pub(super) fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
     let mut config = match &arguments.config {
         None => Config::builtin(),
         Some(path) => {
-            let (config, warnings) = Config::load(path, SystemTime::now()).map_err(|errors| {
+            // Files that cannot be used, and the own CA among them, are refused when they are loaded for good.
+            let world = World { now: SystemTime::now(), clock: Synchronisation::of_system(), ca_directory: None };
+            let Checked { config, mut diagnostics, .. } = inspect::check(path, &world).map_err(|errors| {
                 let message = format!("the configuration cannot be used\n\n{errors}");
                 if errors.is_unreadable() { Failure::unreachable(message) } else { Failure::unusable(message) }
             })?;
-            if !warnings.is_empty() {
-                drop(writeln!(io::stderr().lock(), "{}", Listing::new(&warnings).render(false)));
+            diagnostics.retain(|diagnostic| diagnostic.severity() != Severity::Error);
+            if !diagnostics.is_empty() {
+                drop(writeln!(io::stderr().lock(), "{}", Listing::new(&diagnostics).render(false)));
             }
             config
         }

@@ -371,9 +371,9 @@ codes! {
         "Nothing verifies below an expired anchor, so its hosts are refused. An intermediate as an anchor stays trusted when its own issuer has revoked it, and makes chains shorter than a pin on the root needs."
         "Replace it by the current root, or remove it.";
     E65 Unsafe
-        "Anchors that are missing"
-        "The file cannot be read or has no certificate in it, so no chain verifies: every client is refused every host."
-        "Name a PEM file with at least one certificate that this user can read.";
+        "Trust anchors or revocation lists that cannot be used"
+        "The file cannot be read, or does not hold what it should. No chain could be judged as the file wants it, so the proxy does not start, and a running one keeps its policy."
+        "Name a file with at least one certificate, or with a revocation list, that the user of the proxy can read.";
     E66 Unsafe
         "The proxy's own CA among the upstream anchors"
         "Whoever gets hold of the CA key of this proxy could pass as any upstream that is not pinned, to everybody behind it."

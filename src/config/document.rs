@@ -3,13 +3,14 @@
 use super::access::{ACCESS, read_access};
 use super::code::Code;
 use super::diagnostic::{ConfigErrors, Diagnostic};
-use super::findings::Findings;
+use super::findings::{Findings, Finished};
 use super::include::{UTF8_HELP, check_included, is_includable, not_utf8, read_included};
 use super::keys::{BLOCKLIST, KEY, KeyRing};
 use super::lint::{Subject, lint};
 use super::model::{Config, RuleSet};
 use super::outside::{Nothing, Outside, System};
 use super::pinsets::{DEFAULTS, Defaults, PINSET, Surroundings, read_defaults, read_pinsets};
+use super::places::{Loaded, Marks, Places};
 use super::rules::{EXEMPT, Holes, TUNNEL, join_rules};
 use super::sections::{
     AnchorSets, CA, LIMITS, LISTENER, LOG, REPORTS, UPSTREAM, read_ca, read_limits, read_listeners, read_log,
@@ -70,6 +71,18 @@ impl Config {
         Self::load_from(&System, path, now)
     }
 
+    /// The same, with the places where it was written, for findings about what it names.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    pub fn load_with_places(path: &Path, now: SystemTime) -> Result<Loaded, ConfigErrors> {
+        let text = read_main(&System, path)?;
+        let ((config, marks), finished) =
+            read_text(text, path, now, &System, true, |_, config, marks| (config, marks))?;
+        let Finished { diagnostics, sources, variables } = finished;
+        Ok(Loaded { config, diagnostics, places: Places::new(sources, variables, marks) })
+    }
+
     /// The same, with files and environment variables of this machine.
     ///
     /// # Errors
@@ -79,7 +92,9 @@ impl Config {
         path: &Path,
         now: SystemTime,
     ) -> Result<(Self, Vec<Diagnostic>), ConfigErrors> {
-        load_as(outside, path, now, |_, config| config)
+        let text = read_main(outside, path)?;
+        let (config, finished) = read_text(text, path, now, outside, false, |_, config, _| config)?;
+        Ok((config, finished.diagnostics))
     }
 
     /// Reads the text of a file by itself; `path` is for the diagnostics and for relative paths. Looks at no other file
@@ -88,17 +103,13 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, at once.
     pub fn parse(text: &str, path: &Path, now: SystemTime) -> Result<(Self, Vec<Diagnostic>), ConfigErrors> {
-        read_text_as(text.to_owned(), path, now, &Nothing, |_, config| config)
+        let (config, finished) = read_text(text.to_owned(), path, now, &Nothing, false, |_, config, _| config)?;
+        Ok((config, finished.diagnostics))
     }
 }
 
-/// Reads a file, and gives what is made of its top level and the configuration, when there is no error in it.
-pub(super) fn load_as<T>(
-    outside: &dyn Outside,
-    path: &Path,
-    now: SystemTime,
-    make: impl FnOnce(&Table<'_>, Config) -> T,
-) -> Result<(T, Vec<Diagnostic>), ConfigErrors> {
+/// The text of the main file.
+pub(super) fn read_main(outside: &dyn Outside, path: &Path) -> Result<String, ConfigErrors> {
     let refuse = |code, message, help| {
         let source = Arc::new(Source::new(path, String::new()));
         ConfigErrors::new(vec![Diagnostic::of_file(code, source, message, help)])
@@ -107,18 +118,19 @@ pub(super) fn load_as<T>(
         let help = "check the path and the permissions of the file";
         refuse(Code::E19, format!("cannot read the configuration: {error}"), help)
     })?;
-    let text = String::from_utf8(octets).map_err(|error| refuse(Code::E17, not_utf8(&error), UTF8_HELP))?;
-    read_text_as(text, path, now, outside, make)
+    String::from_utf8(octets).map_err(|error| refuse(Code::E17, not_utf8(&error), UTF8_HELP))
 }
 
-/// The same, of a text.
-pub(super) fn read_text_as<T>(
+/// Reads a text and what it includes, and gives what is made of its top level, the configuration and the places, when
+/// there is no error in it.
+pub(super) fn read_text<T>(
     text: String,
     path: &Path,
     now: SystemTime,
     outside: &dyn Outside,
-    make: impl FnOnce(&Table<'_>, Config) -> T,
-) -> Result<(T, Vec<Diagnostic>), ConfigErrors> {
+    with_places: bool,
+    make: impl FnOnce(&Table<'_>, Config, Marks) -> T,
+) -> Result<(T, Finished), ConfigErrors> {
     let main = Arc::new(Source::new(path, text));
     if main.text.len() > FILE_OCTETS_MAX {
         let message = format!("the file is larger than {} MiB", FILE_OCTETS_MAX >> 20);
@@ -126,9 +138,9 @@ pub(super) fn read_text_as<T>(
         return Err(ConfigErrors::new(vec![Diagnostic::of_file(Code::E19, main, message, help)]));
     }
     let findings = Findings::new(Arc::clone(&main));
-    let made = read_files(&main, &findings, now, outside, make);
-    let warnings = findings.finish()?;
-    Ok((made.unwrap_or_else(|| unreachable!("what could not be read has been reported")), warnings))
+    let made = read_files(&main, &findings, now, outside, with_places, make);
+    let finished = findings.finish()?;
+    Ok((made.unwrap_or_else(|| unreachable!("what could not be read has been reported")), finished))
 }
 
 /// Nothing when a part of the files is missing or no TOML: what the rest says could then be an artefact of that.
@@ -137,7 +149,8 @@ fn read_files<T>(
     findings: &Findings,
     now: SystemTime,
     outside: &dyn Outside,
-    make: impl FnOnce(&Table<'_>, Config) -> T,
+    with_places: bool,
+    make: impl FnOnce(&Table<'_>, Config, Marks) -> T,
 ) -> Option<T> {
     let main_top = Top::parse(FileId::MAIN, &main.text, findings, outside);
     if !main_top.readable {
@@ -164,8 +177,8 @@ fn read_files<T>(
         return None;
     }
     let root = root.including(tables);
-    let config = read(&root, findings, now, outside);
-    (!findings.has_errors()).then(|| make(&root, config))
+    let (config, marks) = read(&root, findings, now, outside, with_places);
+    (!findings.has_errors()).then(|| make(&root, config, marks))
 }
 
 /// The top level of a file.
@@ -210,8 +223,14 @@ impl<'t> Top<'t> {
     }
 }
 
-/// Reads every section, whatever is wrong with the others.
-fn read<'a>(root: &Table<'a>, findings: &'a Findings, now: SystemTime, outside: &dyn Outside) -> Config {
+/// Reads every section, whatever is wrong with the others. The places are complete where there are no errors.
+fn read<'a>(
+    root: &Table<'a>,
+    findings: &'a Findings,
+    now: SystemTime,
+    outside: &dyn Outside,
+    with_places: bool,
+) -> (Config, Marks) {
     let listeners = read_listeners(root);
     let access = read_access(root, &listeners);
     let ring = KeyRing::read(root, outside);
@@ -235,6 +254,7 @@ fn read<'a>(root: &Table<'a>, findings: &'a Findings, now: SystemTime, outside: 
         log: &log,
         now,
     });
+    let marks = if with_places { Marks::of(root, &pinsets, defaults.expiry_warning) } else { Marks::default() };
     let rules = join_rules(findings, pinsets, holes);
     let mut config = Config {
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),
@@ -255,7 +275,7 @@ fn read<'a>(root: &Table<'a>, findings: &'a Findings, now: SystemTime, outside: 
         config.rules = RuleSet::new(rules, defaults, blocklist)
             .unwrap_or_else(|conflicts| unreachable!("E21 has refused {conflicts:?}"));
     }
-    config
+    (config, marks)
 }
 
 fn check_schema(root: &Table<'_>) {

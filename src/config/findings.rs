@@ -118,7 +118,7 @@ impl Findings {
     }
 
     /// The warnings, or everything when there is an error among it.
-    pub(super) fn finish(self) -> Result<Vec<Diagnostic>, ConfigErrors> {
+    pub(super) fn finish(self) -> Result<Finished, ConfigErrors> {
         let mut diagnostics = self.list.into_inner();
         diagnostics.sort_by_key(|d| d.span);
         for (code, count) in self.advice.into_inner() {
@@ -128,10 +128,22 @@ impl Findings {
             }
         }
         match self.errors.get() {
-            0 => Ok(diagnostics),
+            0 => {
+                let (sources, variables) = (self.sources.into_inner(), self.variables.into_inner());
+                Ok(Finished { diagnostics, sources, variables })
+            }
             errors => Err(ConfigErrors::new(diagnostics).leaving_out(errors.saturating_sub(ERRORS_KEPT_MAX))),
         }
     }
+}
+
+/// What is left of reading files without errors.
+pub(super) struct Finished {
+    /// Warnings and infos.
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// By [`FileId`].
+    pub(super) sources: Vec<Arc<Source>>,
+    pub(super) variables: Variables,
 }
 
 /// What a diagnostic is about.

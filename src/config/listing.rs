@@ -4,6 +4,7 @@ use super::code::{Class, Code, Severity};
 use super::diagnostic::{Diagnostic, Region};
 use super::sarif::sarif_log;
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -19,12 +20,13 @@ pub struct Listing<'a> {
     diagnostics: &'a [Diagnostic],
     left_out: usize,
     strict: bool,
+    probed: Option<&'a Value>,
 }
 
 impl<'a> Listing<'a> {
     /// Of these diagnostics, which are shown in their order.
     pub const fn new(diagnostics: &'a [Diagnostic]) -> Self {
-        Self { diagnostics, left_out: 0, strict: false }
+        Self { diagnostics, left_out: 0, strict: false, probed: None }
     }
 
     /// With the number of errors that were found and are not among the diagnostics.
@@ -37,6 +39,16 @@ impl<'a> Listing<'a> {
     #[must_use]
     pub const fn strict(self, strict: bool) -> Self {
         Self { strict, ..self }
+    }
+
+    /// With what the hosts showed, for programs.
+    #[must_use]
+    pub const fn probed(self, probed: Option<&'a Value>) -> Self {
+        Self { probed, ..self }
+    }
+
+    pub(super) const fn hosts(&self) -> Option<&'a Value> {
+        self.probed
     }
 
     /// Whether there is nothing to show.
@@ -115,6 +127,7 @@ impl<'a> Listing<'a> {
             infos: self.count(Severity::Info),
             left_out: self.unlisted(),
             diagnostics: self.diagnostics.iter().map(|d| Finding::of(d, self.severity(d))).collect(),
+            probed: self.probed,
         };
         serde_json::to_string(&document).unwrap_or_else(|error| unreachable!("texts and numbers: {error}"))
     }
@@ -136,6 +149,8 @@ struct Document<'a> {
     infos: usize,
     left_out: usize,
     diagnostics: Vec<Finding<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probed: Option<&'a Value>,
 }
 
 #[derive(Serialize)]

@@ -23,6 +23,7 @@ mod page;
 mod pem;
 mod pins;
 mod pinsets;
+mod places;
 mod rollout;
 mod rules;
 mod sarif;
@@ -49,5 +50,6 @@ pub use model::{
 };
 pub use outside::{Found, Kind, Outside, System};
 pub use page::{explanation, lints_page, lints_table, rules_json};
+pub use places::{At, Loaded, Places, WrittenPin};
 pub use schema::schema;
 pub use variables::FILLED_IN_OCTETS_MAX;

@@ -20,9 +20,15 @@ stays one.
 | 0 | no error; with `--strict` no warning either |
 | 1 | everything can be read, and what it says would lock people out or protect less than it seems to (class `unsafe`) |
 | 2 | the text, or a value in it, cannot be read, or a name in it stands for nothing or for two things (class `malformed`) |
+| 3 | with `--probe`: there is no error, and a host could not be reached |
 
-Where there are errors of both classes it is 2. `pinproxy run` ends with 3 where a file cannot be read (E19), and with 2
-for every other error.
+Where there are errors of both classes it is 2. `pinproxy run` ends with 3 where a file cannot be read or used (E19, E65,
+E66), and with 2 for every other error.
+
+`config check` looks at the text, and at the files and the clock of this machine (W41, W59, W64, E65, E66). It connects to
+nothing but with `--probe`: then it makes a TLS handshake with every pinned host that is no wildcard, as the proxy would,
+and judges all paths that verify (E32, E39, W40, W55, and W28 for certain). The mode, the rollout and the end of a pinset
+do not matter there: E39 tells what would happen if it were enforced.
 
 `config check --json` prints one object: `format` (1), `strict`, `fault` (the worst class of an error, or null), `errors`,
 `warnings`, `infos`, `left-out` (findings that are counted and not listed) and `diagnostics`, an array of objects with
@@ -37,8 +43,12 @@ for every other error.
 | `line`, `column`, `end-line`, `end-column` | from 1, columns in characters, the end behind the last character; absent where the file as a whole is meant |
 | `related` | an array of second places: `message`, `file`, and the four above |
 
+With `--probe` the object has `probed`, an array of objects with `host`, `pinset`, `outcome` (`accepted`, `refused`,
+`unreachable` or `skipped`), `detail`, `address`, `subject`, `issuer`, `ends`, `days-left`, `paths` (how many verified) and
+`matched` (`pin`, `position` in the path from 0, and the first `path` that has it, from 1); what is not known is null.
+
 Members may be added without a new `format`. `config check --sarif` prints the same as SARIF 2.1.0, with paths relative to
-the current folder.
+the current folder, and `probed` among the properties of the run.
 
 ";
 

@@ -226,6 +226,8 @@ pub(super) struct PinsetDraft {
     pub(super) sound_lists: bool,
     /// Where else it says what lints are about.
     pub(super) places: Places,
+    /// Where it names trust anchors of its own.
+    pub(super) roots: Option<Span>,
     /// Its header.
     pub(super) span: Span,
     /// Since when it is as it is.
@@ -271,6 +273,7 @@ fn read_pinset(table: &Table<'_>, name: Option<&str>, around: &Surroundings<'_>)
         sound_lists: sound,
         places: Places::of(table),
         parent: None,
+        roots: table.item("roots").map(|item| item.span()),
         span: table.span,
         since: moment("since"),
         reviewed: moment("reviewed"),

@@ -14,7 +14,7 @@ const BASE: &str = "%SRCROOT%";
 
 pub(super) fn sarif_log(listing: &Listing<'_>, base: &Path) -> Value {
     let results: Vec<_> = listing.diagnostics().iter().map(|d| result(d, listing.severity(d), base)).collect();
-    json!({
+    let mut log = json!({
         "$schema": SCHEMA,
         "version": "2.1.0",
         "runs": [{
@@ -26,7 +26,12 @@ pub(super) fn sarif_log(listing: &Listing<'_>, base: &Path) -> Value {
             "columnKind": "unicodeCodePoints",
             "results": results,
         }],
-    })
+    });
+    if let Some(hosts) = listing.hosts() {
+        // What is no result belongs into a property bag (section 3.8).
+        log["runs"][0]["properties"] = json!({ "probed": hosts });
+    }
+    log
 }
 
 /// What is said about a code. Its place in the list is its place in [`Code::ALL`].

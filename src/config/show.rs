@@ -1,7 +1,7 @@
 //! The effective configuration as one file: includes and defaults written out, secrets masked.
 
 use super::diagnostic::{ConfigErrors, Diagnostic};
-use super::document::{ROOT, load_as, read_text_as};
+use super::document::{ROOT, read_main, read_text};
 use super::item::Item;
 use super::model::Config;
 use super::outside::{Nothing, Outside, System};
@@ -35,12 +35,15 @@ impl Config {
         path: &Path,
         now: SystemTime,
     ) -> Result<(String, Vec<Diagnostic>), ConfigErrors> {
-        load_as(outside, path, now, |root, _| write(root))
+        let (text, finished) =
+            read_text(read_main(outside, path)?, path, now, outside, false, |root, _, _| write(root))?;
+        Ok((text, finished.diagnostics))
     }
 
     /// What is in effect without a file.
     pub fn show_builtin() -> String {
-        let shown = read_text_as(String::new(), Path::new(""), SystemTime::UNIX_EPOCH, &Nothing, |root, _| write(root));
+        let shown =
+            read_text(String::new(), Path::new(""), SystemTime::UNIX_EPOCH, &Nothing, false, |root, _, _| write(root));
         shown.unwrap_or_else(|errors| unreachable!("an empty file is one: {errors}")).0
     }
 }

@@ -220,7 +220,11 @@ impl TrustAnchors {
     }
 }
 
-fn read_pem(path: &Path) -> Result<Vec<CertificateDer<'static>>, AnchorError> {
+/// The certificates of a PEM file, whatever they are.
+///
+/// # Errors
+/// [`AnchorError`]; no certificate is one.
+pub fn read_pem(path: &Path) -> Result<Vec<CertificateDer<'static>>, AnchorError> {
     let text = fs::read(path).map_err(|source| AnchorError::Read { path: path.to_owned(), source })?;
     let certificates = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<Vec<_>, _>>()

@@ -9,4 +9,5 @@ mod fault;
 pub mod name;
 pub mod provider;
 pub mod revocation;
+pub mod survey;
 pub mod verify;

@@ -5,7 +5,7 @@
 //! holds a pin). Only paths that verified are ever judged: a pinned certificate that a server merely sends along counts
 //! for nothing.
 
-use super::anchors::{TrustAnchors, sha256};
+use super::anchors::{AnchorRecord, TrustAnchors, sha256};
 use super::chain::{Attempt, VerifiedChain, system_time, whole_seconds};
 use super::fault::{is_budget, rejection};
 use super::provider::provider;
@@ -14,7 +14,7 @@ use crate::policy::decision::{Candidate, FailureClass, Footing, PIN_MISMATCH, Re
 use crate::policy::host::Host;
 use crate::policy::moment::Circumstances;
 use crate::policy::pinset::{Accepts, Demand, NameCheck, PathElement, ValidityCheck};
-use crate::policy::rules::{Policy, Rule};
+use crate::policy::rules::{Blocked, Policy, Rule};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -56,7 +56,7 @@ struct Accepted {
 }
 
 /// The search for a path, turned into webpki's visitor.
-struct Search<'a> {
+pub(super) struct Search<'a> {
     question: &'a Question,
     now: SystemTime,
     hash_certificates: bool,
@@ -104,7 +104,7 @@ impl Question {
         Attempt { result, served, validated }
     }
 
-    fn verify_anchored(
+    pub(super) fn verify_anchored(
         &self,
         end_entity: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
@@ -113,29 +113,8 @@ impl Question {
         validated: &mut Vec<CertificateDer<'static>>,
     ) -> Result<VerifiedChain, Rejection> {
         let certificate = EndEntityCert::try_from(end_entity).map_err(|error| rejection(&error))?;
-        let intermediates = self.arrange(&certificate, others, pins)?;
-        let search = Search {
-            question: self,
-            now,
-            hash_certificates: pins.is_some_and(Accepts::compares_certificates),
-            accepted: Cell::new(None),
-            turned_down: RefCell::new(Vec::new()),
-            first_turned_down: RefCell::new(Vec::new()),
-            anchor_expired: Cell::new(false),
-            not_an_issuer: Cell::new(false),
-        };
-        let lists = self.revocation.lists();
-        let revocation = revocation_options(&lists, self.revocation.mode())?;
-        let built = certificate.verify_for_usage(
-            provider().signature_verification_algorithms.all,
-            self.anchors.anchors(),
-            &intermediates,
-            UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()),
-            KeyUsage::server_auth(),
-            revocation,
-            Some(&|path: &VerifiedPath<'_>| search.visit(path, pins)),
-        );
-        let built = built.map(|_| ());
+        let search = Search::new(self, now, pins.is_some_and(Accepts::compares_certificates));
+        let built = self.build(&certificate, others, pins, now, &|path| search.visit(path, pins))?;
         *validated = search.first_turned_down.take();
         let accepted = match built {
             Ok(()) => search.accepted.take().ok_or_else(|| {
@@ -153,6 +132,30 @@ impl Question {
             leaf_not_after: Some(system_time(parse(end_entity)?.validity().not_after.timestamp())),
             exempts_pins: accepted.exempts_pins,
         })
+    }
+
+    /// Shows every path that verifies to a visitor, until it takes one. The inner result is what webpki makes of it.
+    pub(super) fn build(
+        &self,
+        certificate: &EndEntityCert<'_>,
+        others: &[CertificateDer<'_>],
+        pins: Option<&Accepts>,
+        now: SystemTime,
+        visit: &dyn Fn(&VerifiedPath<'_>) -> Result<(), webpki::Error>,
+    ) -> Result<Result<(), webpki::Error>, Rejection> {
+        let intermediates = self.arrange(certificate, others, pins)?;
+        let lists = self.revocation.lists();
+        let revocation = revocation_options(&lists, self.revocation.mode())?;
+        let built = certificate.verify_for_usage(
+            provider().signature_verification_algorithms.all,
+            self.anchors.anchors(),
+            &intermediates,
+            UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()),
+            KeyUsage::server_auth(),
+            revocation,
+            Some(visit),
+        );
+        Ok(built.map(|_| ()))
     }
 
     /// What the upstream sent beside the end entity, in the order path building should try it. Doubles and copies of
@@ -198,7 +201,7 @@ impl Question {
 
     /// The pin is the trust: no path is built, nothing becomes an anchor. The handshake's signature, checked by the
     /// caller with the key in this certificate, proves possession of the pinned key.
-    fn verify_key_only(
+    pub(super) fn verify_key_only(
         &self,
         end_entity: &CertificateDer<'_>,
         leaf: &Accepts,
@@ -233,8 +236,13 @@ impl Question {
         })
     }
 
+    /// The entry that speaks against a path.
+    pub(super) fn blocked(&self, path: &[PathElement]) -> Option<Arc<Blocked>> {
+        path.iter().find_map(|element| self.policy.blocked(&self.rule, &element.spki)).cloned()
+    }
+
     fn turn_down(&self, path: Vec<PathElement>) -> Rejection {
-        let blocked = path.iter().find_map(|element| self.policy.blocked(&self.rule, &element.spki)).cloned();
+        let blocked = self.blocked(&path);
         let mut rejection = match &blocked {
             Some(blocked) => Rejection::new(FailureClass::Blocklist, blocked.sentence()),
             None => Rejection::new(FailureClass::Pin, "the upstream's certificate does not hold a pinned key"),
@@ -255,15 +263,27 @@ impl Question {
     }
 }
 
-impl Search<'_> {
-    /// webpki calls this with each path that verified; an error makes it look for another one.
-    fn visit(&self, path: &VerifiedPath<'_>, pins: Option<&Accepts>) -> Result<(), webpki::Error> {
-        let go_on = Err(webpki::Error::UnknownIssuer);
-        let Some(anchor) = self.question.anchors.record(path.anchor()) else { return go_on };
+impl<'a> Search<'a> {
+    pub(super) const fn new(question: &'a Question, now: SystemTime, hash_certificates: bool) -> Self {
+        Self {
+            question,
+            now,
+            hash_certificates,
+            accepted: Cell::new(None),
+            turned_down: RefCell::new(Vec::new()),
+            first_turned_down: RefCell::new(Vec::new()),
+            anchor_expired: Cell::new(false),
+            not_an_issuer: Cell::new(false),
+        }
+    }
+
+    /// A path that webpki has verified, unless what webpki does not look at speaks against it.
+    pub(super) fn read(&self, path: &VerifiedPath<'_>) -> Option<(Vec<PathElement>, &'a AnchorRecord)> {
+        let anchor = self.question.anchors.record(path.anchor())?;
         if self.now > anchor.not_after {
             // webpki never looks at an anchor's dates; OpenSSL, NSS and Go do.
             self.anchor_expired.set(true);
-            return go_on;
+            return None;
         }
         let element = |der: &CertificateDer<'_>, spki: &[u8]| PathElement {
             spki: sha256(spki),
@@ -275,13 +295,19 @@ impl Search<'_> {
         for intermediate in path.intermediate_certificates() {
             if !may_sign_certificates(&intermediate.der()) {
                 self.not_an_issuer.set(true);
-                return go_on;
+                return None;
             }
             elements.push(element(&intermediate.der(), &intermediate.subject_public_key_info()));
         }
         elements.push(anchor.element);
-        let Question { policy, rule, .. } = self.question;
-        let blocked = elements.iter().find_map(|element| policy.blocked(rule, &element.spki)).cloned();
+        Some((elements, anchor))
+    }
+
+    /// webpki calls this with each path that verified; an error makes it look for another one.
+    fn visit(&self, path: &VerifiedPath<'_>, pins: Option<&Accepts>) -> Result<(), webpki::Error> {
+        let go_on = Err(webpki::Error::UnknownIssuer);
+        let Some((elements, anchor)) = self.read(path) else { return go_on };
+        let blocked = self.question.blocked(&elements);
         let exempts_pins = anchor.exempts_pins;
         if blocked.is_none() && (exempts_pins || pins.is_none_or(|accepts| accepts.judge(&elements).is_some())) {
             self.accepted.set(Some(Accepted { path: elements, exempts_pins }));
@@ -289,9 +315,7 @@ impl Search<'_> {
         }
         let mut turned_down = self.turned_down.borrow_mut();
         if turned_down.is_empty() {
-            let intermediates = path.intermediate_certificates().map(|cert| cert.der().into_owned());
-            let whole = std::iter::once(end_entity.der().into_owned()).chain(intermediates);
-            *self.first_turned_down.borrow_mut() = whole.chain([anchor.certificate.clone()]).collect();
+            *self.first_turned_down.borrow_mut() = certificates(path, anchor);
         }
         turned_down.push(Candidate { path: elements, blocked });
         go_on
@@ -320,6 +344,13 @@ impl Search<'_> {
             None => Rejection { candidates, ..Rejection::new(FailureClass::Pin, PIN_MISMATCH) },
         }
     }
+}
+
+/// The certificates of a path, end entity first, the anchor's last.
+pub(super) fn certificates(path: &VerifiedPath<'_>, anchor: &AnchorRecord) -> Vec<CertificateDer<'static>> {
+    let intermediates = path.intermediate_certificates().map(|certificate| certificate.der().into_owned());
+    let whole = std::iter::once(path.end_entity().der().into_owned()).chain(intermediates);
+    whole.chain([anchor.certificate.clone()]).collect()
 }
 
 /// How many ways path building could take through the served certificates, going by the names of issuers as it does.

@@ -3,6 +3,7 @@
 mod check;
 mod paste;
 mod pins;
+mod probe;
 mod refusals;
 mod reload;
 mod signals;

@@ -102,8 +102,14 @@ fn forms() -> Vec<String> {
     let keys = spki.iter().map(|pin| format!("spki = \"{pin}\""));
     let keys = keys.chain(certificates.iter().map(|pin| format!("cert = \"{pin}\""))).chain(only_named);
     let keys = keys.map(|line| format!("[keys.\"A-z.0_9\"]\n{line}\nrole = \"leaf\""));
-    let hosts =
-        ["A.example.", "b\u{fc}cher.example:8443", "*.a.example", "**.b.example:1", "192.0.2.1:8443", "[2001:db8::1]:1"];
+    let hosts = [
+        "A.example.",
+        "b\u{fc}cher.example:8443",
+        "*.a.example",
+        "**.b.example:1",
+        "192.0.2.1:8443",
+        "[2001:db8::1]:1",
+    ];
     let hosts =
         hosts.map(|host| format!("[[pinset]]\nname = \"p\"\nhosts = [\"{host}\"]\npins = [\"{X1}\", \"{R4}\"]"));
     let durations = ["1ms", "1h 30m", " 1h30m ", "1 0 s", "1.5h", "365days", "1 month", "5\u{b5}s 1s", "52weeks"];

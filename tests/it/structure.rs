@@ -21,6 +21,11 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["authority", "policy", "tls::provider", "tls::name"],
         &["hyper", "webpki", "rcgen", "dangerous", "SystemTime::now"],
     ),
+    (
+        "inspect",
+        &["policy", "config", "tls", "upstream", "authority"],
+        &["webpki", "rcgen", "hyper", "dangerous", "SystemTime::now"],
+    ),
     ("relay", &[], &["rustls", "tokio_rustls", "webpki", "rcgen", "hyper", "SystemTime::now"]),
     ("report", &["policy"], &["rustls", "webpki", "rcgen", "hyper", "SystemTime::now"]),
     (
@@ -30,7 +35,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "cli",
-        &["policy", "config", "tls", "upstream", "authority", "intercept", "relay", "report", "proxy"],
+        &["policy", "config", "tls", "upstream", "authority", "intercept", "inspect", "relay", "report", "proxy"],
         &["webpki", "rcgen", "dangerous"],
     ),
 ];

@@ -33,7 +33,11 @@ async fn a_rule_about_either_name_refuses() {
     let table = [
         ("not allowed", String::new(), "unpinned"),
         ("the SNI is pinned", pinset("bank", BANK, "pins", &pins, soft), "unpinned"),
-        ("the SNI is below a pinned name", pinset("bank", "**.bank.example", "pins", &pins, "mode = \"off\""), "unpinned"),
+        (
+            "the SNI is below a pinned name",
+            pinset("bank", "**.bank.example", "pins", &pins, "mode = \"off\""),
+            "unpinned",
+        ),
         (
             "the SNI is exempt",
             pinset("bank", "**.bank.example", "pins", &pins, "") + &exempt("2100-01-01T00:00:00Z"),

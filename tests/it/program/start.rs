@@ -38,6 +38,18 @@ async fn the_first_run_makes_a_ca_and_tells_all_a_client_needs() {
     assert!(!ended.err.contains('\x1b'), "{ended}");
 }
 
+/// What `config check` finds in the files is told at the start, too; it starts all the same.
+#[tokio::test]
+async fn warnings_about_the_files_are_told() {
+    let (user, root) = (User::new(), Ca::root("Root"));
+    user.file("below.pem", &root.intermediate("Below").pem());
+    let text = "[upstream]\nroots = \"webpki\"\nextra_roots = [\"below.pem\"]\n";
+    let mut program = Program::start(user.run(Some(&user.file("pinproxy.toml", text)))).await;
+    let told = program.running.err.until("1 warning in the configuration").await;
+    assert!(told.contains("warning[W64]: ") && told.contains("CN=Below is issued by CN=Root"), "{told}");
+    program.stop().await;
+}
+
 #[tokio::test]
 async fn later_runs_keep_the_ca() {
     let user = User::new();

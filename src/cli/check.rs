@@ -1,0 +1,181 @@
+//! `pinproxy config check`: everything that is wrong with a configuration, and with what it names.
+
+use super::{Exit, Failure, print, usual_ca_directory};
+use crate::config::{Class, Config, Diagnostic, Listing};
+use crate::inspect::probe::{PROBES_AT_ONCE_MAX, ProbeError, Prober, Sight, Target};
+use crate::inspect::{self, Checked, Findings, Outcome, Seen, Synchronisation, World};
+use crate::upstream::resolve::SystemResolver;
+use serde_json::Value;
+use std::collections::HashSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::task::JoinSet;
+
+/// Longest time that a probe may be given.
+const PROBE_TIMEOUT_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// Read a configuration and tell everything that is wrong with it
+///
+/// Each finding has a code, its place in the file, what goes wrong for users if it stays, and the fix. The files that
+/// the configuration names are looked at, too. Nothing is changed, and nothing is connected to, unless --probe is given.
+///
+/// Exit code: 0 when there is no error; 1 when the file can be read but has errors, or warnings with --strict; 2 when
+/// the file, or a value in it, cannot be read at all; with --probe 3 when a host could not be reached and there is no
+/// error. `pinproxy config lints` tells it for each code.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  pinproxy config check /etc/pinproxy/pinproxy.toml\n  \
+                        pinproxy config check --strict --sarif pinproxy.toml > pinproxy.sarif\n  \
+                        pinproxy config check --probe --timeout 5s pinproxy.toml")]
+pub(super) struct Check {
+    /// The configuration file
+    #[arg(value_name = "FILE", default_value = "pinproxy.toml")]
+    file: PathBuf,
+    /// Take warnings for errors
+    #[arg(long)]
+    strict: bool,
+    /// Print one JSON object; config/LINTS.md tells its shape
+    #[arg(long, conflicts_with = "sarif")]
+    json: bool,
+    /// Print a SARIF 2.1.0 log, for code review tools; paths are relative to the current folder
+    #[arg(long)]
+    sarif: bool,
+    #[command(flatten)]
+    probing: Probing,
+}
+
+#[derive(Debug, clap::Args)]
+struct Probing {
+    /// Connect to every pinned host that is no wildcard, as the proxy would, and judge what it shows
+    ///
+    /// The port is that of the pattern, or 443. The access rules of the configuration apply. Only a TLS handshake is
+    /// made; no request is sent.
+    #[arg(long)]
+    probe: bool,
+    /// How long a host may take to answer, and again for the TLS handshake
+    #[arg(long, value_name = "DURATION", requires = "probe", default_value = "10s", value_parser = parse_timeout)]
+    timeout: Duration,
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let limits = || format!("write a duration above 0s, and up to {PROBE_TIMEOUT_MAX:?}, such as 10s");
+    let timeout = humantime::parse_duration(text).map_err(|_| limits())?;
+    if timeout.is_zero() || timeout > PROBE_TIMEOUT_MAX { Err(limits()) } else { Ok(timeout) }
+}
+
+/// What is told at the end.
+struct Answer {
+    diagnostics: Vec<Diagnostic>,
+    seen: Vec<Seen>,
+    /// For people, and for programs.
+    lines: Vec<String>,
+    probed: Option<Value>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`Failure`], when the hosts cannot be probed or the answer cannot be written.
+pub(super) fn execute(arguments: &Check) -> Result<Exit, Failure> {
+    let now = SystemTime::now();
+    let world = World { now, clock: Synchronisation::of_system(), ca_directory: usual_ca_directory() };
+    let checked = match inspect::check(&arguments.file, &world) {
+        Ok(checked) => checked,
+        Err(errors) => return tell(arguments, errors.listing(), &[], None),
+    };
+    let Checked { config, diagnostics, places, materials } = checked;
+    let answer = match materials.filter(|_| arguments.probing.probe) {
+        None => Answer { diagnostics, seen: Vec::new(), lines: Vec::new(), probed: None },
+        Some(materials) => {
+            let prober = Prober::new(&config, materials, Arc::new(SystemResolver), arguments.probing.timeout, now);
+            let (targets, skipped) = prober.targets();
+            let (mut seen, mut findings) = (Vec::new(), Findings::new(&places, now));
+            for (target, sight) in probe_all(prober, targets)? {
+                seen.push(match sight {
+                    Ok(sight) => findings.judge(&target, &sight),
+                    Err(error) => Seen::without(&target.authority, target.pinset(), Outcome::Unreachable, error),
+                });
+            }
+            seen.extend(skipped);
+            let lines = seen.iter().map(|seen| seen.line(&places)).collect();
+            let probed = Some(seen.iter().map(|seen| seen.json(&places)).collect());
+            Answer { diagnostics: findings.with(diagnostics), seen, lines, probed }
+        }
+    };
+    let Answer { diagnostics, seen, mut lines, probed } = answer;
+    if arguments.probing.probe && probed.is_none() {
+        lines.push("no host was connected to: the files that the configuration names cannot be used".to_owned());
+    }
+    let listing = Listing::new(&diagnostics).probed(probed.as_ref());
+    let exit = tell(arguments, listing, &lines, Some(&config))?;
+    let unreachable = seen.iter().any(|seen| seen.outcome == Outcome::Unreachable);
+    Ok(if exit == Exit::Done && unreachable { Exit::Unreachable } else { exit })
+}
+
+type Probed = (Target, Result<Sight, ProbeError>);
+
+/// Connects to the targets, a bounded number at a time; in the order of the targets.
+fn probe_all(prober: Prober, targets: Vec<Target>) -> Result<Vec<Probed>, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::unreachable)?;
+    let probed = runtime.block_on(async {
+        let prober = Arc::new(prober);
+        let mut waiting = targets.into_iter().enumerate();
+        let (mut running, mut probed) = (JoinSet::new(), Vec::new());
+        loop {
+            for (index, target) in waiting.by_ref().take(PROBES_AT_ONCE_MAX - running.len()) {
+                let prober = Arc::clone(&prober);
+                running.spawn(async move {
+                    let sight = prober.probe(&target).await;
+                    (index, target, sight)
+                });
+            }
+            match running.join_next().await {
+                None => break Ok(probed),
+                Some(Ok(done)) => probed.push(done),
+                // No known input leads here; a host must not be left out without a word.
+                Some(Err(error)) => {
+                    break Err(Failure::unreachable(format!("a probe ended without a result: {error}")));
+                }
+            }
+        }
+    });
+    // A resolver that hangs must not hold up the end: its thread cannot be told to stop.
+    runtime.shutdown_timeout(Duration::ZERO);
+    let mut probed = probed?;
+    probed.sort_by_key(|(index, ..)| *index);
+    Ok(probed.into_iter().map(|(_, target, sight)| (target, sight)).collect())
+}
+
+fn tell(arguments: &Check, listing: Listing<'_>, lines: &[String], config: Option<&Config>) -> Result<Exit, Failure> {
+    let listing = listing.strict(arguments.strict);
+    let text = if arguments.json {
+        listing.json()
+    } else if arguments.sarif {
+        // Without a current folder absolute paths stay what they are.
+        listing.sarif(&std::env::current_dir().unwrap_or_default())
+    } else {
+        let coloured = anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
+        let findings = match config.filter(|_| listing.is_empty()) {
+            Some(config) => format!("{}: no findings; {}", arguments.file.display(), counts(config)),
+            None => listing.render(coloured),
+        };
+        let hosts = if lines.is_empty() { String::new() } else { format!("{}\n\n", lines.join("\n")) };
+        hosts + &findings
+    };
+    print(&text)?;
+    Ok(match listing.fault() {
+        None => Exit::Done,
+        Some(Class::Unsafe) => Exit::NotAsItShouldBe,
+        Some(Class::Malformed) => Exit::Unusable,
+    })
+}
+
+/// What a file without faults holds.
+fn counts(config: &Config) -> String {
+    let pinned: Vec<_> = config.rules.rules().iter().filter_map(|rule| Some((&rule.hosts, rule.pinset()?))).collect();
+    let hosts = pinned.iter().map(|(hosts, _)| hosts.len()).sum();
+    let keys: HashSet<_> = pinned.iter().flat_map(|(_, pinset)| pinset.accepts().pins()).collect();
+    let plural = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+    [plural(pinned.len(), "pinset"), plural(hosts, "host"), plural(keys.len(), "key")].join(", ")
+}

@@ -1,0 +1,224 @@
+//! Where the parts of a configuration were written, for findings that come after reading: what its files hold, what
+//! its hosts show.
+
+use super::code::Code;
+use super::diagnostic::{Diagnostic, Note};
+use super::keys::Role;
+use super::model::Config;
+use super::pinsets::PinsetDraft;
+use super::span::{Source, Span};
+use super::table::Table;
+use super::variables::{Untold, Variables};
+use crate::policy::pin::Pin;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// A configuration, what there is to say about it, and where its parts were written.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Warnings and infos, in the order of the files.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Where its parts were written.
+    pub places: Places,
+}
+
+/// Where the parts of a configuration were written.
+pub struct Places {
+    sources: Vec<Arc<Source>>,
+    variables: RefCell<Variables>,
+    marks: Marks,
+}
+
+/// A part of a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At<'a> {
+    /// The main file as a whole.
+    File,
+    /// `[upstream] roots`.
+    Roots,
+    /// An entry of [`super::Upstream::extra_roots`], by its place there.
+    ExtraRoots(usize),
+    /// An entry of [`super::Upstream::crls`], by its place there.
+    Crls(usize),
+    /// The `roots` of the pinset of this name.
+    PinsetRoots(&'a str),
+    /// The pinset of this name.
+    Pinset(&'a str),
+    /// One of the `hosts` of a pinset.
+    Host {
+        /// The name of the pinset.
+        pinset: &'a str,
+        /// Its place among the hosts of the rule.
+        index: usize,
+    },
+    /// A pin of a pinset; the pinset itself where it has the pin from another one.
+    Pin {
+        /// The name of the pinset.
+        pinset: &'a str,
+        /// The pin, which may stand in several of its lists.
+        pin: Pin,
+    },
+}
+
+/// A pin in a list of a pinset.
+#[derive(Clone, Copy, Debug)]
+pub struct WrittenPin {
+    /// The pin.
+    pub pin: Pin,
+    /// Whether its key was declared with `role = "root"`.
+    pub is_root: bool,
+    /// Whether it stands under `backup`.
+    pub is_backup: bool,
+    span: Span,
+}
+
+/// The spans behind [`Places`].
+#[derive(Default)]
+pub(super) struct Marks {
+    roots: Option<Span>,
+    extra_roots: Vec<Span>,
+    crls: Vec<Span>,
+    pinsets: HashMap<Box<str>, PinsetMarks>,
+    expiry_warning: Duration,
+}
+
+struct PinsetMarks {
+    header: Span,
+    roots: Option<Span>,
+    hosts: Box<[Span]>,
+    pins: Box<[WrittenPin]>,
+}
+
+impl Marks {
+    /// Of files without errors.
+    pub(super) fn of(root: &Table<'_>, pinsets: &[PinsetDraft], expiry_warning: Duration) -> Self {
+        let named = pinsets.iter().filter_map(|draft| {
+            let name = draft.pinset.as_ref()?.name.as_str().into();
+            Some((name, PinsetMarks::of(draft)))
+        });
+        let marks = Self { pinsets: named.collect(), expiry_warning, ..Self::default() };
+        let Some(upstream) = root.item("upstream") else { return marks };
+        let DeValue::Table(table) = upstream.value.get_ref() else { return marks };
+        let span = |value: &Spanned<DeValue<'_>>| Span::new(upstream.file, value.span());
+        let file = |value: &Spanned<DeValue<'_>>| match value.get_ref() {
+            DeValue::Table(entry) => span(entry.get("file").unwrap_or(value)),
+            _ => span(value),
+        };
+        Self {
+            roots: table.get("roots").map(span),
+            extra_roots: elements(table, "extra_roots").iter().map(file).collect(),
+            crls: elements(table, "crls").iter().map(span).collect(),
+            ..marks
+        }
+    }
+}
+
+fn elements<'a, 't>(table: &'a DeTable<'t>, key: &str) -> &'a [Spanned<DeValue<'t>>] {
+    match table.get(key).map(Spanned::get_ref) {
+        Some(DeValue::Array(elements)) => elements,
+        _ => &[],
+    }
+}
+
+impl PinsetMarks {
+    fn of(draft: &PinsetDraft) -> Self {
+        let pins = draft.lists.iter().flat_map(|list| {
+            let in_use = list.pins.len() - list.backups;
+            list.pins.iter().enumerate().map(move |(index, listed)| WrittenPin {
+                pin: listed.pin,
+                is_root: listed.role == Some(Role::Root),
+                is_backup: index >= in_use,
+                span: listed.span,
+            })
+        });
+        Self {
+            header: draft.span,
+            roots: draft.roots,
+            hosts: draft.hosts.iter().map(|host| host.span).collect(),
+            pins: pins.collect(),
+        }
+    }
+}
+
+impl Places {
+    pub(super) const fn new(sources: Vec<Arc<Source>>, variables: Variables, marks: Marks) -> Self {
+        Self { sources, variables: RefCell::new(variables), marks }
+    }
+
+    /// How long before an end it is told (`[defaults] expiry_warning`).
+    pub const fn expiry_warning(&self) -> Duration {
+        self.marks.expiry_warning
+    }
+
+    /// The pins that a pinset was written with, without those that it inherits.
+    pub fn pins(&self, pinset: &str) -> &[WrittenPin] {
+        self.marks.pinsets.get(pinset).map_or(&[], |marks| &marks.pins)
+    }
+
+    /// A finding about a part of the configuration. Where that part was not written, which is how defaults come about,
+    /// it is about the main file as a whole.
+    pub fn finding(&self, code: Code, at: At<'_>, message: impl Into<String>, help: impl Into<String>) -> Diagnostic {
+        let (span, again) = self.spans(at);
+        let mut variables = self.variables.borrow_mut();
+        let tainted = [span, again].iter().flatten().any(|span| variables.is_in(span));
+        let note = again.map(|span| Note { span, source: self.source(Some(span)), label: "and here" });
+        Diagnostic {
+            code,
+            message: variables.redact(message.into(), tainted, Untold::Message),
+            span,
+            note,
+            help: variables.redact(help.into(), tainted, Untold::Help),
+            source: self.source(span),
+            more: 0,
+        }
+    }
+
+    /// A text without the values of environment variables.
+    pub fn redacted(&self, text: impl Into<String>) -> String {
+        self.variables.borrow_mut().redact(text.into(), false, Untold::Message)
+    }
+
+    /// Findings of reading and later ones, in the order of the files.
+    pub fn in_order(&self, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+        diagnostics
+    }
+
+    /// Where it stands, and a second place of the same pin.
+    fn spans(&self, at: At<'_>) -> (Option<Span>, Option<Span>) {
+        let marks = &self.marks;
+        let of = |pinset: &str| marks.pinsets.get(pinset);
+        let first = match at {
+            At::File => None,
+            At::Roots => marks.roots,
+            At::ExtraRoots(index) => marks.extra_roots.get(index).copied(),
+            At::Crls(index) => marks.crls.get(index).copied(),
+            At::PinsetRoots(pinset) => of(pinset).and_then(|marks| marks.roots),
+            At::Pinset(pinset) => of(pinset).map(|marks| marks.header),
+            At::Host { pinset, index } => of(pinset).and_then(|marks| marks.hosts.get(index).copied()),
+            At::Pin { pinset, pin } => {
+                let mut places = self.pins(pinset).iter().filter(|written| written.pin == pin).map(|pin| pin.span);
+                let first = places.next().or_else(|| of(pinset).map(|marks| marks.header));
+                return (first, places.next());
+            }
+        };
+        (first, None)
+    }
+
+    fn source(&self, span: Option<Span>) -> Arc<Source> {
+        Arc::clone(&self.sources[span.map_or(0, |span| span.file.0)])
+    }
+}
+
+impl fmt::Debug for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Places").field("pinsets", &self.marks.pinsets.len()).finish_non_exhaustive()
+    }
+}

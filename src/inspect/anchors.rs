@@ -1,0 +1,205 @@
+//! The files that a configuration names: trust anchors, revocation lists, and the pins that depend on them.
+
+use super::certificate::{Facts, day};
+use crate::config::{self, At, Code, Config, Diagnostic, ExtraRoots, Places, Roots, WrittenPin};
+use crate::policy::pin::Pin;
+use crate::policy::pinset::{AnchorSet, Basis, Pinset};
+use crate::policy::rules::Rule;
+use crate::tls::anchors::{AnchorError, AnchorSource, ExtraAnchors, TrustAnchors};
+use crate::tls::revocation::{Revocation, RevocationMode};
+use rustls::pki_types::CertificateDer;
+use std::cell::LazyCell;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Certificates of a file that are told; of more there is a count.
+const CERTIFICATES_TOLD_MAX: usize = 3;
+
+/// What the files of a configuration hold.
+#[derive(Clone, Debug)]
+pub struct Materials {
+    common: Arc<TrustAnchors>,
+    own: HashMap<Arc<str>, Arc<TrustAnchors>>,
+    pub(super) revocation: Arc<Revocation>,
+}
+
+impl Materials {
+    /// The trust anchors that chains under this rule may end in.
+    pub(super) fn anchors_of(&self, rule: &Rule) -> Option<&Arc<TrustAnchors>> {
+        match rule.pinset().and_then(Pinset::own_anchors) {
+            None => Some(&self.common),
+            Some(name) => self.own.get(name),
+        }
+    }
+}
+
+/// Loads every file by itself, so that each fault is told at its place; then all of it together. No materials where a
+/// file cannot be used.
+pub(super) fn inspect(
+    config: &Config,
+    places: &Places,
+    own: &[CertificateDer<'static>],
+    now: SystemTime,
+) -> (Option<Materials>, Vec<Diagnostic>) {
+    let mut look = Look { places, own, now, found: Vec::new() };
+    let upstream = &config.upstream;
+    look.source(&upstream.roots, At::Roots);
+    for (index, extra) in upstream.extra_roots.iter().enumerate() {
+        look.source(&Roots::File(extra.file.clone()), At::ExtraRoots(index));
+    }
+    let mut users: HashMap<&Arc<str>, &str> = HashMap::with_capacity(config.anchor_sets.len());
+    for pinset in config.rules.rules().iter().filter_map(Rule::pinset) {
+        if let Some(name) = pinset.own_anchors() {
+            users.entry(name).or_insert(&pinset.name);
+        }
+    }
+    for (name, roots) in &config.anchor_sets {
+        look.source(roots, users.get(name).map_or(At::File, |pinset| At::PinsetRoots(pinset)));
+    }
+    for (index, path) in upstream.crls.iter().enumerate() {
+        look.list(path, At::Crls(index));
+    }
+    let materials = load(config, own);
+    if let Some(materials) = &materials {
+        look.pins(config, materials);
+    }
+    (materials, look.found)
+}
+
+fn load(config: &Config, own: &[CertificateDer<'static>]) -> Option<Materials> {
+    let upstream = &config.upstream;
+    let extra: Vec<_> = upstream.extra_roots.iter().map(added).collect();
+    let common = TrustAnchors::load(&source(&upstream.roots), &extra, own).ok()?;
+    let mut sets = HashMap::with_capacity(config.anchor_sets.len());
+    for (name, roots) in &config.anchor_sets {
+        sets.insert(Arc::clone(name), Arc::new(TrustAnchors::load(&source(roots), &[], own).ok()?));
+    }
+    let revocation = Revocation::load(revocation_mode(upstream.revocation), &upstream.crls).ok()?;
+    Some(Materials { common: Arc::new(common), own: sets, revocation: Arc::new(revocation) })
+}
+
+fn added(extra: &ExtraRoots) -> ExtraAnchors {
+    ExtraAnchors { path: extra.file.clone(), exempts_pins: extra.exempts_pins }
+}
+
+fn source(roots: &Roots) -> AnchorSource {
+    match roots {
+        Roots::System => AnchorSource::System,
+        Roots::Webpki => AnchorSource::Mozilla,
+        Roots::File(path) => AnchorSource::File(path.clone()),
+    }
+}
+
+const fn revocation_mode(revocation: config::Revocation) -> RevocationMode {
+    match revocation {
+        config::Revocation::Off => RevocationMode::Off,
+        config::Revocation::WhenAvailable => RevocationMode::WhenAvailable,
+        config::Revocation::Require => RevocationMode::Require,
+    }
+}
+
+struct Look<'a> {
+    places: &'a Places,
+    /// The proxy's CA.
+    own: &'a [CertificateDer<'static>],
+    now: SystemTime,
+    found: Vec<Diagnostic>,
+}
+
+impl Look<'_> {
+    fn tell(&mut self, code: Code, at: At<'_>, message: impl Into<String>, help: &str) {
+        self.found.push(self.places.finding(code, at, message, help));
+    }
+
+    fn source(&mut self, roots: &Roots, at: At<'_>) {
+        match TrustAnchors::load(&source(roots), &[], self.own) {
+            Ok(anchors) => {
+                if let Roots::File(path) = roots {
+                    self.unsuitable(path, &anchors, at);
+                }
+            }
+            Err(error @ AnchorError::OwnCa { .. }) => {
+                let help = "remove it; clients need the CA of the proxy, upstreams never do";
+                self.tell(Code::E66, at, error.to_string(), help);
+            }
+            Err(error) => {
+                let help = "name a PEM file with at least one certificate, which the user of the proxy can read";
+                self.tell(Code::E65, at, error.to_string(), help);
+            }
+        }
+    }
+
+    fn list(&mut self, path: &Path, at: At<'_>) {
+        // A list that cannot be read keeps the proxy from starting even where lists decide nothing.
+        if let Err(error) = Revocation::load(RevocationMode::WhenAvailable, &[path.to_owned()]) {
+            let help = "name a file with a revocation list, which the user of the proxy can read, or remove the entry";
+            self.tell(Code::E65, at, error.to_string(), help);
+        }
+    }
+
+    /// Certificates that no root store should hold.
+    fn unsuitable(&mut self, path: &Path, anchors: &TrustAnchors, at: At<'_>) {
+        let facts = anchors.records().iter().filter_map(|record| Facts::of(&record.certificate));
+        let faults: Vec<_> = facts.filter_map(|facts| Some((fault(&facts, self.now)?, facts.subject))).collect();
+        if faults.is_empty() {
+            return;
+        }
+        let told: Vec<_> =
+            faults.iter().take(CERTIFICATES_TOLD_MAX).map(|(fault, subject)| format!("{subject} {fault}")).collect();
+        let more = faults.len() - told.len();
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        let message = format!("{} is no file of current roots: {}{more}", path.display(), told.join("; "));
+        self.tell(Code::W64, at, message, "put the current roots into the file, and nothing else");
+    }
+
+    /// Pins of roots that no chain can end in.
+    fn pins(&mut self, config: &Config, materials: &Materials) {
+        let mozilla = LazyCell::new(|| TrustAnchors::load(&AnchorSource::Mozilla, &[], &[]).ok().map(|set| pins(&set)));
+        let common = pins(&materials.common);
+        let own: HashMap<_, _> = materials.own.iter().map(|(name, anchors)| (name, pins(anchors))).collect();
+        for pinset in config.rules.rules().iter().filter_map(Rule::pinset) {
+            let Basis::Chain { anchors, .. } = &pinset.basis else { continue };
+            let in_use = match anchors {
+                AnchorSet::Common => Some(&common),
+                AnchorSet::Own(name) => own.get(name),
+            };
+            let Some(in_use) = in_use else { continue };
+            let mut told = HashSet::new();
+            let missing = self.places.pins(&pinset.name).iter().filter(|written| !in_use.contains(&written.pin));
+            for WrittenPin { pin, is_root, .. } in missing {
+                let public = mozilla.as_ref().is_some_and(|mozilla| mozilla.contains(pin));
+                if !(*is_root || public) || !told.insert(*pin) {
+                    continue;
+                }
+                let what = if public { "a root of Mozilla's list" } else { "declared as a root" };
+                let message = format!("{pin} is {what}, and not among the trust anchors of {:?}", pinset.name);
+                let help = "add the root to the trust anchors if it is to be trusted, or remove the pin";
+                let at = At::Pin { pinset: &pinset.name, pin: *pin };
+                self.found.push(self.places.finding(Code::W41, at, message, help));
+            }
+        }
+    }
+}
+
+/// The pins that name an anchor of a set.
+fn pins(anchors: &TrustAnchors) -> HashSet<Pin> {
+    let of = |record: &crate::tls::anchors::AnchorRecord| {
+        let element = record.element;
+        std::iter::once(Pin::Spki(element.spki)).chain(element.certificate.map(Pin::Certificate))
+    };
+    anchors.records().iter().flat_map(of).collect()
+}
+
+fn fault(facts: &Facts, now: SystemTime) -> Option<String> {
+    if now > facts.not_after {
+        Some(format!("ended on {}", day(facts.not_after)))
+    } else if !facts.self_issued {
+        Some(format!("is issued by {}, so it is no root", facts.issuer))
+    } else if !facts.may_issue {
+        Some("is no certificate authority (no CA:TRUE)".to_owned())
+    } else {
+        None
+    }
+}

@@ -1,0 +1,70 @@
+//! What a certificate says about itself.
+
+use rustls::pki_types::CertificateDer;
+use std::time::{Duration, SystemTime};
+use time::OffsetDateTime;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::x509::{X509Name, X509Version};
+
+/// Characters of a name that are told. Names in certificates can have thousands.
+const NAME_CHARACTERS_MAX: usize = 120;
+
+/// What a certificate says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) subject: String,
+    pub(super) issuer: String,
+    pub(super) not_before: SystemTime,
+    pub(super) not_after: SystemTime,
+    /// Whether subject and issuer are one (RFC 5280 section 3.2).
+    pub(super) self_issued: bool,
+    /// Whether it may be a certificate authority: CA:TRUE, or of a version that cannot say.
+    pub(super) may_issue: bool,
+}
+
+impl Facts {
+    /// `None` for what is not a certificate.
+    pub(super) fn of(der: &CertificateDer<'_>) -> Option<Self> {
+        let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+        Some(Self {
+            subject: words(certificate.subject()),
+            issuer: words(certificate.issuer()),
+            not_before: moment(certificate.validity().not_before.timestamp()),
+            not_after: moment(certificate.validity().not_after.timestamp()),
+            self_issued: certificate.subject().as_raw() == certificate.issuer().as_raw(),
+            may_issue: may_issue(&certificate),
+        })
+    }
+
+    /// Whole days until it ends; 0 when it has ended.
+    pub(super) fn days_left(&self, now: SystemTime) -> u64 {
+        self.not_after.duration_since(now).unwrap_or_default().as_secs() / (24 * 60 * 60)
+    }
+}
+
+fn may_issue(certificate: &X509Certificate<'_>) -> bool {
+    let says_so = certificate.basic_constraints().is_ok_and(|basic| basic.is_some_and(|basic| basic.value.ca));
+    says_so || certificate.version() != X509Version::V3
+}
+
+/// A name of a certificate, which anybody may have written: of one line, and no longer than people read.
+fn words(name: &X509Name<'_>) -> String {
+    let text = name.to_string();
+    let plain = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let mut words: String = plain.take(NAME_CHARACTERS_MAX).collect();
+    if text.chars().count() > NAME_CHARACTERS_MAX {
+        words.push('…');
+    }
+    if words.is_empty() { "(no name)".to_owned() } else { words }
+}
+
+fn moment(timestamp: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(timestamp).unwrap_or(0))
+}
+
+/// The day of a moment, in UTC.
+pub(super) fn day(moment: SystemTime) -> String {
+    let seconds = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let date = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    date.map_or_else(|| "a date beyond reckoning".to_owned(), |date| date.date().to_string())
+}

@@ -1,0 +1,176 @@
+//! Connects to a pinned host in the way of a session, and looks at everything that it shows.
+
+use super::anchors::Materials;
+use super::seen::{Outcome, Seen};
+use crate::config::Config;
+use crate::policy::access::{Access, AccessError};
+use crate::policy::host::{Authority, Host};
+use crate::policy::moment::Circumstances;
+use crate::policy::pattern::{HostPattern, Scope};
+use crate::policy::rules::{Policy, Rule, RuleKind};
+use crate::tls::client::{SessionVerifier, config};
+use crate::tls::survey::Survey;
+use crate::tls::verify::Question;
+use crate::upstream::dial::{DialError, dial};
+use crate::upstream::handshake::{HandshakeError, handshake};
+use crate::upstream::resolve::Resolve;
+use rustls::pki_types::CertificateDer;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Hosts that are connected to at a time.
+pub const PROBES_AT_ONCE_MAX: usize = 16;
+/// The port of a host that is pinned on all of them.
+const PORT: NonZeroU16 = NonZeroU16::new(443).unwrap();
+
+/// A pinned host to connect to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Where to.
+    pub authority: Authority,
+    /// The rule of its pinset.
+    pub(super) rule: Arc<Rule>,
+    /// The place of its pattern among the hosts of the rule.
+    pub(super) index: usize,
+}
+
+/// What a host showed.
+#[derive(Clone, Debug)]
+pub struct Sight {
+    /// The address that answered.
+    pub(super) address: SocketAddr,
+    /// What it served, end entity first.
+    pub(super) served: Vec<CertificateDer<'static>>,
+    pub(super) survey: Survey,
+}
+
+/// Why a host could not be looked at. The texts are shown to operators.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The access rules forbid it to every client.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// There is no connection.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// There is one, and the TLS handshake failed without a word about certificates.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// The trust anchors of the rule were not loaded.
+    #[error("the trust anchors of this pinset are not known")]
+    Anchors,
+}
+
+/// Everything that probes share.
+#[derive(Debug)]
+pub struct Prober {
+    policy: Arc<Policy>,
+    materials: Materials,
+    access: Access,
+    resolver: Arc<dyn Resolve>,
+    limit: Duration,
+    now: SystemTime,
+}
+
+impl Prober {
+    /// For the hosts of a configuration; `limit` is for the connection, and again for the TLS handshake.
+    pub fn new(
+        config: &Config,
+        materials: Materials,
+        resolver: Arc<dyn Resolve>,
+        limit: Duration,
+        now: SystemTime,
+    ) -> Self {
+        Self { policy: Arc::new(config.policy(1)), materials, access: config.access.clone(), resolver, limit, now }
+    }
+
+    /// The hosts to connect to, and those patterns that name no host, or one that another rule decides for.
+    pub fn targets(&self) -> (Vec<Target>, Vec<Seen>) {
+        let (mut targets, mut skipped) = (Vec::new(), Vec::new());
+        for rule in self.policy.rules().iter().filter(|rule| rule.pinset().is_some()) {
+            for (index, pattern) in rule.hosts.iter().enumerate() {
+                match self.target(rule, index, pattern) {
+                    Ok(target) => targets.push(target),
+                    Err(why) => skipped.push(Seen::without(pattern, rule.label(), Outcome::Skipped, why)),
+                }
+            }
+        }
+        (targets, skipped)
+    }
+
+    fn target(&self, rule: &Arc<Rule>, index: usize, pattern: &HostPattern) -> Result<Target, String> {
+        let Scope::Exact(host) = &pattern.scope else {
+            return Err("a wildcard names no host to connect to".to_owned());
+        };
+        let authority = Authority { host: host.clone(), port: pattern.port.unwrap_or(PORT) };
+        let winner = self.policy.select(&authority, self.now);
+        if Arc::ptr_eq(winner, rule) {
+            return Ok(Target { authority, rule: Arc::clone(rule), index });
+        }
+        Err(match &winner.kind {
+            RuleKind::Exempt { .. } => format!("{authority} is exempt for now"),
+            _ => format!("for {authority} the rule {:?} decides", winner.label()),
+        })
+    }
+
+    /// Connects to a host, and looks at everything that it shows.
+    ///
+    /// # Errors
+    /// [`ProbeError`].
+    pub async fn probe(&self, target: &Target) -> Result<Sight, ProbeError> {
+        self.access.check_target(&target.authority)?;
+        // As sessions do it: the usual guess, and nothing for a host that takes neither.
+        let usual = [b"h2".to_vec(), b"http/1.1".to_vec()];
+        match self.shake(target, &usual).await {
+            Err(ProbeError::Handshake(HandshakeError::NoApplicationProtocol)) => self.shake(target, &[]).await,
+            done => done,
+        }
+    }
+
+    /// What a host came to that served these certificates.
+    #[cfg(test)]
+    pub(super) fn sight_of(&self, target: &Target, served: &[CertificateDer<'static>]) -> Sight {
+        let question = self.question(target).expect("anchors");
+        let survey = question.survey(served, &self.circumstances());
+        Sight { address: SocketAddr::from(([192, 0, 2, 1], 443)), served: served.to_vec(), survey }
+    }
+
+    fn circumstances(&self) -> Circumstances {
+        Circumstances::new(self.now, Ipv4Addr::LOCALHOST.into())
+    }
+
+    fn question(&self, target: &Target) -> Result<Question, ProbeError> {
+        Ok(Question {
+            anchors: Arc::clone(self.materials.anchors_of(&target.rule).ok_or(ProbeError::Anchors)?),
+            revocation: Arc::clone(&self.materials.revocation),
+            policy: Arc::clone(&self.policy),
+            rule: Arc::clone(&target.rule),
+            host: target.authority.host.clone(),
+        })
+    }
+
+    async fn shake(&self, target: &Target, alpn: &[Vec<u8>]) -> Result<Sight, ProbeError> {
+        let (question, circumstances) = (self.question(target)?, self.circumstances());
+        let dialled = dial(&target.authority, &self.access, self.resolver.as_ref(), self.limit).await?;
+        let verifier = Arc::new(SessionVerifier::once(question, circumstances));
+        let config = config(&verifier, alpn);
+        let shaken = handshake(dialled.stream, config, &verifier, &circumstances, self.limit).await?;
+        let served = shaken.attempt.served;
+        let survey = verifier.question().survey(&served, &circumstances);
+        Ok(Sight { address: dialled.address, served, survey })
+    }
+}
+
+impl Target {
+    /// The name of its pinset.
+    pub fn pinset(&self) -> &str {
+        self.rule.label()
+    }
+
+    /// Whether it is an address, which a certificate has to name as one.
+    pub(super) const fn is_address(&self) -> bool {
+        matches!(self.authority.host, Host::Address(_))
+    }
+}

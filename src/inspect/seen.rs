@@ -1,0 +1,141 @@
+//! What a probe saw of a host, as it is told.
+
+use super::certificate::{Facts, day};
+use super::probe::{Sight, Target};
+use crate::config::Places;
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt;
+use std::time::SystemTime;
+
+/// How a probe ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// An enforced session would be let through.
+    Accepted,
+    /// It would be refused.
+    Refused,
+    /// There was no TLS connection.
+    Unreachable,
+    /// None was tried.
+    Skipped,
+}
+
+/// The pin that matched, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Matched {
+    /// The pin.
+    pub pin: String,
+    /// Its place in the path; the end entity is 0.
+    pub position: usize,
+    /// The first path that has it, from 1, in the order of path building.
+    pub path: usize,
+}
+
+/// What a probe saw of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Seen {
+    /// The host, with its port where it was connected to.
+    pub host: String,
+    /// The name of its pinset.
+    pub pinset: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, where that is not plain.
+    pub detail: Option<String>,
+    /// The address that answered.
+    pub address: Option<String>,
+    /// Of the end entity.
+    pub subject: Option<String>,
+    /// Of the end entity.
+    pub issuer: Option<String>,
+    /// The day on which the end entity ends, in UTC.
+    pub ends: Option<String>,
+    /// Whole days until then.
+    pub days_left: Option<u64>,
+    /// Paths that verified.
+    pub paths: usize,
+    /// The pin that matched first.
+    pub matched: Option<Matched>,
+}
+
+impl Seen {
+    /// Of a host that was not looked at.
+    pub fn without(host: &impl fmt::Display, pinset: &str, outcome: Outcome, why: impl fmt::Display) -> Self {
+        Self {
+            host: host.to_string(),
+            pinset: pinset.to_owned(),
+            outcome,
+            detail: Some(why.to_string()),
+            address: None,
+            subject: None,
+            issuer: None,
+            ends: None,
+            days_left: None,
+            paths: 0,
+            matched: None,
+        }
+    }
+
+    pub(super) fn of(target: &Target, sight: &Sight, leaf: Option<&Facts>, now: SystemTime) -> Self {
+        let survey = &sight.survey;
+        let matches = survey.paths.iter().enumerate();
+        let mut matches = matches.filter_map(|(index, path)| Some((index, path.matched.filter(|_| path.passes())?)));
+        let first = matches.next();
+        Self {
+            host: target.authority.to_string(),
+            pinset: target.pinset().to_owned(),
+            outcome: if survey.decided.is_ok() { Outcome::Accepted } else { Outcome::Refused },
+            detail: survey.decided.as_ref().err().map(|rejection| rejection.detail.clone()),
+            address: Some(sight.address.to_string()),
+            subject: leaf.map(|leaf| leaf.subject.clone()),
+            issuer: leaf.map(|leaf| leaf.issuer.clone()),
+            ends: leaf.map(|leaf| day(leaf.not_after)),
+            days_left: leaf.map(|leaf| leaf.days_left(now)),
+            paths: survey.paths.len(),
+            matched: first.map(|(index, found)| Matched {
+                pin: found.pin.to_string(),
+                position: found.position,
+                path: index + 1,
+            }),
+        }
+    }
+
+    /// For programs, without the values of environment variables.
+    pub fn json(&self, places: &Places) -> Value {
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        for member in value.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {
+            if let Value::String(text) = member {
+                *text = places.redacted(std::mem::take(text));
+            }
+        }
+        value
+    }
+
+    /// For people: one line, without the values of environment variables.
+    pub fn line(&self, places: &Places) -> String {
+        places.redacted(self.to_string())
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pinset {}): ", self.host, self.pinset)?;
+        if let (Some(subject), Some(issuer), Some(days)) = (&self.subject, &self.issuer, self.days_left) {
+            let ends = self.ends.as_deref().unwrap_or_default();
+            write!(f, "{subject}, issued by {issuer}, ends on {ends}, in {days} days; ")?;
+        }
+        let detail = self.detail.as_deref().unwrap_or_default();
+        match (self.outcome, &self.matched) {
+            (Outcome::Accepted, Some(Matched { pin, position, path })) => {
+                write!(f, "{pin} matches at position {position} of path {path} of {}", self.paths)
+            }
+            (Outcome::Accepted, None) => write!(f, "accepted without a pin: its trust anchor exempts it"),
+            (Outcome::Refused, _) => write!(f, "refused: {detail}"),
+            (Outcome::Unreachable, _) => write!(f, "not seen: {detail}"),
+            (Outcome::Skipped, _) => write!(f, "skipped: {detail}"),
+        }
+    }
+}

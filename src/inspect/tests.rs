@@ -1,0 +1,300 @@
+//! Files, anchors and the clock, as tables.
+
+use super::*;
+use crate::config::Severity;
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
+use std::fs;
+use std::time::Duration;
+
+/// 2026-11-21T00:00:00Z.
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_219_200)
+}
+
+fn world() -> World {
+    World { now: now(), clock: Synchronisation::Unknown, ca_directory: None }
+}
+
+/// A finding: code, line and column, and message.
+type Told<T> = (Code, Option<(usize, usize)>, T);
+
+/// A folder with a configuration and what it names.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// The findings that are no infos.
+    fn told(&self, text: &str, world: &World) -> Vec<Told<String>> {
+        self.file("pinproxy.toml", text);
+        let checked = check(&self.0.path().join("pinproxy.toml"), world).unwrap_or_else(|errors| panic!("{errors}"));
+        let told = checked.diagnostics.iter().filter(|told| told.severity() != Severity::Info);
+        told.map(|told| (told.code(), told.position(), told.message().to_owned())).collect()
+    }
+
+    /// Asserts that there is exactly this.
+    fn has(&self, text: &str, world: &World, expected: &[Told<&str>]) {
+        let about_the_world = [Code::W41, Code::W59, Code::W64, Code::E65, Code::E66];
+        let told = self.told(text, world);
+        let told: Vec<_> = told.iter().filter(|(code, ..)| about_the_world.contains(code)).collect();
+        assert_eq!(told.len(), expected.len(), "{text}\n{told:?}");
+        for ((code, place, message), expected) in told.into_iter().zip(expected) {
+            assert_eq!((*code, *place), (expected.0, expected.1), "{text}\n{message}");
+            assert!(message.contains(expected.2), "{text}\n{:?} is missing in {message:?}", expected.2);
+        }
+    }
+}
+
+struct Made {
+    pem: String,
+    pin: String,
+    params: CertificateParams,
+    key: KeyPair,
+}
+
+/// A certificate of this name, which may be a CA, until the year, signed by itself or another one.
+fn made(name: &str, is_ca: bool, until: i32, issuer: Option<&Made>) -> Made {
+    use sha2::Digest as _;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    params.subject_alt_names.extend(name.parse().map(rcgen::SanType::IpAddress));
+    params.is_ca = if is_ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
+    let key = KeyPair::generate().unwrap();
+    let certificate = match issuer {
+        None => params.self_signed(&key),
+        Some(issuer) => params.signed_by(&key, &Issuer::from_params(&issuer.params, &issuer.key)),
+    };
+    let spki: [u8; 32] = sha2::Sha256::digest(rcgen::PublicKeyData::subject_public_key_info(&key)).into();
+    let pin = crate::policy::pin::Pin::Spki(spki).to_string();
+    Made { pem: certificate.unwrap().pem(), pin, params, key }
+}
+
+const LIST: &str = "[upstream]\nroots = \"webpki\"\n";
+
+#[test]
+fn files_that_cannot_be_used() {
+    let folder = Folder::new();
+    let root = made("Root", true, 2040, None);
+    folder.file("root.pem", &root.pem);
+    folder.file("empty.pem", "# nothing\n");
+    folder.file("cut.pem", &root.pem[..200]);
+    folder.file("junk.pem", "-----BEGIN CERTIFICATE-----\nanVuaw==\n-----END CERTIFICATE-----\n");
+    folder.file(
+        "a.toml",
+        "[[pinset]]\nname = \"a\"\nhosts = [\"a.example\"]\npins = [\"sha256:".to_owned()
+            + &"5a".repeat(32)
+            + "\"]\nroots = \"empty.pem\"\n",
+    );
+    let missing = |from: usize| [(Code::E65, Some((3, from)), "cannot read the trust anchors in ")];
+    folder.has(&format!("{LIST}extra_roots = [\"root.pem\"]"), &world(), &[]);
+    folder.has(&format!("{LIST}extra_roots = [\"root.pem\", \"none.pem\"]"), &world(), &missing(28));
+    folder.has(
+        &format!("{LIST}extra_roots = [{{ exempts_pins = false, file = \"none.pem\" }}]"),
+        &world(),
+        &missing(47),
+    );
+    folder.has("[upstream]\nroots = \"./none.pem\"", &world(), &[(Code::E65, Some((2, 9)), "cannot read")]);
+    folder.has("[upstream]\nroots = \".\"", &world(), &[(Code::E65, Some((2, 9)), "cannot read")]);
+    // All at once, in the order of the file, and in the file that names them.
+    let text = format!(
+        "include = [\"a.toml\"]\n{LIST}extra_roots = [\"empty.pem\", \"cut.pem\",\n \"junk.pem\"]\ncrls = [\"none.crl\", \"empty.pem\"]"
+    );
+    folder.has(
+        &text,
+        &world(),
+        &[
+            (Code::E65, Some((4, 16)), "empty.pem holds no certificate"),
+            (Code::E65, Some((4, 29)), "cut.pem holds something that is not a certificate"),
+            (Code::E65, Some((5, 2)), "junk.pem holds something that is not a certificate"),
+            (Code::E65, Some((6, 9)), "cannot read the revocation list"),
+            (Code::E65, Some((6, 21)), "empty.pem is not a certificate revocation list"),
+            (Code::E65, Some((5, 9)), "empty.pem holds no certificate"),
+        ],
+    );
+}
+
+#[test]
+fn the_own_ca_among_the_anchors() {
+    let folder = Folder::new();
+    let (own, other) = (made("Own", true, 2040, None), made("Other", true, 2040, None));
+    folder.file("both.pem", other.pem.clone() + &own.pem);
+    folder.file("other.pem", &other.pem);
+    let usual = |name: &str| World { ca_directory: Some(folder.0.path().join(name)), ..world() };
+    let text = format!("{LIST}extra_roots = [\"other.pem\", \"both.pem\"]");
+    let found = [(Code::E66, Some((3, 29)), "both.pem holds the proxy's own CA certificate")];
+    folder.has(&text, &usual("ca"), &[]);
+    assert!(!folder.0.path().join("ca").exists(), "no CA is made");
+    folder.file("ca/ca.pem", &own.pem);
+    folder.has(&text, &usual("ca"), &found);
+    folder.has(&text, &usual("elsewhere"), &[]);
+    folder.has(&format!("{text}\n[ca]\ndirectory = \"ca\""), &usual("elsewhere"), &found);
+    folder.has(&text.replace("\"both.pem\"", ""), &usual("ca"), &[]);
+    folder.has("[upstream]\nroots = \"./both.pem\"", &usual("ca"), &[(Code::E66, Some((2, 9)), "own CA")]);
+}
+
+#[test]
+fn anchors_that_are_no_current_roots() {
+    let folder = Folder::new();
+    let root = made("Root", true, 2040, None);
+    folder.file("root.pem", &root.pem);
+    folder.file("below.pem", made("Below", true, 2040, Some(&root)).pem);
+    folder.file("old.pem", made("Old", true, 2026, None).pem);
+    folder.file("leaf.pem", made("Leaf", false, 2040, None).pem);
+    let many: Vec<_> = (0..5).map(|n| made(&format!("Old {n}"), true, 2020, None).pem).collect();
+    folder.file("many.pem", root.pem.clone() + &many.concat());
+    for (file, says) in [
+        ("below.pem", "CN=Below is issued by CN=Root, so it is no root"),
+        ("old.pem", "CN=Old ended on 2026-01-01"),
+        ("leaf.pem", "CN=Leaf is no certificate authority"),
+        ("many.pem", "CN=Old 2 ended on 2020-01-01; and 2 more"),
+    ] {
+        folder.has(&format!("{LIST}extra_roots = [\"{file}\"]"), &world(), &[(Code::W64, Some((3, 16)), says)]);
+        folder.has(&format!("[upstream]\nroots = \"./{file}\""), &world(), &[(Code::W64, Some((2, 9)), says)]);
+    }
+    folder.has(&format!("{LIST}extra_roots = [\"root.pem\"]"), &world(), &[]);
+}
+
+#[test]
+fn pins_of_roots_that_are_not_trusted() {
+    const X1: &str = "sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=";
+    const X1_CERTIFICATE: &str = "cert:sha256:96bcec06264976f37460779acf28c5a7cfe8a3c0aae11a8ffcee05c0bddf08c6";
+    let folder = Folder::new();
+    let (root, other) = (made("Root", true, 2040, None), made("Other", true, 2040, None));
+    folder.file("root.pem", &root.pem);
+    let text = |head: &str, more: &str, pins: &str| {
+        let key = format!("[keys.k]\nspki = \"{}\"\nrole = \"root\"\n", other.pin);
+        format!("{key}[[pinset]]\nname = \"p\"\nhosts = [\"p.example\"]\n{more}\nca_pins = [{pins}]\n{head}")
+    };
+    let own = "[upstream]\nroots = \"./root.pem\"\n";
+    let k = "among the trust anchors of \"p\"";
+    for (head, more, pins, expected) in [
+        (LIST, "", "\"k\"".to_owned(), Some((12, "declared as a root"))),
+        (LIST, "", format!("\"{X1}\", \"k\""), Some((12 + X1.len() + 4, k))),
+        (LIST, "", format!("\"{X1}\", \"{X1_CERTIFICATE}\""), None),
+        // Not declared, and not known: it may be an intermediate.
+        (LIST, "", format!("\"{}\"", other.pin), None),
+        (own, "", format!("\"{}\"", root.pin), None),
+        (own, "", format!("\"{X1}\""), Some((12, "a root of Mozilla's list"))),
+        (own, "", format!("\"{X1_CERTIFICATE}\""), Some((12, "a root of Mozilla's list"))),
+        (own, "roots = \"webpki\"", format!("\"{X1}\""), None),
+        (LIST, "roots = \"./root.pem\"", format!("\"{X1}\""), Some((12, k))),
+        (LIST, "roots = \"./root.pem\"", format!("\"{}\"", root.pin), None),
+    ] {
+        let text = text(head, more, &pins);
+        let expected: Vec<_> =
+            expected.map(|(column, says)| (Code::W41, Some((8, column)), says)).into_iter().collect();
+        folder.has(&text, &world(), &expected);
+    }
+}
+
+/// A pin may stand in two lists; both places are told, in one finding.
+#[test]
+fn a_pin_in_two_lists() {
+    let (folder, root) = (Folder::new(), made("Root", true, 2040, None));
+    let key = format!("[keys.k]\nspki = \"{}\"\nrole = \"root\"\n", root.pin);
+    let lists = "ca_pins = [\"k\"]\npins = [\"k\"]\ncombine = \"any\"\n";
+    folder.file("c.toml", format!("{LIST}{key}[[pinset]]\nname = \"p\"\nhosts = [\"p.example\"]\n{lists}"));
+    let checked = check(&folder.0.path().join("c.toml"), &world()).unwrap();
+    let told: Vec<_> = checked.diagnostics.iter().filter(|told| told.code() == Code::W41).collect();
+    let related = told[0].related().map(|(place, label)| (place.region.unwrap().line, label));
+    assert_eq!((told.len(), told[0].position()), (1, Some((9, 12))));
+    assert_eq!(related.collect::<Vec<_>>(), [(10, "and here")]);
+}
+
+/// What the text suspects of an address gives way to what its certificate shows; where that is not known it stays.
+#[test]
+fn a_certificate_that_was_seen_beats_a_suspicion() {
+    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+    let (folder, leaf) = (Folder::new(), made("192.0.2.1", false, 2040, None));
+    let served = [CertificateDer::from_pem_slice(leaf.pem.as_bytes()).unwrap()];
+    let hosts = "hosts = [\"192.0.2.1\", \"192.0.2.2\", \"192.0.2.3\"]";
+    let pins = format!("trust = \"pin-only\"\npins = [\"{}\"]", leaf.pin);
+    folder.file("c.toml", format!("{LIST}[[pinset]]\nname = \"p\"\n{hosts}\n{pins}\n"));
+    let Checked { config, places, materials, .. } = check(&folder.0.path().join("c.toml"), &world()).unwrap();
+    let resolver = std::sync::Arc::new(crate::upstream::resolve::SystemResolver);
+    let prober = probe::Prober::new(&config, materials.unwrap(), resolver, Duration::from_secs(1), now());
+    let (targets, skipped) = prober.targets();
+    assert_eq!((targets.len(), skipped), (3, Vec::new()));
+    let finding = |code, index, says| places.finding(code, crate::config::At::Host { pinset: "p", index }, says, "");
+    let mut written: Vec<_> = (0..3).map(|index| finding(Code::W28, index, "suspected")).collect();
+    written.push(finding(Code::W53, 0, "another"));
+    let mut findings = Findings::new(&places, now());
+    for (target, served) in targets.iter().zip([&served[..], &served, &[]]) {
+        findings.judge(target, &prober.sight_of(target, served));
+    }
+    let told = findings.with(written);
+    let told: Vec<_> = told.iter().map(|told| (told.code(), told.position(), told.message())).collect();
+    assert_eq!(
+        told,
+        [
+            (Code::W53, Some((5, 10)), "another"),
+            (
+                Code::E39,
+                Some((5, 23)),
+                "no client would be let through to 192.0.2.2:443: \
+                 the certificate is not for 192.0.2.2 but for no valid DNS name"
+            ),
+            (Code::W28, Some((5, 23)), "the certificate of 192.0.2.2:443 does not name the address"),
+            (Code::W28, Some((5, 36)), "suspected"),
+            (
+                Code::E39,
+                Some((5, 36)),
+                "no client would be let through to 192.0.2.3:443: the upstream served no certificate"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn clocks() {
+    let folder = Folder::new();
+    let state = folder.0.path().join("timesync");
+    let told = || Synchronisation::told_in(&state);
+    assert_eq!(told(), Synchronisation::Unknown, "without systemd there is nothing to tell");
+    folder.file("timesync", "no folder");
+    assert_eq!(told(), Synchronisation::Unknown);
+    fs::remove_file(&state).unwrap();
+    fs::create_dir(&state).unwrap();
+    assert_eq!(told(), Synchronisation::Waiting);
+    folder.file("timesync/synchronized", "");
+    assert_eq!(told(), Synchronisation::Synchronised);
+
+    let pinset =
+        format!("{LIST}[[pinset]]\nname = \"p\"\nhosts = [\"p.example\"]\npins = [\"sha256:{}\"]\n", "5a".repeat(32));
+    let ends = format!("{pinset}[pinset.expiry]\nat = 2029-01-01\nthen = \"fail-closed\"\n");
+    let exempt = format!("{pinset}[[exempt]]\nhosts = [\"p.example:443\"]\nreason = \"r\"\nuntil = 2029-01-01\n");
+    let early = SystemTime::UNIX_EPOCH + RELEASED - Duration::from_secs(1);
+    let waiting = World { clock: Synchronisation::Waiting, ..world() };
+    let said = "has not set the clock";
+    folder.has(&pinset, &waiting, &[]);
+    folder.has(&ends, &waiting, &[(Code::W59, Some((3, 1)), said)]);
+    folder.has(&exempt, &waiting, &[(Code::W59, None, said)]);
+    for clock in [Synchronisation::Synchronised, Synchronisation::Unknown] {
+        folder.has(&ends, &World { clock, ..world() }, &[]);
+        let early = World { now: early, clock, ca_directory: None };
+        let said = "says 2026-10-31, and this version is not older than 2026-11-01";
+        folder.has(&pinset, &early, &[(Code::W59, None, said)]);
+    }
+}
+
+/// Values of the environment are told by later findings as little as by reading.
+#[test]
+fn places_keep_secrets() {
+    let folder = Folder::new();
+    let home = std::env::var("PATH").unwrap();
+    let text = format!("{LIST}extra_roots = [\"${{PATH}}/none.pem\"]");
+    let told = folder.told(&text, &world());
+    assert_eq!(told[0].0, Code::E65);
+    assert!(!told[0].2.contains(&home), "{told:?}");
+}
