@@ -17,16 +17,11 @@ pub(super) fn lint(subject: &Subject<'_>) {
         for host in &draft.hosts {
             let wider = host.value.wider();
             if let Some(why) = rules.unreachable(&host.value, &wider) {
-                let help = "remove the pattern, or change [access]";
-                subject.findings.warning(
-                    Code::W23,
-                    &host.span,
-                    format!("no session gets to {}: {why}", host.value),
-                    help,
-                );
-            } else {
-                rules.warn_of_shadow(host);
+                let message = format!("no session gets to {}: {why}", host.value);
+                subject.findings.warning(Code::W23, &host.span, message, "remove the pattern, or change [access]");
+                continue;
             }
+            rules.warn_of_shadow(index, host);
             match rules.next(&wider) {
                 Some((wide, Owner::Pinset(owner))) if owner == index => {
                     let message = format!("{} changes nothing: {} of the same pinset holds it", host.value, wide.value);
@@ -103,16 +98,18 @@ impl<'a> Rules<'a> {
         Some(format!("[access] destinations_deny lists {by}"))
     }
 
-    /// Rules for each port that may be reached leave nothing to the one for all ports.
-    fn warn_of_shadow(&self, host: &Located<HostPattern>) {
+    /// Other rules for each port that may be reached leave nothing to the one for all ports.
+    fn warn_of_shadow(&self, index: usize, host: &Located<HostPattern>) {
         let (None, Ports::Only(ports)) = (host.value.port, &self.subject.access.ports) else { return };
         let of = |port: &NonZeroU16| {
             let narrow = HostPattern { scope: host.value.scope.clone(), port: Some(*port) };
             self.patterns.get(&narrow)
         };
-        if let Some((first, _)) = ports.first().and_then(of).filter(|_| ports.iter().all(|port| of(port).is_some())) {
+        let Some(found) = ports.iter().map(of).collect::<Option<Vec<_>>>() else { return };
+        // Those of the same pinset are what is too much, and are told instead.
+        if let Some((other, _)) = found.into_iter().find(|(_, owner)| *owner != Owner::Pinset(index)) {
             let message = format!("{} decides nothing: each port of ports_allow has a rule of its own", host.value);
-            let note = (&first.span, "one of them");
+            let note = (&other.span, "one of them");
             self.subject.findings.conflict(Code::W23, &host.span, message, note, "remove it");
         }
     }

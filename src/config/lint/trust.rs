@@ -49,7 +49,8 @@ fn warn_of_lost_reports(subject: &Subject<'_>) {
     let Some(first) = pinsets.next() else { return };
     let others = match pinsets.count() {
         0 => String::new(),
-        others => format!(" ({others} more pinsets are report-only)"),
+        1 => " (1 more is)".to_owned(),
+        others => format!(" ({others} more are)"),
     };
     let span = first.draft.places.mode.unwrap_or(first.draft.span);
     let message = format!("nothing keeps what the report-only pinset {:?} finds{others}", first.name);

@@ -2,7 +2,11 @@
 
 use super::*;
 
+mod files;
+mod hosts;
 mod pins;
+mod time;
+mod trust;
 
 /// Everything that is told about a text, by code, in the order of the file.
 fn told(text: &str) -> Vec<Diagnostic> {
@@ -17,6 +21,7 @@ fn count(text: &str, code: Code) -> usize {
 /// Texts, and how often the code is told about each.
 fn expect(code: Code, table: &[(String, usize)]) {
     for (text, times) in table {
-        assert_eq!(count(text, code), *times, "{code}\n{text}\n{:?}", told(text));
+        let told: String = told(text).iter().map(ToString::to_string).collect();
+        assert_eq!(count(text, code), *times, "{code}\n{text}\n{told}");
     }
 }

@@ -66,3 +66,146 @@ fn one_key_beside_those_of_a_parent() {
         ],
     );
 }
+
+#[test]
+fn enforced_without_a_backup() {
+    let leaf =
+        format!("[keys.standby]\nspki = \"{R3}\"\nrole = \"leaf\"\n[keys.root]\nspki = \"{R4}\"\nrole = \"root\"\n");
+    let lists = |more: &str| leaf.clone() + &pins(&format!("leaf_pins = [\"X1\"]\nca_pins = [\"X2\"]\n{more}"));
+    let rollout = "mode = \"report-only\"\n[pinset.rollout]\nenforce_from = 2027-02-08\n";
+    let heir = |parent: &str| {
+        let heir = "[[pinset]]\nname = \"heir\"\nhosts = [\"a.b.example\"]\npins = [\"X1\", \"R1\"]\ninherit = true\n";
+        let parent = format!("[[pinset]]\nname = \"parent\"\nhosts = [\"**.b.example\"]\n{parent}\n");
+        (heir.to_owned() + &parent).replace("X1", X1).replace("X2", X2).replace("R1", R1)
+    };
+    expect(
+        Code::W31,
+        &[
+            (pins("pins = [\"X1\", \"X2\"]"), 1),
+            (pins(&format!("pins = [\"X1\", \"X2\"]\n{rollout}")), 1),
+            (pins("pins = [\"X1\", \"X2\"]\ntrust = \"pin-only\""), 1),
+            (lists("combine = \"any\""), 1),
+            (lists("combine = \"all\""), 1),
+            (lists("combine = \"all\"\nbackup = [\"standby\"]"), 1),
+            (lists("combine = \"all\"\nbackup = [\"root\"]"), 1),
+            (heir("pins = [\"X1\", \"X2\"]"), 2),
+            (pins("pins = [\"X1\", \"X2\"]\nmode = \"report-only\""), 0),
+            (pins("pins = [\"X1\"]\nbackup = [\"X2\"]"), 0),
+            (lists("combine = \"all\"\nbackup = [\"standby\", \"root\"]"), 0),
+            (lists("combine = \"any\"\nbackup = [\"standby\"]"), 0),
+            (lists("combine = \"any\"\nbackup = [\"root\"]"), 0),
+            (heir("pins = [\"X1\"]\nbackup = [\"X2\"]"), 0),
+            // One pin is another matter, and an error.
+            (pins("pins = [\"X1\"]"), 0),
+            (lists(""), 0),
+        ],
+    );
+    let one = told(&lists("combine = \"all\"\nbackup = [\"standby\"]"));
+    let one = one.iter().find(|told| told.code() == Code::W31).unwrap();
+    assert!(one.message().contains("its ca_pins"), "{one}");
+}
+
+#[test]
+fn certificates_as_pins() {
+    let cert = format!("\"cert:sha256:{X1_HEX}\"");
+    expect(
+        Code::W42,
+        &[
+            (pins(&format!("pins = [{cert}]\nbackup = [\"X2\"]")), 1),
+            (pins(&format!("pins = [\"X2\"]\nbackup = [{cert}]")), 1),
+            (pins(&format!("leaf_pins = [{cert}, \"cert:sha256:{}\"]\nbackup = [\"X2\"]", "1f".repeat(32))), 1),
+            (pins(&format!("[keys.k]\ncert = \"{}\"\n", "1f".repeat(32))), 0),
+            (pins(&format!("pins = [{cert}, \"X2\"]\ntrust = \"pin-only\"")), 0),
+            (pins(&format!("pins = [{cert}]\nmode = \"off\"")), 0),
+            (pins("pins = [\"X1\", \"X2\"]"), 0),
+        ],
+    );
+}
+
+/// A pin of a key that nobody has.
+fn pin(number: usize) -> String {
+    format!("\"sha256:{:064x}\"", number + 1)
+}
+
+#[test]
+fn many_pins() {
+    let some = |count: usize| (0..count).map(pin).collect::<Vec<_>>().join(", ");
+    let backup = format!("backup = [{}]", pin(99));
+    let heir = |own: usize, parents: usize| {
+        format!(
+            "[[pinset]]\nname = \"heir\"\nhosts = [\"a.b.example\"]\npins = [{}]\ninherit = true\n\
+             [[pinset]]\nname = \"parent\"\nhosts = [\"**.b.example\"]\npins = [{}]\n",
+            some(own),
+            (50..50 + parents).map(pin).collect::<Vec<_>>().join(", "),
+        )
+    };
+    expect(
+        Code::W43,
+        &[
+            (pins(&format!("pins = [{}]\n{backup}", some(10))), 1),
+            (pins(&format!("pins = [{}]\nmode = \"report-only\"", some(11))), 1),
+            (heir(6, 5), 1),
+            (heir(11, 11), 2),
+            (pins(&format!("pins = [{}]\n{backup}", some(9))), 0),
+            (pins(&format!("leaf_pins = [{0}]\nca_pins = [{0}]\ncombine = \"any\"", some(10))), 0),
+            (heir(5, 5), 0),
+        ],
+    );
+}
+
+#[test]
+fn pins_of_one_kind() {
+    let keys = format!(
+        "[keys.leaf]\nspki = \"{K1}\"\nrole = \"leaf\"\n[keys.standby]\nspki = \"{K2}\"\nrole = \"leaf\"\n\
+         [keys.middle]\nspki = \"sha256:{0}1\"\nrole = \"intermediate\"\n\
+         [keys.second]\nspki = \"sha256:{0}2\"\nrole = \"intermediate\"\n",
+        "0".repeat(63)
+    );
+    let with = |lines: &str| keys.clone() + &pins(lines);
+    expect(
+        Code::I33,
+        &[
+            (with("leaf_pins = [\"X1\", \"X2\"]"), 1),
+            (with("pins = [\"leaf\"]\nbackup = [\"standby\"]"), 1),
+            (with("leaf_pins = [\"leaf\", \"standby\"]\nmode = \"report-only\""), 1),
+            (with("leaf_pins = [\"X1\"]\npins = [\"leaf\"]\ncombine = \"any\""), 1),
+            (with("leaf_pins = [\"leaf\", \"standby\"]\nmode = \"off\""), 0),
+            (with("leaf_pins = [\"leaf\", \"standby\"]\ntrust = \"pin-only\""), 0),
+            (with("pins = [\"leaf\", \"X1\"]"), 0),
+            (with("ca_pins = [\"X1\", \"X2\"]"), 0),
+            (with("leaf_pins = [\"leaf\"]\nca_pins = [\"X1\"]\ncombine = \"all\""), 0),
+        ],
+    );
+    let middle = "ca_pins = [\"middle\", \"second\"]\n";
+    let upstream = |roots: &str, lines: &str| format!("[upstream]\nroots = \"{roots}\"\n{}", with(lines));
+    expect(
+        Code::W34,
+        &[
+            (with(middle), 1),
+            (with("pins = [\"middle\"]\nbackup = [\"second\"]"), 1),
+            (upstream("webpki", middle), 1),
+            (with(&format!("{middle}roots = \"webpki\"")), 1),
+            (upstream("own.pem", &format!("{middle}roots = \"system\"")), 1),
+            (upstream("own.pem", middle), 0),
+            (with(&format!("{middle}roots = \"own.pem\"")), 0),
+            (with(&format!("{middle}mode = \"off\"")), 0),
+            (with("ca_pins = [\"middle\", \"X1\"]"), 0),
+            (with("ca_pins = [\"middle\"]\nbackup = [\"X1\"]\nmode = \"report-only\""), 0),
+        ],
+    );
+    let root_certificate = "\"cert:sha256:96bcec06264976f37460779acf28c5a7cfe8a3c0aae11a8ffcee05c0bddf08c6\"";
+    expect(
+        Code::I35,
+        &[
+            (with("ca_pins = [\"X1\", \"X2\"]"), 1),
+            (with("pins = [\"X1\"]\nbackup = [\"R1\"]"), 1),
+            (with(&format!("ca_pins = [{root_certificate}, \"X2\"]")), 1),
+            (with("ca_pins = [\"X1\", \"X2\"]\nmode = \"off\""), 0),
+            (with("pins = [\"X1\", \"X2\"]\ntrust = \"pin-only\""), 0),
+            (with("ca_pins = [\"X1\", \"middle\"]"), 0),
+            (with("leaf_pins = [\"leaf\"]\nca_pins = [\"X1\"]\ncombine = \"all\""), 0),
+            // A root that is no longer in the list.
+            (with("ca_pins = [\"X1\", \"sha256/r/mIkG3eEpVdm+u/ko/cwxzOMo1bk4TyHIlByibiA5E=\"]"), 0),
+        ],
+    );
+}

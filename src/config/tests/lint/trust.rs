@@ -1,0 +1,75 @@
+use super::*;
+
+fn pinset_of(lines: &str) -> String {
+    pinset(&format!("pins = [\"{K1}\"]\nbackup = [\"{K2}\"]\n{lines}\n"))
+}
+
+#[test]
+fn checks_that_are_left_out() {
+    let device = |lines: &str| pinset_of(&format!("trust = \"pin-only\"\n{lines}"));
+    expect(
+        Code::W61,
+        &[
+            (device("verify_name = \"skip\""), 1),
+            (device("verify_name = \"san\""), 0),
+            (device("verify_name = \"as:b.example\""), 0),
+            (device(""), 0),
+        ],
+    );
+    let end = "[pinset.expiry]\nat = 2028-01-01\nthen = \"fail-closed\"";
+    expect(
+        Code::W62,
+        &[
+            (device("verify_validity = \"ignore\""), 1),
+            (device("verify_validity = \"check\""), 0),
+            (device(""), 0),
+            (device(&format!("verify_validity = \"ignore\"\n{end}")), 0),
+        ],
+    );
+    let both = told(&device("verify_name = \"skip\"\nverify_validity = \"ignore\""));
+    let places: Vec<_> = both.iter().map(|told| (told.code(), told.position())).collect();
+    assert_eq!(places, [(Code::W61, Some((7, 15))), (Code::W62, Some((8, 19)))]);
+}
+
+#[test]
+fn hosts_that_are_passed_through() {
+    let with = |unpinned: &str, lines: &str| format!("[defaults]\nunpinned = \"{unpinned}\"\n{}", pinset_of(lines));
+    let rollout = "mode = \"report-only\"\n[pinset.rollout]\nenforce_from = 2027-02-01";
+    expect(
+        Code::I67,
+        &[
+            (with("tunnel", ""), 1),
+            (with("tunnel", rollout), 1),
+            (with("tunnel", "trust = \"pin-only\""), 1),
+            (with("tunnel", "mode = \"report-only\""), 0),
+            (with("tunnel", "mode = \"off\""), 0),
+            (with("intercept", ""), 0),
+            (with("deny", ""), 0),
+            ("[defaults]\nunpinned = \"tunnel\"\n".into(), 0),
+        ],
+    );
+}
+
+#[test]
+fn reports_that_nobody_sees() {
+    let soft = pinset_of("mode = \"report-only\"");
+    let second = soft.replace("\"p\"", "\"q\"").replace("a.example", "b.example");
+    let rollout = |from: &str| pinset_of(&format!("mode = \"report-only\"\n[pinset.rollout]\nenforce_from = {from}"));
+    expect(
+        Code::W73,
+        &[
+            (soft.clone(), 1),
+            (soft.clone() + &second, 1),
+            (format!("{soft}[reports]\nclient_id = \"none\"\n[log]\nlevel = \"info\""), 1),
+            (rollout("2027-02-01"), 1),
+            (pinset_of("") + "[defaults]\nmode = \"report-only\"", 1),
+            (rollout("2026-12-31"), 0),
+            (pinset_of(""), 0),
+            (pinset_of("mode = \"off\""), 0),
+            (format!("{soft}[reports]\nfile = \"violations.jsonl\""), 0),
+            (format!("{soft}[log]\naccess = \"access.jsonl\""), 0),
+        ],
+    );
+    let one = &told(&(soft.clone() + &second))[0];
+    assert!(one.message().ends_with("\"p\" finds (1 more is)") && one.position() == Some((6, 8)), "{one}");
+}
