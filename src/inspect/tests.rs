@@ -94,7 +94,7 @@ fn files_that_cannot_be_used() {
         "a.toml",
         "[[pinset]]\nname = \"a\"\nhosts = [\"a.example\"]\npins = [\"sha256:".to_owned()
             + &"5a".repeat(32)
-            + "\"]\nroots = \"empty.pem\"\n",
+            + "\"]\nroots = \"empty.pem\"\nmode = \"report-only\"\n",
     );
     let missing = |from: usize| [(Code::E65, Some((3, from)), "cannot read the trust anchors in ")];
     folder.has(&format!("{LIST}extra_roots = [\"root.pem\"]"), &world(), &[]);
@@ -174,7 +174,9 @@ fn pins_of_roots_that_are_not_trusted() {
     folder.file("root.pem", &root.pem);
     let text = |head: &str, more: &str, pins: &str| {
         let key = format!("[keys.k]\nspki = \"{}\"\nrole = \"root\"\n", other.pin);
-        format!("{key}[[pinset]]\nname = \"p\"\nhosts = [\"p.example\"]\n{more}\nca_pins = [{pins}]\n{head}")
+        format!(
+            "{key}[[pinset]]\nname = \"p\"\nhosts = [\"p.example\"]\n{more}\nca_pins = [{pins}]\nmode = \"report-only\"\n{head}"
+        )
     };
     let own = "[upstream]\nroots = \"./root.pem\"\n";
     let k = "among the trust anchors of \"p\"";
@@ -203,7 +205,7 @@ fn pins_of_roots_that_are_not_trusted() {
 fn a_pin_in_two_lists() {
     let (folder, root) = (Folder::new(), made("Root", true, 2040, None));
     let key = format!("[keys.k]\nspki = \"{}\"\nrole = \"root\"\n", root.pin);
-    let lists = "ca_pins = [\"k\"]\npins = [\"k\"]\ncombine = \"any\"\n";
+    let lists = "ca_pins = [\"k\"]\npins = [\"k\"]\ncombine = \"any\"\nmode = \"report-only\"\n";
     folder.file("c.toml", format!("{LIST}{key}[[pinset]]\nname = \"p\"\nhosts = [\"p.example\"]\n{lists}"));
     let checked = check(&folder.0.path().join("c.toml"), &world()).unwrap();
     let told: Vec<_> = checked.diagnostics.iter().filter(|told| told.code() == Code::W41).collect();
@@ -219,7 +221,7 @@ fn a_certificate_that_was_seen_beats_a_suspicion() {
     let (folder, leaf) = (Folder::new(), made("192.0.2.1", false, 2040, None));
     let served = [CertificateDer::from_pem_slice(leaf.pem.as_bytes()).unwrap()];
     let hosts = "hosts = [\"192.0.2.1\", \"192.0.2.2\", \"192.0.2.3\"]";
-    let pins = format!("trust = \"pin-only\"\npins = [\"{}\"]", leaf.pin);
+    let pins = format!("trust = \"pin-only\"\npins = [\"{}\", \"sha256:{}\"]", leaf.pin, "5a".repeat(32));
     folder.file("c.toml", format!("{LIST}[[pinset]]\nname = \"p\"\n{hosts}\n{pins}\n"));
     let Checked { config, places, materials, .. } = check(&folder.0.path().join("c.toml"), &world()).unwrap();
     let resolver = std::sync::Arc::new(crate::upstream::resolve::SystemResolver);
@@ -270,8 +272,8 @@ fn clocks() {
     folder.file("timesync/synchronized", "");
     assert_eq!(told(), Synchronisation::Synchronised);
 
-    let pinset =
-        format!("{LIST}[[pinset]]\nname = \"p\"\nhosts = [\"p.example\"]\npins = [\"sha256:{}\"]\n", "5a".repeat(32));
+    let pins = format!("pins = [\"sha256:{}\"]\nmode = \"report-only\"\n", "5a".repeat(32));
+    let pinset = format!("{LIST}[[pinset]]\nname = \"p\"\nhosts = [\"p.example\"]\n{pins}");
     let ends = format!("{pinset}[pinset.expiry]\nat = 2029-01-01\nthen = \"fail-closed\"\n");
     let exempt = format!("{pinset}[[exempt]]\nhosts = [\"p.example:443\"]\nreason = \"r\"\nuntil = 2029-01-01\n");
     let early = SystemTime::UNIX_EPOCH + RELEASED - Duration::from_secs(1);
