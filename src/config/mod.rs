@@ -1,8 +1,9 @@
 //! The configuration: from TOML text to a typed [`Config`], or to everything that is wrong with it at once.
 //!
 //! `document` parses the text and lets each section be read; `include` brings in other files, `variables` the values of
-//! environment variables, both through `outside`, which alone looks at the machine; `table` and `item` check keys and read values; `sections`,
-//! `access`, `keys`, `pinsets`, `pins` and `rules` know what the keys mean; `diagnostic` tells what is wrong, where, and
+//! environment variables, both through `outside`, which alone looks at the machine; `table` and `item` check keys and
+//! read values; `sections`, `access`, `keys`, `pem`, `pinsets`, `pins` and `rules` know what the keys mean; `lint` looks
+//! at all that has been read together; `diagnostic` tells what is wrong, where, and
 //! what to write instead. Nothing of the text's form leaves this room.
 
 mod access;
