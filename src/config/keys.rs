@@ -4,7 +4,7 @@ use super::code::Code;
 use super::findings::Findings;
 use super::item::{Item, Located, Word};
 use super::outside::Outside;
-use super::pem::{self, KeyFile};
+use super::pem::Pem;
 use super::shape::{ANY, CERTIFICATE, Key, Keys, NAME, PIN_OR_NAME, SPKI, Shape};
 use super::span::Span;
 use super::table::Table;
@@ -99,9 +99,9 @@ impl<'a> KeyRing<'a> {
         let mut first_names: HashMap<Pin, (&str, Span)> = HashMap::new();
         for (name, table) in root.named_tables("keys") {
             check_name(ring.findings, &name);
-            let pem = table.item("pem").map(|item| (pem::load(&item, outside), item));
+            let pem = table.item("pem").map(|item| Pem::load(item, outside));
             let pin = ring.read_key(&table, pem.as_ref());
-            let key_of_certificate = pem.and_then(|(file, _)| Some(file?.spki));
+            let key_of_certificate = pem.and_then(|pem| pem.key());
             let role = table.item("role").and_then(|item| item.choice(ROLES));
             for text in ["owner", "note"] {
                 table.item(text).and_then(|item| item.words());
@@ -123,7 +123,8 @@ impl<'a> KeyRing<'a> {
     }
 
     /// The pin that is written out, or else that of the file.
-    fn read_key(&self, table: &Table<'a>, pem: Option<&(Option<KeyFile>, Item<'_>)>) -> Option<Pin> {
+    fn read_key(&self, table: &Table<'a>, pem: Option<&Pem<'_>>) -> Option<Pin> {
+        let confirmed = |pin: Pin, item: &Item<'_>| pem.map_or(Some(pin), |pem| pem.confirm(pin, item));
         match (table.item("spki"), table.item("cert"), pem) {
             (Some(spki), Some(cert), _) => {
                 let help = "keep spki, which survives a renewal; give the certificate another name if both are wanted";
@@ -131,9 +132,9 @@ impl<'a> KeyRing<'a> {
                 self.findings.conflict(Code::E12, &cert.span(), message, (&spki.span(), "the key is given here"), help);
                 None
             }
-            (Some(spki), None, _) => self.compare(self.read_spki(&spki)?, &spki, pem),
-            (None, Some(cert), _) => self.compare(self.read_certificate(&cert)?, &cert, pem),
-            (None, None, Some((file, item))) => self.accept(Ok(Pin::Spki(file.as_ref()?.spki)), &item.span()),
+            (Some(spki), None, _) => confirmed(self.read_spki(&spki)?, &spki),
+            (None, Some(cert), _) => confirmed(self.read_certificate(&cert)?, &cert),
+            (None, None, Some(pem)) => self.accept(Ok(Pin::Spki(pem.key()?)), &pem.span()),
             (None, None, None) => {
                 table.required(
                     "spki",
@@ -143,31 +144,6 @@ impl<'a> KeyRing<'a> {
                 None
             }
         }
-    }
-
-    /// The pin, unless the file says otherwise.
-    fn compare(&self, pin: Pin, item: &Item<'_>, pem: Option<&(Option<KeyFile>, Item<'_>)>) -> Option<Pin> {
-        let Some((file, pem)) = pem else { return Some(pin) };
-        let of_file = match (pin, file.as_ref()?) {
-            (Pin::Spki(_), file) => Some(Pin::Spki(file.spki)),
-            (Pin::Certificate(_), file) => file.certificate.map(Pin::Certificate),
-        };
-        if of_file == Some(pin) {
-            return Some(pin);
-        }
-        let (message, help) = match of_file {
-            Some(other) => (
-                format!("{} is another than that of the file, {other}", item.path),
-                "compare both with the operator of the host, and correct one of them",
-            ),
-            None => (
-                format!("{} is the digest of a certificate, and the file holds a public key alone", item.path),
-                "name the file of the certificate, or write spki",
-            ),
-        };
-        let note = (&pem.span(), "the file");
-        self.findings.conflict(Code::E07, &item.span(), message, note, help);
-        None
     }
 
     /// Under this key 64 hexadecimal digits can only be a key.

@@ -3,7 +3,8 @@
 use super::code::Code;
 use super::item::Item;
 use super::outside::{Kind, Outside};
-use crate::policy::pin::Sha256;
+use super::span::Span;
+use crate::policy::pin::{Pin, Sha256};
 use rustls_pki_types::pem::{PemObject as _, SectionKind};
 use sha2::{Digest as _, Sha256 as Hasher};
 use std::ops::RangeInclusive;
@@ -20,11 +21,11 @@ const HELP: &str = "name a file with one certificate or one public key in it, PE
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct KeyFile {
+struct KeyFile {
     /// SHA-256 of its SubjectPublicKeyInfo.
-    pub(super) spki: Sha256,
+    spki: Sha256,
     /// SHA-256 of its certificate; absent when it holds a public key alone.
-    pub(super) certificate: Option<Sha256>,
+    certificate: Option<Sha256>,
 }
 
 /// Why a file is not taken. Its content is never told: it may be a private key.
@@ -38,8 +39,55 @@ enum KeyFileError {
     Unreadable,
 }
 
-/// Reads the file under a key, and reports what is wrong with it.
-pub(super) fn load(item: &Item<'_>, outside: &dyn Outside) -> Option<KeyFile> {
+/// The file of a key.
+pub(super) struct Pem<'a> {
+    item: Item<'a>,
+    /// Absent when something is wrong with it, which has been reported.
+    file: Option<KeyFile>,
+}
+
+impl<'a> Pem<'a> {
+    /// Reads the file, and reports what is wrong with it.
+    pub(super) fn load(item: Item<'a>, outside: &dyn Outside) -> Self {
+        let file = read(&item, outside);
+        Self { item, file }
+    }
+
+    pub(super) fn span(&self) -> Span {
+        self.item.span()
+    }
+
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub(super) fn key(&self) -> Option<Sha256> {
+        self.file.map(|file| file.spki)
+    }
+
+    /// The pin that stands beside the file, unless they contradict each other.
+    pub(super) fn confirm(&self, pin: Pin, written: &Item<'_>) -> Option<Pin> {
+        let file = self.file?;
+        let of_file = match pin {
+            Pin::Spki(_) => Some(Pin::Spki(file.spki)),
+            Pin::Certificate(_) => file.certificate.map(Pin::Certificate),
+        };
+        if of_file == Some(pin) {
+            return Some(pin);
+        }
+        let (message, help) = match of_file {
+            Some(other) => (
+                format!("{} is another than that of the file, {other}", written.path),
+                "compare both with the operator of the host, and correct one of them",
+            ),
+            None => (
+                format!("{} is the digest of a certificate, and the file holds a public key alone", written.path),
+                "name the file of the certificate, or write spki",
+            ),
+        };
+        written.findings.conflict(Code::E07, &written.span(), message, (&self.span(), "the file"), help);
+        None
+    }
+}
+
+fn read(item: &Item<'_>, outside: &dyn Outside) -> Option<KeyFile> {
     let path = item.path()?;
     let refuse = |code, what: &str, help: &str| {
         item.findings.error(code, &item.span(), format!("{} {what}", path.display()), help);

@@ -1,8 +1,8 @@
 //! Where the parts of a configuration were written, for findings that come after reading: what its files hold, what
 //! its hosts show.
 
-use super::code::Code;
-use super::diagnostic::{Diagnostic, Note};
+use super::code::{Code, Severity};
+use super::diagnostic::{Diagnostic, KEPT_OF_A_CODE_MAX, Note};
 use super::keys::Role;
 use super::model::Config;
 use super::pinsets::PinsetDraft;
@@ -185,9 +185,21 @@ impl Places {
         self.variables.borrow_mut().redact(text.into(), false, Untold::Message)
     }
 
-    /// Findings of reading and later ones, in the order of the files.
+    /// Findings of reading and later ones, in the order of the files. Of a code that is no error as many are kept as of
+    /// reading; the rest is counted.
     pub fn in_order(&self, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
         diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+        let mut counts: HashMap<Code, usize> = HashMap::new();
+        diagnostics.retain(|diagnostic| {
+            let count = counts.entry(diagnostic.code).or_default();
+            *count += 1;
+            diagnostic.severity() == Severity::Error || *count <= KEPT_OF_A_CODE_MAX
+        });
+        for (code, count) in counts.into_iter().filter(|(code, _)| code.severity() != Severity::Error) {
+            if let Some(last) = diagnostics.iter_mut().rev().find(|diagnostic| diagnostic.code == code) {
+                last.more += count.saturating_sub(KEPT_OF_A_CODE_MAX);
+            }
+        }
         diagnostics
     }
 

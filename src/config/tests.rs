@@ -261,7 +261,6 @@ fn refused_pinsets() {
         "\n[keys.leaf]\nspki = \"{X1}\"\nrole = \"leaf\"\n[keys.root]\nspki = \"{X2}\"\nrole = \"root\"\n\
          [keys.plain]\nspki = \"{R1}\""
     );
-    let long = "x".repeat(65);
     let table: &[(&str, &str, Code, usize, usize, &str)] = &[
         ("", "", Code::E36, 1, 1, "no pins"),
         ("backup = [\"X1\"]", "", Code::E36, 1, 1, "no pins"),
@@ -313,6 +312,11 @@ fn refused_pinsets() {
         let text = format!("{}{rest}", pinset(lines)).replace("X1", X1).replace("X2", X2);
         refuse_each(&[(&text, &[(*code, *line, *column, part)])]);
     }
+}
+
+#[test]
+fn refused_names_of_pinsets() {
+    let long = "x".repeat(65);
     let whole: &[(String, Code, usize, usize, &str)] = &[
         (
             format!("[[pinset]]\nhosts = [\"a.example\"]\npins = [\"{X1}\", \"{X2}\"]"),

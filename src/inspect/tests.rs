@@ -200,6 +200,24 @@ fn pins_of_roots_that_are_not_trusted() {
     }
 }
 
+/// A root that many pinsets pin and nobody trusts is told so often and no more; all of them are counted.
+#[test]
+fn findings_of_a_code_are_kept_up_to_a_number() {
+    use std::fmt::Write as _;
+    let (folder, root) = (Folder::new(), made("Root", true, 2040, None));
+    let mut text = format!("{LIST}[keys.k]\nspki = \"{}\"\nrole = \"root\"\n", root.pin);
+    for n in 0..250 {
+        let host = format!("hosts = [\"h{n}.example\"]\nca_pins = [\"k\"]\nmode = \"report-only\"");
+        write!(text, "[[pinset]]\nname = \"p{n}\"\n{host}\n").unwrap();
+    }
+    folder.file("c.toml", text);
+    let checked = check(&folder.0.path().join("c.toml"), &world()).unwrap();
+    let kept = checked.diagnostics.iter().filter(|told| told.code() == Code::W41).count();
+    assert_eq!(kept, crate::config::KEPT_OF_A_CODE_MAX);
+    let listing = crate::config::Listing::new(&checked.diagnostics);
+    assert!(listing.count(Severity::Warning) >= 250);
+}
+
 /// A pin may stand in two lists; both places are told, in one finding.
 #[test]
 fn a_pin_in_two_lists() {
