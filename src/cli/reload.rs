@@ -39,12 +39,17 @@ impl Reload {
         let (arguments, own, number) = (Arc::clone(&self.arguments), self.own.clone(), self.generation + 1);
         // Files may be on a disk that hangs; the sessions do not wait for it.
         let read = tokio::task::spawn_blocking(move || {
-            let config = configuration(&arguments).map_err(|failure| failure.message)?;
+            let (config, warnings) = configuration(&arguments).map_err(|failure| failure.message)?;
             let generation = Generation::load(&config, number, &own).map_err(|error| error.to_string())?;
-            Ok::<_, String>((config, generation))
+            Ok::<_, String>((config, warnings, generation))
         });
         match read.await {
-            Ok(Ok((config, generation))) => {
+            Ok(Ok((config, warnings, generation))) => {
+                for warning in warnings {
+                    let (line, column) = warning.position().unwrap_or((1, 1));
+                    let place = format!("{}:{line}:{column}", warning.path().display());
+                    tracing::warn!("{place}: {}: {}", warning.code(), warning.message());
+                }
                 let rules = generation.policy.rules().len();
                 proxy.replace(generation);
                 self.generation = number;

@@ -3,7 +3,7 @@
 use super::reload::Reload;
 use super::{Exit, Failure, usual_ca_directory};
 use crate::authority::{self, CertificateAuthority, Provenance};
-use crate::config::{self, Config, Listing, Severity};
+use crate::config::{self, Config, Diagnostic, Listing, Severity};
 use crate::inspect::{self, Checked, Synchronisation, World};
 use crate::policy::moment::Circumstances;
 use crate::policy::pinset::Demand;
@@ -56,7 +56,11 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
 }
 
 async fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let config = configuration(&arguments)?;
+    let (config, warnings) = configuration(&arguments)?;
+    if !warnings.is_empty() {
+        // There is no log yet: its own settings are among what was read.
+        drop(writeln!(io::stderr().lock(), "{}", Listing::new(&warnings).render(false)));
+    }
     let (log, dropped) = start_log(&config);
     let directory = match config.ca.directory.clone() {
         Some(directory) => directory,
@@ -97,9 +101,10 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     Ok(if cut_short.load(Ordering::Relaxed) { Exit::NotAsItShouldBe } else { Exit::Done })
 }
 
-pub(super) fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
-    let mut config = match &arguments.config {
-        None => Config::builtin(),
+/// The configuration that the arguments name, and the warnings about it.
+pub(super) fn configuration(arguments: &Arguments) -> Result<(Config, Vec<Diagnostic>), Failure> {
+    let (mut config, warnings) = match &arguments.config {
+        None => (Config::builtin(), Vec::new()),
         Some(path) => {
             // Files that cannot be used, and the own CA among them, are refused when they are loaded for good.
             let world = World { now: SystemTime::now(), clock: Synchronisation::of_system(), ca_directory: None };
@@ -107,11 +112,8 @@ pub(super) fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
                 let message = format!("the configuration cannot be used\n\n{errors}");
                 if errors.is_unreadable() { Failure::unreachable(message) } else { Failure::unusable(message) }
             })?;
-            diagnostics.retain(|diagnostic| diagnostic.severity() != Severity::Error);
-            if !diagnostics.is_empty() {
-                drop(writeln!(io::stderr().lock(), "{}", Listing::new(&diagnostics).render(false)));
-            }
-            config
+            diagnostics.retain(|diagnostic| diagnostic.severity() == Severity::Warning);
+            (config, diagnostics)
         }
     };
     if !arguments.listen.is_empty() {
@@ -128,7 +130,7 @@ pub(super) fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
             "--listen {address} is open to other machines, and nothing says who may use the proxy: \
              write [access] clients = [\"10.0.0.0/8\"] (your networks) into a configuration file"
         ))),
-        _ => Ok(config),
+        _ => Ok((config, warnings)),
     }
 }
 

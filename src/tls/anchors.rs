@@ -121,7 +121,7 @@ impl TrustAnchors {
             AnchorSource::System => {
                 let bundle = SYSTEM_BUNDLES.iter().map(Path::new).find(|path| path.exists());
                 let path = bundle.ok_or(AnchorError::NoSystemBundle)?;
-                let foreign = read_pem(path)?.into_iter().filter(|certificate| !own.contains(certificate));
+                let foreign = read_pem(path)?.into_iter().filter(|certificate| !is_own(certificate, own));
                 // A bundle of the system may hold what webpki cannot read (version 1 roots); that is not our fault to
                 // report to somebody who cannot change it.
                 foreign.for_each(|certificate| drop(set.add(certificate, false)));
@@ -158,7 +158,7 @@ impl TrustAnchors {
         exempts_pins: bool,
     ) -> Result<(), AnchorError> {
         for certificate in read_pem(path)? {
-            if own.contains(&certificate) {
+            if is_own(&certificate, own) {
                 return Err(AnchorError::OwnCa { path: path.to_owned() });
             }
             self.add(certificate, exempts_pins)
@@ -233,6 +233,15 @@ pub fn read_pem(path: &Path) -> Result<Vec<CertificateDer<'static>>, AnchorError
         return Err(AnchorError::Empty { path: path.to_owned() });
     }
     Ok(certificates)
+}
+
+/// Whether a certificate is one of these or for the key of one: a CA that was renewed signs with the key it had.
+fn is_own(certificate: &CertificateDer<'_>, own: &[CertificateDer<'_>]) -> bool {
+    let key = |der: &CertificateDer<'_>| {
+        let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;
+        Some(sha256(parsed.public_key().raw))
+    };
+    own.contains(certificate) || key(certificate).is_some_and(|seen| own.iter().any(|der| key(der) == Some(seen)))
 }
 
 /// SHA-256 of anything.
@@ -342,6 +351,11 @@ mod tests {
         assert!(load("junk", &pem(b"junk"), &[]).unwrap_err().contains("not a certificate"));
         assert!(load("cut", &pem(&root)[..300], &[]).unwrap_err().contains("not a certificate in PEM form"));
         assert!(load("own", &pem(&root), std::slice::from_ref(&root)).unwrap_err().contains("proxy's own CA"));
+        let key = rcgen::KeyPair::generate().unwrap();
+        let issued = || rcgen::CertificateParams::default().self_signed(&key).unwrap().der().clone();
+        let (first, renewed) = (issued(), issued());
+        assert_ne!(first, renewed);
+        assert!(load("renewed", &pem(&renewed), &[first]).unwrap_err().contains("proxy's own CA"));
         assert_eq!(load("twice", &[pem(&root), pem(&root)].concat(), &[]), Ok(1));
         let missing = TrustAnchors::load(&AnchorSource::File(folder.path().join("none")), &[], &[]);
         assert!(missing.unwrap_err().to_string().contains("cannot read the trust anchors"));
