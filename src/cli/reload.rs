@@ -47,7 +47,7 @@ impl Reload {
             Ok(Ok((config, warnings, generation))) => {
                 for warning in warnings {
                     let (line, column) = warning.position().unwrap_or((1, 1));
-                    let place = format!("{}:{line}:{column}", warning.path().display());
+                    let place = format!("{}:{line}:{column}", warning.place().file.display());
                     tracing::warn!("{place}: {}: {}", warning.code(), warning.message());
                 }
                 let rules = generation.policy.rules().len();
