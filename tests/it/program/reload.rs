@@ -43,10 +43,12 @@ async fn a_file_with_mistakes_changes_nothing_and_a_good_one_everything() {
     program.running.err.until("cannot read the configuration: No such file").await;
     assert_eq!(reply(&program, &site).await, established, "without the file");
 
-    let other = site.trusted_by(&user, &format!("{}[limits]\nsessions = 7\n", pinset(&Key::p256().pin())));
+    let more = format!("[limits]\nsessions = 7\n[keys.spare]\nspki = \"{}\"\n", Key::p256().pin());
+    let other = site.trusted_by(&user, &format!("{}{more}", pinset(&Key::p256().pin())));
     assert_eq!(other, path);
     program.running.signal("HUP").await;
     program.running.err.until("reloaded the configuration: generation 2 with 1 rules is in force").await;
+    program.running.err.until("pinproxy.toml:10:7: W11: nothing uses the key \"spare\"").await;
     program.running.err.until("[limits] has changed; that takes effect at the next start").await;
     let refused = (502, format!("Certificate pin mismatch for {HOST} (pinset site)"));
     assert_eq!(reply(&program, &site).await, refused);
