@@ -255,7 +255,6 @@ fn refused_keys() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn refused_pinsets() {
     let roles = format!(
         "\n[keys.leaf]\nspki = \"{X1}\"\nrole = \"leaf\"\n[keys.root]\nspki = \"{X2}\"\nrole = \"root\"\n\
