@@ -102,10 +102,8 @@ pub(super) fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
         Some(path) => {
             // Files that cannot be used, and the own CA among them, are refused when they are loaded for good.
             let world = World { now: SystemTime::now(), clock: Synchronisation::of_system(), ca_directory: None };
-            let Checked { config, mut diagnostics, .. } = inspect::check(path, &world).map_err(|errors| {
-                let message = format!("the configuration cannot be used\n\n{errors}");
-                if errors.is_unreadable() { Failure::unreachable(message) } else { Failure::unusable(message) }
-            })?;
+            let checked = inspect::check(path, &world).map_err(|errors| Failure::configuration(&errors))?;
+            let Checked { config, mut diagnostics, .. } = checked;
             diagnostics.retain(|diagnostic| diagnostic.severity() != Severity::Error);
             if !diagnostics.is_empty() {
                 drop(writeln!(io::stderr().lock(), "{}", Listing::new(&diagnostics).render(false)));
