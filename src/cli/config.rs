@@ -98,6 +98,6 @@ fn show(arguments: &Show) -> Result<Exit, Failure> {
             }
             print(&text).map(|()| Exit::Done)
         }
-        Err(errors) => Err(Failure::unusable(format!("the configuration cannot be used\n\n{errors}"))),
+        Err(errors) => Err(Failure::configuration(&errors)),
     }
 }

@@ -6,6 +6,7 @@ pub mod pins;
 mod reload;
 pub mod run;
 
+use crate::config::ConfigErrors;
 use clap::{Parser, Subcommand};
 use std::fmt;
 use std::io::{self, Write as _};
@@ -75,6 +76,12 @@ impl Failure {
 
     fn unreachable(message: impl fmt::Display) -> Self {
         Self { exit: Exit::Unreachable, message: message.to_string() }
+    }
+
+    /// A configuration that a command needs and that cannot be used.
+    fn configuration(errors: &ConfigErrors) -> Self {
+        let exit = if errors.is_unreadable() { Exit::Unreachable } else { Exit::Unusable };
+        Self { exit, message: format!("the configuration cannot be used\n\n{errors}") }
     }
 }
 

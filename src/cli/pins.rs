@@ -44,10 +44,7 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
 
 /// The configuration of a file. Its warnings are the business of `config check`.
 fn load(path: &Path, at: Timestamp) -> Result<Config, Failure> {
-    let (config, _warnings) = Config::load(path, at.0).map_err(|errors| {
-        let message = format!("the configuration cannot be used\n\n{errors}");
-        if errors.is_unreadable() { Failure::unreachable(message) } else { Failure::unusable(message) }
-    })?;
+    let (config, _warnings) = Config::load(path, at.0).map_err(|errors| Failure::configuration(&errors))?;
     Ok(config)
 }
 

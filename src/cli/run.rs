@@ -5,9 +5,8 @@ use super::{Exit, Failure, usual_ca_directory};
 use crate::authority::{self, CertificateAuthority, Provenance};
 use crate::config::{self, Config, Diagnostic, Listing, Severity};
 use crate::inspect::{self, Checked, Synchronisation, World};
-use crate::policy::moment::Circumstances;
-use crate::policy::pinset::Demand;
-use crate::policy::rules::Rule;
+use crate::policy::moment::Moment;
+use crate::policy::protection::Protection;
 use crate::proxy::{Assembled, Clock, Proxy, assemble, ca_settings, serve, tell_losses};
 use crate::report::TextLog;
 use crate::upstream::resolve::SystemResolver;
@@ -108,10 +107,8 @@ pub(super) fn configuration(arguments: &Arguments) -> Result<(Config, Vec<Diagno
         Some(path) => {
             // Files that cannot be used, and the own CA among them, are refused when they are loaded for good.
             let world = World { now: SystemTime::now(), clock: Synchronisation::of_system(), ca_directory: None };
-            let Checked { config, mut diagnostics, .. } = inspect::check(path, &world).map_err(|errors| {
-                let message = format!("the configuration cannot be used\n\n{errors}");
-                if errors.is_unreadable() { Failure::unreachable(message) } else { Failure::unusable(message) }
-            })?;
+            let checked = inspect::check(path, &world).map_err(|errors| Failure::configuration(&errors))?;
+            let Checked { config, mut diagnostics, .. } = checked;
             diagnostics.retain(|diagnostic| diagnostic.severity() == Severity::Warning);
             (config, diagnostics)
         }
@@ -197,19 +194,17 @@ fn greeting(
     text
 }
 
+/// A rollout that has not come to every client is told apart: for whom it enforces depends on who asks.
 fn pinsets(config: &Config, now: SystemTime) -> String {
     let policy = config.policy(1);
-    let circumstances = Circumstances::new(now, std::net::Ipv4Addr::LOCALHOST.into());
-    let enforced = |rule: &&Arc<Rule>| {
-        matches!(
-            rule.demand(&circumstances),
-            Demand::Pins { enforced: true, .. } | Demand::PinOnly { .. } | Demand::Expired
-        )
-    };
-    let pinned: Vec<_> = policy.rules().iter().filter(|rule| rule.pinset().is_some()).collect();
-    match pinned.len() {
-        0 => "none: chains are verified, nothing is pinned; see config/pinproxy.toml".to_owned(),
-        count => format!("{count}, {} of them enforced", pinned.into_iter().filter(enforced).count()),
+    let pinned = policy.rules().iter().filter(|rule| rule.pinset().is_some());
+    let protections: Vec<_> = pinned.map(|rule| Protection::of(rule, Moment::at(now))).collect();
+    let enforced = protections.iter().filter(|protection| protection.is_enforced()).count();
+    let partly = protections.iter().filter(|protection| matches!(protection, Protection::Partly(_))).count();
+    match (protections.len(), partly) {
+        (0, _) => "none: chains are verified, nothing is pinned; see config/pinproxy.toml".to_owned(),
+        (count, 0) => format!("{count}, {enforced} of them enforced"),
+        (count, _) => format!("{count}, {enforced} of them enforced, {partly} for some clients"),
     }
 }
 
@@ -258,6 +253,39 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_much_is_enforced() {
+        let pinset = |name: &str, more: &str| {
+            format!(
+                "[[pinset]]\nname = \"{name}\"\nhosts = [\"{name}.example\"]\n\
+                 pins = [\"sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=\", \
+                 \"sha256/diGVwiVYbubAI3RW4hB9xU8e/CH2GnkuvVFZE8zmgzI=\"]\n{more}"
+            )
+        };
+        let rollout = |percent: &str| {
+            let ramp = format!("ramp = [{{ from = 1980-01-01, percent = {percent} }}]\nenforce_from = 2999-01-01\n");
+            pinset("c", &format!("mode = \"report-only\"\n[pinset.rollout]\n{ramp}"))
+        };
+        let (enforced, reported) = (pinset("a", ""), pinset("b", "mode = \"report-only\"\n"));
+        let table = [
+            (String::new(), "none: chains are verified, nothing is pinned; see config/pinproxy.toml"),
+            (format!("{enforced}{reported}"), "2, 1 of them enforced"),
+            // Whatever the lot of a client on this machine.
+            (format!("{enforced}{reported}{}", rollout("0.01")), "3, 1 of them enforced, 1 for some clients"),
+            (format!("{enforced}{reported}{}", rollout("99.99")), "3, 1 of them enforced, 1 for some clients"),
+        ];
+        for (text, expected) in table {
+            let parsed = Config::parse(&text, Path::new("test.toml"), SystemTime::now());
+            let (config, _) = parsed.unwrap_or_else(|errors| panic!("{errors}"));
+            assert_eq!(pinsets(&config, SystemTime::now()), expected, "{text}");
         }
     }
 }

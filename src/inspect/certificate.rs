@@ -47,15 +47,26 @@ fn may_issue(certificate: &X509Certificate<'_>) -> bool {
     says_so || certificate.version() != X509Version::V3
 }
 
-/// A name of a certificate, which anybody may have written: of one line, and no longer than people read.
+/// A name of a certificate.
 fn words(name: &X509Name<'_>) -> String {
-    let text = name.to_string();
-    let plain = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    tellable(&name.to_string())
+}
+
+/// A text that anybody may have written: of one line that is read in the order in which it is written, and no longer
+/// than people read.
+fn tellable(text: &str) -> String {
+    let plain = text.chars().map(|c| if is_invisible(c) { '\u{fffd}' } else { c });
     let mut words: String = plain.take(NAME_CHARACTERS_MAX).collect();
     if text.chars().count() > NAME_CHARACTERS_MAX {
         words.push('…');
     }
     if words.is_empty() { "(no name)".to_owned() } else { words }
+}
+
+/// Controls, and what joins, hides or turns around the characters beside it (UAX 9, UTR 36).
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 fn moment(timestamp: i64) -> SystemTime {
@@ -67,4 +78,25 @@ pub(super) fn day(moment: SystemTime) -> String {
     let seconds = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let date = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
     date.map_or_else(|| "a date beyond reckoning".to_owned(), |date| date.date().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_anybody_may_have_written() {
+        let table = [
+            ("CN=bank\r\nok.example", "CN=bank\u{fffd}\u{fffd}ok.example".to_owned()),
+            ("CN=\u{1b}[2Jbank", "CN=\u{fffd}[2Jbank".to_owned()),
+            ("CN=\u{202e}elpmaxe.knab", "CN=\u{fffd}elpmaxe.knab".to_owned()),
+            ("CN=ba\u{200b}nk\u{2066}", "CN=ba\u{fffd}nk\u{fffd}".to_owned()),
+            ("", "(no name)".to_owned()),
+            (&"é".repeat(120), "é".repeat(120)),
+            (&"é".repeat(121), "é".repeat(120) + "…"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(tellable(text), expected, "{text:?}");
+        }
+    }
 }

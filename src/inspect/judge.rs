@@ -134,7 +134,7 @@ impl<'a> Findings<'a> {
         let places = self.places;
         for backup in places.pins(pinset).iter().filter(|written| written.is_backup).map(|written| written.pin) {
             let paths = &sight.survey.paths;
-            let position = paths.iter().find_map(|path| path.elements.iter().position(|e| names(&backup, e)));
+            let position = paths.iter().find_map(|path| path.elements.iter().position(|e| backup.names(e)));
             let Some(position) = position else { continue };
             if self.backups.insert((pinset.to_owned(), backup)) {
                 let message = format!("the backup {backup} is in use: position {position} of {}", target.authority);
@@ -153,13 +153,6 @@ fn host(target: &Target) -> At<'_> {
 fn keys(path: &SurveyedPath) -> String {
     let keys: Vec<_> = path.elements.iter().map(|element| Pin::Spki(element.spki).to_string()).collect();
     keys.join(", ")
-}
-
-fn names(pin: &Pin, element: &PathElement) -> bool {
-    match pin {
-        Pin::Spki(digest) => *digest == element.spki,
-        Pin::Certificate(digest) => Some(digest) == element.certificate.as_ref(),
-    }
 }
 
 /// Whether the pins would no longer be satisfied if the host's certificate had another key, with the same authorities

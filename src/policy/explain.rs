@@ -7,7 +7,7 @@ use super::host::{Authority, Host};
 use super::moment::Moment;
 use super::pattern::{HostPattern, Scope};
 use super::pin::Pin;
-use super::pinset::{Basis, Mode, Pinset, Stance};
+use super::pinset::{AnchorSet, Basis, Mode, Pinset, Stance};
 use super::protection::Protection;
 use super::rollout::{Lot, Rate, Rollout};
 use super::rules::{Defaults, NameMismatch, Policy, Rule, RuleKind, Unpinned};
@@ -33,6 +33,8 @@ pub struct Grounds<'a> {
     pub defaults: Defaults,
     /// Who may ask for what.
     pub access: &'a Access,
+    /// The files with anchors whose chains are exempt from pins.
+    pub exempting: &'a [String],
     /// When.
     pub at: Timestamp,
     /// For which client; for all of them when absent.
@@ -62,6 +64,8 @@ pub struct Explanation {
     pub lost: Vec<Loser>,
     /// The pins, where the rule is a pinset.
     pub pinset: Option<PinsetTold>,
+    /// The files with anchors whose chains pass without a pin, where the rule would judge pins.
+    pub exempting: Vec<String>,
     /// The rule that follows when the exemption is over, where the rule is one.
     pub afterwards: Option<Told>,
     /// How many keys `[[blocklist]]` refuses to every host.
@@ -104,6 +108,12 @@ impl Grounds<'_> {
             rule: Told::of(rule),
             matched: matched.map(Matched::of),
             pinset: rule.pinset().map(|pinset| self.pinset(pinset, moment)),
+            exempting: match rule.pinset().map(|pinset| &pinset.basis) {
+                Some(Basis::Chain { anchors: AnchorSet::Common, .. }) if protection.judges_pins() => {
+                    self.exempting.to_vec()
+                }
+                _ => Vec::new(),
+            },
             afterwards: match &rule.kind {
                 RuleKind::Exempt { until, .. } => Some(Told::of(self.policy.select(authority, *until))),
                 _ => None,

@@ -218,7 +218,8 @@ pub enum Demand<'a> {
 }
 
 impl Pin {
-    fn names(&self, element: &PathElement) -> bool {
+    /// Whether it is the pin of this certificate or of its key.
+    pub fn names(&self, element: &PathElement) -> bool {
         match self {
             Self::Spki(digest) => *digest == element.spki,
             Self::Certificate(digest) => Some(digest) == element.certificate.as_ref(),

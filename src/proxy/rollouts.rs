@@ -104,10 +104,11 @@ impl Rollouts {
 
     /// The step that this pinset must not pass; `None` where it goes by its dates.
     pub(super) fn limit(&self, pinset: &Pinset, moment: Moment, now: Duration) -> Option<usize> {
-        pinset.rollout()?.hold()?;
+        let rollout = held(pinset)?;
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A session of an earlier generation may have a pinset that is gone: it goes by its dates.
-        let progress = known.get_mut(&pinset.name)?;
+        // A session of an earlier generation may have a rollout that is gone, or another one now, whose steps are not
+        // its own: it goes by its dates.
+        let progress = known.get_mut(&pinset.name).filter(|progress| progress.rollout == *rollout)?;
         if let Some(text) = progress.advance(&pinset.name, moment, now) {
             tracing::warn!("{text}");
         }
@@ -116,11 +117,9 @@ impl Rollouts {
 
     /// Counts a session whose chain was judged.
     pub(super) fn count(&self, pinset: &Pinset, violated: bool, now: Duration) {
-        if pinset.rollout().and_then(Rollout::hold).is_none() {
-            return;
-        }
+        let Some(rollout) = held(pinset) else { return };
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(progress) = known.get_mut(&pinset.name) {
+        if let Some(progress) = known.get_mut(&pinset.name).filter(|progress| progress.rollout == *rollout) {
             progress.hour.count(now, violated);
         }
     }
@@ -132,6 +131,11 @@ impl Rollouts {
             tracing::warn!("{text}");
         }
     }
+}
+
+/// The rollout of a pinset, if violations can hold it.
+fn held(pinset: &Pinset) -> Option<&Rollout> {
+    pinset.rollout().filter(|rollout| rollout.hold().is_some())
 }
 
 #[cfg(test)]
@@ -222,6 +226,17 @@ mod tests {
         assert_eq!(rollouts.limit(&changed, Moment::at(day(2)), MINUTE), Some(2));
         rollouts.enter(std::iter::empty(), Moment::at(day(2)));
         assert_eq!(rollouts.limit(&changed, Moment::at(day(2)), MINUTE), None, "gone");
+    }
+
+    /// A session keeps the rules that it began with. Steps of another rollout would say nothing about its own.
+    #[test]
+    fn a_session_of_an_earlier_policy_neither_takes_nor_gives() {
+        let (old, new) = (pinset(Some(0.1)), pinset(Some(0.2)));
+        let rollouts = entered(&old, day(2));
+        rollouts.enter(std::iter::once(&new), Moment::at(day(0)));
+        assert_eq!(rollouts.limit(&old, Moment::at(day(2)), MINUTE), None, "it is not taken back to the new beginning");
+        rollouts.count(&old, true, MINUTE);
+        assert_eq!(rollouts.limit(&new, Moment::at(day(2)), MINUTE), Some(2), "its violation does not count");
     }
 
     #[test]

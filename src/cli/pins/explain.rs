@@ -44,7 +44,8 @@ pub(super) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// End with exit code 1 unless the host has a pinset that refuses a mismatch to the client, or to all of them
+    /// End with exit code 1 unless the host has a pinset that refuses a mismatch to the client, or to all of them;
+    /// anchors that exempt their chains (exempts_pins) are told and change nothing about that
     #[arg(long)]
     expect_enforced: bool,
 }
@@ -57,10 +58,13 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Exit, Failure> {
     };
     let at = arguments.at.unwrap_or_else(now);
     let config = load(path, at)?;
+    let exempting = config.upstream.extra_roots.iter().filter(|extra| extra.exempts_pins);
+    let exempting: Vec<_> = exempting.map(|extra| extra.file.display().to_string()).collect();
     let grounds = Grounds {
         policy: &config.policy(1),
         defaults: config.rules.defaults(),
         access: &config.access,
+        exempting: &exempting,
         at,
         client: arguments.client,
     };

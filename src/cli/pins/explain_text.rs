@@ -98,6 +98,9 @@ fn add_pinset(rows: &mut Rows, told: &Explanation, pinset: &PinsetTold) {
     let judged = told.protection > Protection::Chain;
     add_accepts(rows, if judged { "accepts" } else { "not judged" }, &pinset.accepts, false);
     add_trust(rows, &pinset.trust);
+    for file in &told.exempting {
+        rows.more(&format!("a chain to an anchor of {file:?} passes without a pin (exempts_pins)"));
+    }
     match &pinset.rollout {
         Some(rollout) => add_rollout(rows, told, rollout),
         None => rows.row("mode", pinset.mode),
@@ -249,8 +252,20 @@ mod tests {
     fn told(policy: &Policy, host: &str, on: u64, client: Option<&str>) -> String {
         let client = client.map(|client| client.parse().unwrap());
         let access = &Access::local();
-        let grounds = Grounds { policy, defaults: Unpinned::Intercept.into(), access, at: at(on), client };
+        let grounds =
+            Grounds { policy, defaults: Unpinned::Intercept.into(), access, exempting: &[], at: at(on), client };
         text(&grounds.explain(&authority(host)))
+    }
+
+    #[test]
+    fn anchors_that_exempt_from_pins() {
+        let policy = of(pinset("corp"));
+        let (access, files) = (&Access::local(), ["corporate.pem".to_owned()]);
+        let defaults = Unpinned::Intercept.into();
+        let grounds = Grounds { policy: &policy, defaults, access, exempting: &files, at: at(0), client: None };
+        let text = text(&grounds.explain(&authority("h.example:443")));
+        let line = "              a chain to an anchor of \"corporate.pem\" passes without a pin (exempts_pins)\n";
+        assert!(text.contains(line), "{text}");
     }
 
     fn of(pinset: Pinset) -> Policy {

@@ -12,7 +12,8 @@ fn explained(policy: &Policy, host: &str, on: u64) -> Explanation {
 
 fn explained_to(policy: &Policy, host: &str, on: u64, client: Option<IpAddr>) -> Explanation {
     let access = &Access::local();
-    Grounds { policy, defaults: Unpinned::Intercept.into(), access, at: at(on), client }.explain(&authority(host))
+    Grounds { policy, defaults: Unpinned::Intercept.into(), access, exempting: &[], at: at(on), client }
+        .explain(&authority(host))
 }
 
 fn label(told: &Told) -> &str {
@@ -140,8 +141,14 @@ fn what_is_told_is_what_is_decided() {
             for port in [443, 8443] {
                 let target = authority(&format!("{label}.{suffix}:{port}"));
                 let access = &Access::local();
-                let grounds =
-                    Grounds { policy: &policy, defaults: Unpinned::Deny.into(), access, at: at(0), client: None };
+                let grounds = Grounds {
+                    policy: &policy,
+                    defaults: Unpinned::Deny.into(),
+                    access,
+                    exempting: &[],
+                    at: at(0),
+                    client: None,
+                };
                 let told: Vec<_> = grounds.matching(&target).into_iter().map(|(rule, _)| rule.label()).collect();
                 let mut decided: Vec<_> = policy.matching(&target).into_iter().map(|rule| rule.label()).collect();
                 // A rule with two patterns that match comes twice there.
@@ -220,7 +227,8 @@ fn what_is_no_pinset_is_not_enforced() {
         (Unpinned::Deny, Protection::Refused),
     ] {
         let policy = policy(Vec::new(), unpinned, &[]);
-        let grounds = Grounds { policy: &policy, defaults: unpinned.into(), access, at: at(0), client: None };
+        let grounds =
+            Grounds { policy: &policy, defaults: unpinned.into(), access, exempting: &[], at: at(0), client: None };
         let told = grounds.explain(&authority("h.example:443"));
         assert_eq!((told.protection, told.enforced), (expected, false));
     }
@@ -250,7 +258,7 @@ fn a_second_name() {
     let access = &Access::local();
     for (host, defaults, expected) in table {
         let policy = policy(rules(), *defaults, &[]);
-        let grounds = Grounds { policy: &policy, defaults: *defaults, access, at: at(0), client: None };
+        let grounds = Grounds { policy: &policy, defaults: *defaults, access, exempting: &[], at: at(0), client: None };
         assert_eq!(grounds.explain(&authority(host)).other_name, *expected, "{host} {defaults:?}");
     }
 }
@@ -275,7 +283,9 @@ fn who_may_ask_for_it() {
     let policy = intercepting(Vec::new());
     for (host, client, reason, pending) in table {
         let defaults = Unpinned::Intercept.into();
-        let told = Grounds { policy: &policy, defaults, access, at: at(0), client }.explain(&authority(host)).access;
+        let told = Grounds { policy: &policy, defaults, access, exempting: &[], at: at(0), client }
+            .explain(&authority(host))
+            .access;
         assert_eq!((told.allowed, told.address_pending), (reason.is_none(), pending), "{host}");
         let found = told.reason.unwrap_or_default();
         assert!(found.contains(reason.unwrap_or_default()), "{host}: {found}");
@@ -291,7 +301,7 @@ fn a_pinset_in_full() {
         basis: Basis::Chain {
             accepts: own.inheriting(parent),
             stance: rollout(&[(2, 5.0)], 10, Some(0.001)),
-            anchors: crate::policy::pinset::AnchorSet::Own("private.pem".into()),
+            anchors: AnchorSet::Own("private.pem".into()),
         },
         deny: denied("partner", &[8]),
         expiry: Some(Expiry { at: day(40), then: AfterExpiry::Unpinned }),
@@ -338,4 +348,44 @@ fn a_pinset_in_full() {
 fn what_follows_an_exemption() {
     let told = explained(&many_rules(), "x.deep.bank.example:443", 0);
     assert_eq!(told.afterwards, Some(Told::Pinset { name: "tree".into() }));
+}
+
+#[test]
+fn anchors_that_exempt_are_told_where_pins_are_judged_on_common_anchors() {
+    let own = |anchors| Basis::Chain {
+        accepts: accepts(Combine::All, &[(Position::Leaf, &[1, 2])]),
+        stance: Stance::Fixed(Mode::Enforce),
+        anchors,
+    };
+    let pin_only = Basis::PinOnly {
+        leaf: accepts(Combine::All, &[(Position::Leaf, &[1, 2])]),
+        name: NameCheck::San,
+        validity: ValidityCheck::Check,
+    };
+    let of = |name: &str, basis| rule(Pinset { basis, ..pinset(name) }, &format!("{name}.example"));
+    let policy = intercepting(vec![
+        of("common", own(AnchorSet::Common)),
+        of("own", own(AnchorSet::Own("private.pem".into()))),
+        of("device", pin_only),
+        rule(with_stance("reported", Stance::Fixed(Mode::ReportOnly)), "reported.example"),
+        rule(with_stance("off", Stance::Fixed(Mode::Off)), "off.example"),
+        rule(tunnel(), "tunnel.example"),
+    ]);
+    let files = ["corporate.pem".to_owned()];
+    let access = &Access::local();
+    let defaults = Unpinned::Intercept.into();
+    let grounds = Grounds { policy: &policy, defaults, access, exempting: &files, at: at(0), client: None };
+    let table = [
+        ("own", false),
+        ("device", false),
+        ("off", false),
+        ("tunnel", false),
+        ("nowhere", false),
+        ("common", true),
+        ("reported", true),
+    ];
+    for (name, told) in table {
+        let found = grounds.explain(&authority(&format!("{name}.example:443"))).exempting;
+        assert_eq!(found, if told { &files[..] } else { &[] }, "{name}");
+    }
 }

@@ -76,6 +76,41 @@ async fn files_that_cannot_be_checked() {
     both.says(&["cannot be used with"]);
 }
 
+/// What is printed is a configuration again, without includes and without the values of variables.
+#[tokio::test]
+async fn the_effective_configuration() {
+    const SECRET: &str = "hunter2-example";
+    let user = User::new();
+    user.file("pinsets.d/bank.toml", GOOD);
+    let file = format!("include = [\"pinsets.d/*.toml\"]\n[reports]\nfile = \"${{PLACE}}/v.jsonl\"\n{UNUSED}");
+    user.file("main.toml", &file);
+    let start = |arguments: &[&str]| user.pinproxy(arguments).folder(user.folder()).env("PLACE", SECRET);
+    let shown = start(&["config", "show", "main.toml"]).run().await.with_code(0);
+    shown.says(&["warning[W11]"]);
+    assert!(!shown.to_string().contains(SECRET), "{shown}");
+    for part in ["api.bank.example", "file = \"${PLACE}/v.jsonl\"", "unpinned = \"intercept\""] {
+        assert!(shown.out.contains(part), "{part} is missing in {shown}");
+    }
+    assert!(!shown.out.contains("include"), "{shown}");
+    user.file("shown.toml", &shown.out);
+    let again = start(&["config", "show", "shown.toml"]).run().await.with_code(0);
+    assert_eq!(again.out, shown.out);
+
+    user.file("wrong.toml", MISSPELT);
+    for (file, code, part) in [("missing.toml", 3, "error[E19]"), ("wrong.toml", 2, "error[E01]")] {
+        let refused = start(&["config", "show", file]).run().await.with_code(code);
+        refused.says(&["the configuration cannot be used", part]);
+        assert_eq!(refused.out, "", "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn the_schema_for_editors() {
+    let shipped = include_str!("../../../config/pinproxy.schema.json");
+    let printed = User::new().pinproxy(["config", "schema"]).run().await.with_code(0);
+    assert_eq!(printed.out.trim_end(), shipped.trim_end());
+}
+
 #[tokio::test]
 async fn text_for_people() {
     let user = User::new();

@@ -208,6 +208,7 @@ async fn a_host_explained_in_json() {
             "rollout": null,
             "expiry": { "at": "2027-06-30T00:00:00Z", "then": "fail-closed", "ended": false },
         },
+        "exempting": [],
         "afterwards": null,
         "blocked_keys": 1,
         "other_name": "refused",

@@ -41,6 +41,9 @@ struct Case {
     /// Paths that the search turned down before this one.
     #[serde(default)]
     passed_over: Vec<Vec<String>>,
+    /// Whether the path ends in an anchor whose chains are exempt from pins.
+    #[serde(default)]
+    exempting: bool,
     /// The class in which verification failed; then there is no path.
     failed: Option<String>,
     verdict: Outcome,
@@ -55,6 +58,8 @@ struct Lists {
     pins: Vec<String>,
     /// A key that no path holds when absent.
     backup: Option<Vec<String>>,
+    /// Keys that the pinset refuses.
+    deny: Vec<String>,
     roles: BTreeMap<String, String>,
     combine: Option<String>,
     mode: Option<String>,
@@ -67,7 +72,7 @@ struct Lists {
 #[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 struct Outcome {
-    /// `refused`, `reported` (let through, and told) or `allowed`.
+    /// `refused`, `reported` (let through, and told), `exempted` (let through by its anchor, and told) or `allowed`.
     decision: String,
     /// The class of the failure.
     class: Option<String>,
@@ -113,15 +118,15 @@ impl Lists {
             vec!["spare".into()]
         });
         let mut text = Vec::new();
-        let names = lists.iter().flat_map(|(_, names)| names.iter()).chain(&backup);
+        let names = lists.iter().flat_map(|(_, names)| names.iter()).chain(&backup).chain(&self.deny);
         for name in names.collect::<BTreeSet<_>>() {
             let kind = if name.starts_with("cert-") { "cert" } else { "spki" };
             text.push(format!("[keys.{name}]\n{kind} = \"sha256:{}\"\n", hex(&digest(name))));
             text.extend(roles.get(name).map(|role| format!("role = {role:?}\n")));
         }
         text.push(format!("[[pinset]]\nname = \"bank\"\nhosts = [\"**.{HOST}\"]\n"));
-        let backup = (!backup.is_empty()).then_some(("backup", &backup));
-        text.extend(lists.into_iter().chain(backup).map(|(key, names)| format!("{key} = {names:?}\n")));
+        let more = [("backup", &backup), ("deny", &self.deny)].into_iter().filter(|(_, names)| !names.is_empty());
+        text.extend(lists.into_iter().chain(more).map(|(key, names)| format!("{key} = {names:?}\n")));
         let words = [
             ("combine", &self.combine),
             ("mode", &self.mode),
@@ -151,6 +156,7 @@ struct Claim {
     footing: Footing,
     path: Vec<PathElement>,
     passed_over: Vec<Candidate>,
+    exempts_pins: bool,
 }
 
 impl ChainProof for Claim {
@@ -167,7 +173,7 @@ impl ChainProof for Claim {
         &self.passed_over
     }
     fn exempts_pins(&self) -> bool {
-        false
+        self.exempts_pins
     }
 }
 
@@ -199,6 +205,7 @@ impl Case {
             footing: if self.key_only { Footing::KeyOnly } else { Footing::Anchored },
             path: elements(&self.path),
             passed_over: passed_over.collect(),
+            exempts_pins: self.exempting,
         }
     }
 
@@ -243,7 +250,10 @@ impl Case {
                 let (pin, position) = (matched.map(|m| self.pin_named(m.pin)), matched.map(|m| m.position));
                 Outcome { decision: "allowed".into(), pin, position, ..Outcome::default() }
             }
-            Decision::Allowed { exempted: true, .. } => panic!("{}: no anchor here exempts from pins", self.name),
+            Decision::Allowed { matched, violation: None, exempted: true, .. } => {
+                assert!(matched.is_none() && pinned.is_none(), "{}: exempted although {pinned:?}", self.name);
+                Outcome { decision: "exempted".into(), ..Outcome::default() }
+            }
         }
     }
 
