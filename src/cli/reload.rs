@@ -2,10 +2,18 @@
 
 use super::run::{Arguments, configuration};
 use crate::config::Config;
+use crate::policy::pattern::HostPattern;
 use crate::proxy::{Generation, Proxy};
 use rustls::pki_types::CertificateDer;
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::signal::unix::Signal;
+
+/// A reload that loses one pinned host pattern of so many, or more, is refused.
+const PINNED_KEPT_OF_LOST: usize = 3;
+
+/// Host patterns that a refusal names.
+const LOST_SHOWN_MAX: usize = 5;
 
 /// What a reload starts from.
 #[derive(Debug)]
@@ -16,11 +24,14 @@ pub(super) struct Reload {
     /// The proxy's CA, which never becomes a trust anchor.
     own: Vec<CertificateDer<'static>>,
     generation: u64,
+    /// The host patterns that are pinned now.
+    pinned: HashSet<HostPattern>,
 }
 
 impl Reload {
     pub(super) fn new(arguments: Arguments, started_with: Config, own: &[CertificateDer<'static>]) -> Self {
-        Self { arguments: Arc::new(arguments), started_with, own: own.to_vec(), generation: 1 }
+        let pinned = pinned(&started_with);
+        Self { arguments: Arc::new(arguments), started_with, own: own.to_vec(), generation: 1, pinned }
     }
 
     /// Reloads each time the signal comes. Signals that come during a reload are one more reload after it.
@@ -36,6 +47,7 @@ impl Reload {
         if self.arguments.config.is_none() {
             return tracing::warn!("nothing to reload: this proxy was started without a configuration file");
         }
+        tracing::info!("reading the configuration again");
         let (arguments, own, number) = (Arc::clone(&self.arguments), self.own.clone(), self.generation + 1);
         // Files may be on a disk that hangs; the sessions do not wait for it.
         let read = tokio::task::spawn_blocking(move || {
@@ -44,6 +56,10 @@ impl Reload {
             Ok::<_, String>((config, warnings, generation))
         });
         match read.await {
+            Ok(Ok((config, ..))) if self.refusal(&config).is_some() => {
+                let (why, generation) = (self.refusal(&config).unwrap_or_default(), self.generation);
+                tracing::error!("reload refused, generation {generation} stays in force: {why}");
+            }
             Ok(Ok((config, warnings, generation))) => {
                 for warning in warnings {
                     let (line, column) = warning.position().unwrap_or((1, 1));
@@ -53,6 +69,7 @@ impl Reload {
                 let rules = generation.policy.rules().len();
                 proxy.replace(generation);
                 self.generation = number;
+                self.pinned = pinned(&config);
                 tracing::info!("reloaded the configuration: generation {number} with {rules} rules is in force");
                 for section in self.unchangeable(&config) {
                     tracing::warn!("{section} has changed; that takes effect at the next start");
@@ -64,6 +81,28 @@ impl Reload {
             }
             Err(error) => tracing::error!("reload failed, generation {} stays in force: {error}", self.generation),
         }
+    }
+
+    /// Why a configuration without faults is not put in force: what loses so many pins is more often half a file, or a
+    /// folder of includes that was emptied, than what somebody wants.
+    fn refusal(&self, config: &Config) -> Option<String> {
+        let kept = pinned(config);
+        let is_lost = |pattern: &&HostPattern| {
+            !kept.contains(*pattern) && !pattern.wider().iter().any(|wider| kept.contains(wider))
+        };
+        let mut lost: Vec<_> = self.pinned.iter().filter(is_lost).map(ToString::to_string).collect();
+        if lost.is_empty() || lost.len() * PINNED_KEPT_OF_LOST < self.pinned.len() {
+            return None;
+        }
+        lost.sort_unstable();
+        let (count, all, more) = (lost.len(), self.pinned.len(), lost.len().saturating_sub(LOST_SHOWN_MAX));
+        lost.truncate(LOST_SHOWN_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Some(format!(
+            "{count} of {all} pinned host patterns would not be pinned any more ({}{more}); if that is meant, start the \
+             proxy anew",
+            lost.join(", ")
+        ))
     }
 
     /// The sections that a running proxy cannot take over and that are not what they were.
@@ -82,4 +121,10 @@ impl Reload {
         ];
         compared.into_iter().filter(|(_, same)| !same).map(|(section, _)| section).collect()
     }
+}
+
+/// The host patterns of all pinsets.
+fn pinned(config: &Config) -> HashSet<HostPattern> {
+    let rules = config.rules.rules().iter().filter(|rule| rule.pinset().is_some());
+    rules.flat_map(|rule| &rule.hosts).cloned().collect()
 }

@@ -25,6 +25,17 @@ impl Moment {
         Self { earliest: one.min(other), latest: one.max(other) }
     }
 
+    /// With one more reading, if it is later: a time that has been reached before.
+    #[must_use]
+    pub fn including(self, reached: SystemTime) -> Self {
+        Self { latest: self.latest.max(reached), ..self }
+    }
+
+    /// Whether all readings say the same.
+    pub fn is_certain(self) -> bool {
+        self.earliest == self.latest
+    }
+
     /// The later reading: certificates and revocation lists are held against it, since what has run out once must not
     /// become valid again.
     pub const fn latest(self) -> SystemTime {

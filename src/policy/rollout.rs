@@ -162,6 +162,17 @@ impl Rollout {
         self.steps.iter().take_while(|step| moment.tightens(step.from)).count()
     }
 
+    /// How many steps the dates have come to by every clock.
+    pub fn step_agreed(&self, moment: Moment) -> usize {
+        self.steps.iter().take_while(|step| moment.loosens(step.from)).count()
+    }
+
+    /// The number of steps after which the share is nearest to this one; of two the smaller.
+    pub fn step_nearest(&self, share: Share) -> usize {
+        let distance = |steps: &usize| self.share(*steps).0.abs_diff(share.0);
+        (0..=self.steps.len()).min_by_key(distance).unwrap_or_default()
+    }
+
     /// The share that is enforced after so many steps.
     pub fn share(&self, steps_taken: usize) -> Share {
         let last = steps_taken.min(self.steps.len()).checked_sub(1);

@@ -4,7 +4,7 @@ use super::host::{Authority, Host};
 use super::moment::{Circumstances, Moment};
 use super::pattern::{HostPattern, Scope, ancestors, parent};
 use super::pin::{Pin, Sha256};
-use super::pinset::{Basis, Demand, NameCheck, Pinset};
+use super::pinset::{Demand, NameCheck, Pinset};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -328,10 +328,10 @@ impl Rule {
         self.pinset().map_or(Demand::Chain, |pinset| pinset.demand(circumstances))
     }
 
-    /// The name that an upstream for `host` is asked for and has to prove.
-    pub fn upstream_name<'a>(&'a self, host: &'a Host) -> &'a Host {
-        match self.pinset().map(|pinset| &pinset.basis) {
-            Some(Basis::PinOnly { name: NameCheck::As(name), .. }) => name,
+    /// The name that an upstream for `host` is asked for and has to prove: another one only where the pin is the trust.
+    pub fn upstream_name<'a>(&'a self, host: &'a Host, circumstances: &Circumstances) -> &'a Host {
+        match self.demand(circumstances) {
+            Demand::PinOnly { name: NameCheck::As(name), .. } => name,
             _ => host,
         }
     }

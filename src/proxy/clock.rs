@@ -5,7 +5,7 @@ use crate::report::date_time;
 use rustix::time::{ClockId, clock_gettime};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// How far the wall clock may move against the steady clock, since the start of the proxy, before neither is believed
@@ -68,12 +68,15 @@ pub(super) struct Timekeeper {
     started: SystemTime,
     steady_at_start: Duration,
     apart: AtomicBool,
+    /// The latest time that was believed, in microseconds since 1970: what has come by it has come.
+    reached: AtomicU64,
 }
 
 impl Timekeeper {
     pub(super) fn new(clock: Clock) -> Self {
         let (started, steady_at_start) = (clock.now(), (clock.steady)());
-        Self { clock, started, steady_at_start, apart: AtomicBool::new(false) }
+        let reached = AtomicU64::new(microseconds(started));
+        Self { clock, started, steady_at_start, apart: AtomicBool::new(false), reached }
     }
 
     /// What the wall clock says.
@@ -96,8 +99,23 @@ impl Timekeeper {
         if self.apart.swap(apart, Ordering::Relaxed) != apart {
             tell(apart, wall, steady);
         }
-        if apart { Moment::between(wall, steady) } else { Moment::at(wall) }
+        if apart {
+            // What the clock said while it was moved is not to be remembered.
+            let reached = time_of(self.reached.load(Ordering::Relaxed));
+            return Moment::between(wall, steady).including(reached);
+        }
+        let reached = self.reached.fetch_max(microseconds(wall), Ordering::Relaxed);
+        Moment::at(wall).including(time_of(reached))
     }
+}
+
+fn microseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn time_of(microseconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_micros(microseconds)
 }
 
 fn tell(apart: bool, wall: SystemTime, steady: SystemTime) {
@@ -142,14 +160,19 @@ mod tests {
     #[test]
     fn a_jump_of_more_than_an_hour_makes_two_readings() {
         let (keeper, dial) = timekeeper();
+        let steady = start() + 5 * HOUR;
+        let mut reached = start();
         for (ahead, apart) in [(0, false), (3_600, false), (3_601, true), (-3_600, false), (-3_601, true), (0, false)] {
             *dial.lock().unwrap() = (5 * HOUR, ahead);
-            let moment = keeper.moment();
-            let steady = start() + 5 * HOUR;
-            let expected = if apart { Moment::between(keeper.now(), steady) } else { Moment::at(keeper.now()) };
+            let (moment, wall) = (keeper.moment(), keeper.now());
+            if !apart {
+                reached = reached.max(wall);
+            }
+            let expected = if apart { Moment::between(wall, steady) } else { Moment::at(wall) }.including(reached);
             assert_eq!(moment, expected, "{ahead}");
             assert_eq!(keeper.apart.load(Ordering::Relaxed), apart, "{ahead}");
         }
+        assert_eq!(reached, steady + HOUR, "a clock that is moved by more is not believed");
     }
 
     /// A log that can be read afterwards.
@@ -202,6 +225,18 @@ mod tests {
             *dial.lock().unwrap() = (u32::try_from(step).unwrap() * HOUR, step * 400);
             assert_eq!(keeper.moment() == Moment::at(keeper.now()), step <= 9, "step {step}");
         }
+    }
+
+    /// An hour back is a correction and raises no alarm; what has come before it has come all the same.
+    #[test]
+    fn a_correction_takes_nothing_back() {
+        let (keeper, dial) = timekeeper();
+        *dial.lock().unwrap() = (10 * HOUR, 0);
+        assert!(keeper.moment().tightens(start() + 10 * HOUR));
+        *dial.lock().unwrap() = (10 * HOUR, -3_000);
+        let moment = keeper.moment();
+        assert!(moment.tightens(start() + 10 * HOUR) && !moment.loosens(start() + 10 * HOUR));
+        assert!(!keeper.apart.load(Ordering::Relaxed));
     }
 
     #[test]

@@ -57,9 +57,29 @@ impl Hour {
 }
 
 impl Progress {
-    /// Takes the steps whose dates have come, unless too many sessions violate the pins. Gives what has to be told.
+    /// A rollout that begins where its dates say.
+    fn new(rollout: &Rollout, moment: Moment) -> Self {
+        Self { rollout: rollout.clone(), taken: rollout.step_at(moment), held: false, hour: Hour::default() }
+    }
+
+    /// Another rollout of the same pinset: it begins at the share that this one has come to, and with its counts, so that
+    /// nobody lifts a hold by changing a date.
+    fn changed_to(self, rollout: &Rollout) -> Self {
+        let taken = rollout.step_nearest(self.rollout.share(self.taken));
+        Self { rollout: rollout.clone(), taken, held: false, hour: self.hour }
+    }
+
+    /// In percent, the share of the clients that is enforced.
+    fn percent(&self, moment: Moment) -> f64 {
+        let by_date = self.rollout.step_at(moment);
+        let steps = if self.rollout.hold().is_some() { by_date.min(self.taken) } else { by_date };
+        self.rollout.share(steps).percent()
+    }
+
+    /// Takes the steps whose dates have come, unless too many sessions violate the pins. Gives what has to be told. A step
+    /// is never taken back, so it is taken only when every clock says that its date has come.
     fn advance(&mut self, name: &str, moment: Moment, now: Duration) -> Option<String> {
-        let due = self.rollout.step_at(moment);
+        let due = self.rollout.step_agreed(moment);
         if due <= self.taken {
             return None;
         }
@@ -84,19 +104,25 @@ impl Progress {
 }
 
 impl Rollouts {
-    /// Goes over to the pinsets of a new policy. A rollout that has not changed keeps its counts and its hold; any other
-    /// begins where its dates say.
+    /// Goes over to the pinsets of a new policy. A rollout keeps its counts and how far it has come; one that was not there
+    /// before begins where its dates say.
     pub(super) fn enter<'a>(&self, pinsets: impl Iterator<Item = &'a Pinset>, moment: Moment) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut entered = HashMap::new();
         for (pinset, rollout) in pinsets.filter_map(|pinset| Some((pinset, pinset.rollout()?))) {
-            let kept = known.remove(&pinset.name).filter(|progress| progress.rollout == *rollout);
-            let progress = kept.unwrap_or_else(|| Progress {
-                rollout: rollout.clone(),
-                taken: rollout.step_at(moment),
-                held: false,
-                hour: Hour::default(),
-            });
+            let progress = match known.remove(&pinset.name) {
+                None => Progress::new(rollout, moment),
+                Some(progress) if progress.rollout == *rollout => progress,
+                Some(progress) => {
+                    let before = progress.percent(moment);
+                    let changed = progress.changed_to(rollout);
+                    let (name, after) = (&pinset.name, changed.percent(moment));
+                    tracing::warn!(
+                        "the rollout of pinset {name} has changed: it enforces for {after} % of the clients, before for {before} %"
+                    );
+                    changed
+                }
+            };
             entered.insert(pinset.name.clone(), progress);
         }
         *known = entered;
@@ -153,10 +179,15 @@ mod tests {
     }
 
     fn pinset(hold: Option<f64>) -> Pinset {
-        let ramp = [(1, 5.0), (2, 50.0)];
-        let ramp = ramp.map(|(from, percent)| Step { from: day(from), share: Share::from_percent(percent).unwrap() });
+        rolled_out(&[(1, 5.0), (2, 50.0)], 3, hold)
+    }
+
+    /// Steps by day and percent, the day of the end, the limit for violations.
+    fn rolled_out(ramp: &[(u64, f64)], end: u64, hold: Option<f64>) -> Pinset {
+        let step =
+            |(from, percent): &(u64, f64)| Step { from: day(*from), share: Share::from_percent(*percent).unwrap() };
         let hold = hold.map(|fraction| Rate::from_fraction(fraction).unwrap());
-        let rollout = Rollout::new(ramp.to_vec(), day(3), hold).unwrap();
+        let rollout = Rollout::new(ramp.iter().map(step).collect(), day(end), hold).unwrap();
         let clause = Clause::new(Position::Anywhere, vec![Pin::Spki([1; 32])]).unwrap();
         let accepts = Accepts::new(vec![clause], Combine::All).unwrap();
         Pinset {
@@ -214,18 +245,40 @@ mod tests {
     }
 
     #[test]
-    fn a_new_policy_keeps_the_hold_of_a_rollout_that_has_not_changed() {
-        let held = pinset(Some(0.1));
-        let rollouts = entered(&held, day(1));
-        rollouts.count(&held, true, MINUTE);
-        assert_eq!(rollouts.limit(&held, Moment::at(day(2)), MINUTE), Some(1));
-        rollouts.enter(std::iter::once(&held), Moment::at(day(2)));
-        assert_eq!(rollouts.limit(&held, Moment::at(day(2)), MINUTE), Some(1));
-        let changed = pinset(Some(0.2));
-        rollouts.enter(std::iter::once(&changed), Moment::at(day(2)));
-        assert_eq!(rollouts.limit(&changed, Moment::at(day(2)), MINUTE), Some(2));
-        rollouts.enter(std::iter::empty(), Moment::at(day(2)));
-        assert_eq!(rollouts.limit(&changed, Moment::at(day(2)), MINUTE), None, "gone");
+    fn a_new_policy_lifts_no_hold() {
+        // The rollout after a reload, in the middle of a hold at the first of the steps 5 %, 50 %, 100 %; the step that it
+        // stays at.
+        let usual = [(1, 5.0), (2, 50.0)];
+        let table = [
+            ("unchanged", pinset(Some(0.1)), Some(1)),
+            ("a higher limit", pinset(Some(0.2)), Some(1)),
+            ("a lower limit", pinset(Some(0.05)), Some(1)),
+            ("a limit that is kept", pinset(Some(1.0)), Some(3)),
+            ("no limit", pinset(None), None),
+            ("a later end", rolled_out(&usual, 4, Some(0.1)), Some(1)),
+            ("another share", rolled_out(&[(1, 6.0), (2, 50.0)], 3, Some(0.1)), Some(1)),
+            ("a step more", rolled_out(&[(1, 1.0), (2, 4.0)], 3, Some(0.1)), Some(2)),
+            ("no ramp", rolled_out(&[], 3, Some(0.1)), Some(0)),
+        ];
+        for (what, changed, expected) in table {
+            let held = pinset(Some(0.1));
+            let rollouts = entered(&held, day(1));
+            rollouts.count(&held, true, MINUTE);
+            assert_eq!(rollouts.limit(&held, Moment::at(day(3)), MINUTE), Some(1));
+            rollouts.enter(std::iter::once(&changed), Moment::at(day(3)));
+            assert_eq!(rollouts.limit(&changed, Moment::at(day(3)), MINUTE), expected, "{what}");
+            rollouts.enter(std::iter::empty(), Moment::at(day(3)));
+            assert_eq!(rollouts.limit(&changed, Moment::at(day(3)), MINUTE), None, "gone");
+        }
+    }
+
+    /// A wall clock that was set forward for a moment does not take steps that are never taken back.
+    #[test]
+    fn a_step_needs_every_clock() {
+        let pinset = pinset(Some(0.1));
+        let rollouts = entered(&pinset, day(1));
+        assert_eq!(rollouts.limit(&pinset, Moment::between(day(1), day(9)), MINUTE), Some(1));
+        assert_eq!(rollouts.limit(&pinset, Moment::at(day(2)), MINUTE), Some(2));
     }
 
     /// A session keeps the rules that it began with. Steps of another rollout would say nothing about its own.

@@ -5,9 +5,9 @@ use crate::policy::pinset::PathElement;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 use sha2::{Digest as _, Sha256 as Hasher};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-use std::{fs, io};
 
 /// A set of trust anchors.
 #[derive(Debug)]
@@ -81,6 +81,17 @@ pub enum AnchorError {
         SYSTEM_BUNDLES.join(", ")
     )]
     NoSystemBundle,
+    /// A file whose chains are to be exempt from pins holds a root of Mozilla's list.
+    #[error(
+        "{path} is to exempt its chains from pins and holds a public root ({name}): any certificate of that authority \
+         would pass for every pinned host. Keep the roots of your own inspection in a file by themselves"
+    )]
+    PublicExempt {
+        /// The file.
+        path: PathBuf,
+        /// The subject of the root.
+        name: String,
+    },
     /// The proxy's own CA is among the files named by the operator.
     #[error(
         "{path} holds the proxy's own CA certificate; whoever can use that CA could then pose as any upstream. \
@@ -121,7 +132,7 @@ impl TrustAnchors {
             AnchorSource::System => {
                 let bundle = SYSTEM_BUNDLES.iter().map(Path::new).find(|path| path.exists());
                 let path = bundle.ok_or(AnchorError::NoSystemBundle)?;
-                let foreign = read_pem(path)?.into_iter().filter(|certificate| !is_own(certificate, own));
+                let foreign = read_pem(path)?.into_iter().filter(|certificate| !is_among(certificate, own));
                 // A bundle of the system may hold what webpki cannot read (version 1 roots); that is not our fault to
                 // report to somebody who cannot change it.
                 foreign.for_each(|certificate| drop(set.add(certificate, false)));
@@ -158,8 +169,11 @@ impl TrustAnchors {
         exempts_pins: bool,
     ) -> Result<(), AnchorError> {
         for certificate in read_pem(path)? {
-            if is_own(&certificate, own) {
+            if is_among(&certificate, own) {
                 return Err(AnchorError::OwnCa { path: path.to_owned() });
+            }
+            if exempts_pins && is_among(&certificate, webpki_root_certs::TLS_SERVER_ROOT_CERTS) {
+                return Err(AnchorError::PublicExempt { path: path.to_owned(), name: subject(&certificate) });
             }
             self.add(certificate, exempts_pins)
                 .map_err(|detail| AnchorError::Malformed { path: path.to_owned(), detail })?;
@@ -225,7 +239,7 @@ impl TrustAnchors {
 /// # Errors
 /// [`AnchorError`]; no certificate is one.
 pub fn read_pem(path: &Path) -> Result<Vec<CertificateDer<'static>>, AnchorError> {
-    let text = fs::read(path).map_err(|source| AnchorError::Read { path: path.to_owned(), source })?;
+    let text = super::file::read(path).map_err(|source| AnchorError::Read { path: path.to_owned(), source })?;
     let certificates = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| AnchorError::Malformed { path: path.to_owned(), detail: error.to_string() })?;
@@ -235,8 +249,12 @@ pub fn read_pem(path: &Path) -> Result<Vec<CertificateDer<'static>>, AnchorError
     Ok(certificates)
 }
 
+fn subject(certificate: &CertificateDer<'_>) -> String {
+    x509_parser::parse_x509_certificate(certificate).map(|(_, parsed)| parsed.subject().to_string()).unwrap_or_default()
+}
+
 /// Whether a certificate is one of these or for the key of one: a CA that was renewed signs with the key it had.
-fn is_own(certificate: &CertificateDer<'_>, own: &[CertificateDer<'_>]) -> bool {
+fn is_among(certificate: &CertificateDer<'_>, own: &[CertificateDer<'_>]) -> bool {
     let key = |der: &CertificateDer<'_>| {
         let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;
         Some(sha256(parsed.public_key().raw))
@@ -274,6 +292,7 @@ fn sequence_header(length: usize) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::policy::pin::Pin;
+    use std::fs;
 
     fn mozilla(pin: &str) -> (TrustAnchors, Option<usize>) {
         let set = TrustAnchors::load(&AnchorSource::Mozilla, &[], &[]).unwrap();
@@ -357,6 +376,14 @@ mod tests {
         assert_ne!(first, renewed);
         assert!(load("renewed", &pem(&renewed), &[first]).unwrap_err().contains("proxy's own CA"));
         assert_eq!(load("twice", &[pem(&root), pem(&root)].concat(), &[]), Ok(1));
+        let exempting = |name: &str| {
+            let extra = ExtraAnchors { path: folder.path().join(name), exempts_pins: true };
+            let set = TrustAnchors::load(&AnchorSource::Mozilla, &[extra], &[]);
+            set.map(|set| set.records().iter().filter(|record| record.exempts_pins).count()).map_err(|e| e.to_string())
+        };
+        fs::write(folder.path().join("mixed"), [pem(&renewed), pem(&root)].concat()).unwrap();
+        assert!(exempting("mixed").unwrap_err().contains("holds a public root ("));
+        assert_eq!(exempting("renewed"), Ok(1));
         let missing = TrustAnchors::load(&AnchorSource::File(folder.path().join("none")), &[], &[]);
         assert!(missing.unwrap_err().to_string().contains("cannot read the trust anchors"));
     }

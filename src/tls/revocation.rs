@@ -2,8 +2,8 @@
 
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject as _;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 use webpki::{CertRevocationList, OwnedCertRevocationList};
 
 /// What the lists decide.
@@ -90,7 +90,7 @@ impl Revocation {
 }
 
 fn read(path: &Path) -> Result<Vec<CertRevocationList<'static>>, RevocationError> {
-    let bytes = fs::read(path).map_err(|source| RevocationError::Read { path: path.to_owned(), source })?;
+    let bytes = super::file::read(path).map_err(|source| RevocationError::Read { path: path.to_owned(), source })?;
     let malformed = |detail: String| RevocationError::Malformed { path: path.to_owned(), detail };
     let armoured = CertificateRevocationListDer::pem_slice_iter(&bytes)
         .collect::<Result<Vec<_>, _>>()
@@ -151,7 +151,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, bytes: &[u8]| {
             let path = folder.path().join(name);
-            fs::write(&path, bytes).unwrap();
+            std::fs::write(&path, bytes).unwrap();
             path
         };
         let ((first, der), (second, _)) = (list("first"), list("second"));
@@ -203,7 +203,7 @@ mod tests {
         ];
         for (what, bytes) in table {
             let path = folder.path().join("crl");
-            fs::write(&path, bytes).unwrap();
+            std::fs::write(&path, bytes).unwrap();
             // Also where nothing is to be checked: a file that is named is meant to be one.
             for mode in [RevocationMode::Off, RevocationMode::WhenAvailable, RevocationMode::Require] {
                 let error = Revocation::load(mode, std::slice::from_ref(&path)).expect_err(what);

@@ -69,8 +69,8 @@ pub(super) struct Search<'a> {
 
 impl Question {
     /// The name that the upstream is asked for and that has to be in its certificate.
-    pub fn upstream_name(&self) -> &Host {
-        self.rule.upstream_name(&self.host)
+    pub fn upstream_name(&self, circumstances: &Circumstances) -> &Host {
+        self.rule.upstream_name(&self.host, circumstances)
     }
 
     /// Verifies what an upstream served and judges it by the rule. Certificates are held against the latest reading of
@@ -122,8 +122,8 @@ impl Question {
             })?,
             Err(error) => return Err(search.classify(&error)),
         };
-        let name = server_name(self.upstream_name())?;
-        certificate.verify_is_valid_for_subject_name(&name).map_err(|_| self.wrong_name(end_entity))?;
+        let name = server_name(&self.host)?;
+        certificate.verify_is_valid_for_subject_name(&name).map_err(|_| wrong_name(end_entity, &self.host))?;
         Ok(VerifiedChain {
             host: self.host.clone(),
             footing: Footing::Anchored,
@@ -223,8 +223,9 @@ impl Question {
         }
         if *name != NameCheck::Skip {
             let named = EndEntityCert::try_from(end_entity).map_err(|error| rejection(&error))?;
-            let expected = server_name(self.upstream_name())?;
-            named.verify_is_valid_for_subject_name(&expected).map_err(|_| self.wrong_name(end_entity))?;
+            let expected = if let NameCheck::As(other) = name { other } else { &self.host };
+            let server = server_name(expected)?;
+            named.verify_is_valid_for_subject_name(&server).map_err(|_| wrong_name(end_entity, expected))?;
         }
         Ok(VerifiedChain {
             host: self.host.clone(),
@@ -249,17 +250,6 @@ impl Question {
         };
         rejection.candidates.push(Candidate { path, blocked });
         rejection
-    }
-
-    fn wrong_name(&self, end_entity: &CertificateDer<'_>) -> Rejection {
-        let names = EndEntityCert::try_from(end_entity)
-            .map(|certificate| certificate.valid_dns_names().take(5).collect::<Vec<_>>().join(", "))
-            .unwrap_or_default();
-        let names = if names.is_empty() { "no valid DNS name".to_owned() } else { names };
-        Rejection::new(
-            FailureClass::Name,
-            format!("the certificate is not for {} but for {names}", self.upstream_name()),
-        )
     }
 }
 
@@ -418,4 +408,13 @@ fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<x509_parser::certificate::X5
 fn server_name(host: &Host) -> Result<ServerName<'static>, Rejection> {
     super::name::server_name(host)
         .map_err(|_| Rejection::new(FailureClass::Name, format!("{host} cannot be the name in a certificate")))
+}
+
+/// The certificate is for other names than the one expected.
+fn wrong_name(end_entity: &CertificateDer<'_>, expected: &Host) -> Rejection {
+    let names = EndEntityCert::try_from(end_entity)
+        .map(|certificate| certificate.valid_dns_names().take(5).collect::<Vec<_>>().join(", "))
+        .unwrap_or_default();
+    let names = if names.is_empty() { "no valid DNS name".to_owned() } else { names };
+    Rejection::new(FailureClass::Name, format!("the certificate is not for {expected} but for {names}"))
 }

@@ -76,7 +76,7 @@ pub async fn handshake(
     circumstances: &Circumstances,
     limit: Duration,
 ) -> Result<Handshake, HandshakeError> {
-    let name = server_name(verifier.question().upstream_name()).map_err(|_| HandshakeError::Name)?;
+    let name = server_name(verifier.question().upstream_name(circumstances)).map_err(|_| HandshakeError::Name)?;
     let connecting = TlsConnector::from(config).connect(name, stream);
     let stream = match timeout(limit, connecting).await {
         Err(_) => return Err(HandshakeError::Timeout(limit)),

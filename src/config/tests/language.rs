@@ -207,10 +207,20 @@ fn the_name_of_a_pin_only_host() {
             &[(Code::E69, 5, 15, "needs trust = \"pin-only\"")],
         ),
     ]);
-    let config = config(&device("as:PLC.example."));
+    let ends = "\n[pinset.expiry]\nat = 2027-06-30\nthen = \"unpinned\"";
+    let config = config(&(device("as:PLC.example.") + ends));
     let rule = &config.rules.rules()[0];
     let asked = crate::policy::host::Host::parse("a.example").unwrap();
-    assert_eq!(rule.upstream_name(&asked).to_string(), "plc.example");
+    let name = |at| {
+        let circumstances = Circumstances::new(at, std::net::Ipv4Addr::LOCALHOST.into());
+        rule.upstream_name(&asked, &circumstances).to_string()
+    };
+    assert_eq!(name(now()), "plc.example");
+    assert_eq!(
+        name(now() + Duration::from_secs(365 * 24 * 3600)),
+        "a.example",
+        "without the pin a chain is for the host"
+    );
 }
 
 #[test]

@@ -60,6 +60,66 @@ async fn a_file_with_mistakes_changes_nothing_and_a_good_one_everything() {
     program.stop().await;
 }
 
+/// Half a file may be a valid one, and so may be one whose includes were moved away.
+#[tokio::test]
+async fn a_reload_that_loses_a_third_of_the_pins_is_refused() {
+    let user = User::new();
+    let sets = |names: &[&str]| -> String {
+        let set =
+            |name: &&str| pinset(&Key::p256().pin()).replace("site", name).replace(HOST, &format!("{name}.example"));
+        names.iter().map(set).collect()
+    };
+    let path = user.file("pinproxy.toml", &sets(&["a", "b", "c", "d"]));
+    let mut program = Program::start(user.run(Some(&path))).await;
+    let refused = [
+        (
+            String::new(),
+            "4 of 4 pinned host patterns would not be pinned any more (a.example, b.example, c.example, d.example)",
+        ),
+        (sets(&["a", "b"]), "2 of 4 pinned host patterns would not be pinned any more (c.example, d.example)"),
+        (
+            sets(&["a", "b"]) + &sets(&["x"]),
+            "2 of 4 pinned host patterns would not be pinned any more (c.example, d.example)",
+        ),
+    ];
+    for (text, says) in refused {
+        std::fs::write(&path, text).unwrap();
+        program.running.signal("HUP").await;
+        program.running.err.until(says).await;
+    }
+    // One in four, and one that is held by a wider pattern.
+    std::fs::write(&path, sets(&["a", "b"]) + &sets(&["w"]).replace("w.example", "*.c.example\", \"**.d.example"))
+        .unwrap();
+    program.running.signal("HUP").await;
+    let told = program.running.err.until("generation 2 with 3 rules is in force").await;
+    assert_eq!(told.matches("reload refused, generation 1 stays in force: ").count(), 3, "{told}");
+    program.stop().await;
+}
+
+/// A pipe that nobody writes to must not keep later reloads from happening.
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_file_is_refused_at_once() {
+    let (user, site) = (User::new(), Site::start(Behaviour::Echo).await);
+    let path = site.trusted_by(&user, &pinset(&site.chain.pin()));
+    let mut program = Program::start(user.run(Some(&path))).await;
+    let good = std::fs::read(&path).unwrap();
+    let roots = user.folder().join("private ca.pem");
+    let pem = std::fs::read(&roots).unwrap();
+    for (file, contents) in [(&path, &good), (&roots, &pem)] {
+        std::fs::remove_file(file).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(file).status().unwrap();
+        assert!(made.success());
+        let before = program.running.err.so_far().matches("reload refused").count();
+        program.running.signal("HUP").await;
+        program.running.err.until_times("it is no regular file", before + 1).await;
+        std::fs::remove_file(file).unwrap();
+        std::fs::write(file, contents).unwrap();
+    }
+    program.running.signal("HUP").await;
+    program.running.err.until("generation 2 with 1 rules is in force").await;
+    program.stop().await;
+}
+
 #[tokio::test]
 async fn without_a_file_there_is_nothing_to_reload() {
     let user = User::new();

@@ -172,7 +172,12 @@ impl Collected {
 
     /// Waits until the output holds this text, and gives all of it so far.
     pub(crate) async fn until(&mut self, part: &str) -> String {
-        let waiting = self.0.wait_for(|text| text.contains(part));
+        self.until_times(part, 1).await
+    }
+
+    /// Waits until the output holds this text so many times.
+    pub(crate) async fn until_times(&mut self, part: &str, times: usize) -> String {
+        let waiting = self.0.wait_for(|text| text.matches(part).count() >= times);
         let how = match tokio::time::timeout(PROGRAM_DEADLINE, waiting).await {
             Ok(Ok(text)) => return text.clone(),
             Ok(Err(_)) => "ended",
