@@ -355,6 +355,34 @@ Observed chains: 6
         .await;
 }
 
+/// The proxy lets such chains through or not by certificates, of which only the keys were observed.
+#[tokio::test]
+async fn observed_chains_that_certificates_decide() {
+    let user = User::new();
+    let bank = OLD.split("[[exempt]]").next().expect("two pinsets");
+    let roots = bank.replacen("[[pinset]]\n", "[[pinset]]\nroots = \"private.pem\"\n", 1);
+    let exempting = format!("[upstream]\nextra_roots = [{{ file = \"corp.pem\", exempts_pins = true }}]\n{bank}");
+    let plain = user.file("plain.toml", bank);
+    let [roots, exempting] = [user.file("roots.toml", &roots), user.file("exempting.toml", &exempting)];
+    let chain = |host: &str, key: &str| format!("{{\"host\":\"{host}\",\"port\":443,\"path\":[\"{key}\"]}}\n");
+    let chains = chain("api.bank.example", LEAF) + &chain("api.bank.example", R1) + &chain("other.example", R1);
+    let observed = user.file("chains.jsonl", &chains);
+    let empty = user.file("empty.toml", "");
+    let [plain, roots, exempting, empty, observed] =
+        [&plain, &roots, &exempting, &empty, &observed].map(|path| path.to_str().expect("a path in UTF-8"));
+    let none = "\nObserved chains: 3\n  newly refused: 0\n  newly let through: 0\n  cannot be judged by their keys: ";
+    let anchors = "2\n    2  OLD and NEW trust different anchors for their hosts (roots of a pinset)\n";
+    let exempt = "1\n    1  without a pinned key; may end in an anchor of extra_roots with exempts_pins\n";
+    let table =
+        [(plain, roots, anchors), (roots, plain, anchors), (empty, exempting, exempt), (plain, exempting, exempt)];
+    for (old, new, expected) in table {
+        let told = asked(&user, ["diff", old, new, "--at", AT, "--observed", observed]).await;
+        assert!(told.out.ends_with(&format!("{none}{expected}")), "{told}");
+    }
+    let told = asked(&user, ["diff", empty, exempting, "--at", AT, "--observed", observed]).await.with_code(1);
+    assert!(told.out.contains("exempts_pins    looser    + corp.pem\n"), "{told}");
+}
+
 /// A refusal in the field is news even where nothing becomes looser.
 #[tokio::test]
 async fn a_stricter_change_that_refuses_an_observed_chain() {
