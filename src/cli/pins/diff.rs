@@ -61,15 +61,20 @@ pub(super) struct Answer {
 
 pub(super) fn execute(arguments: &Arguments) -> Result<Exit, Failure> {
     let at = arguments.at.unwrap_or_else(now);
-    let (old, new) = (load(&arguments.old, at)?, load(&arguments.new, at)?);
+    let ((old, old_places), (new, new_places)) = (load(&arguments.old, at)?, load(&arguments.new, at)?);
     let (old_policy, new_policy) = (old.policy(1), new.policy(2));
-    let around =
-        differences(&Whole { config: &old, file: &arguments.old }, &Whole { config: &new, file: &arguments.new });
+    // A value that one file takes from a variable may stand in the other one.
+    let redacted = |text: &str| new_places.redacted(old_places.redacted(text));
+    let around = differences(
+        &Whole { config: &old, file: &arguments.old, redacted: &redacted },
+        &Whole { config: &new, file: &arguments.new, redacted: &redacted },
+    );
     let (old_judge, new_judge) = (judge_of(&old, &old_policy), judge_of(&new, &new_policy));
     let old = Side { policy: &old_policy, defaults: old.rules.defaults() };
     let new = Side { policy: &new_policy, defaults: new.rules.defaults() };
     let mut comparison = compare(old, new, at).map_err(Failure::unusable)?;
     comparison.general.extend(around);
+    comparison.edit_texts(|text| *text = redacted(text));
     let observed = arguments.observed.as_ref().map(|path| judge(path, old_judge, new_judge, at)).transpose()?;
     let answer = Answer { looser: comparison.loosens(), comparison, observed };
     print(&if arguments.json { json(&answer)? } else { text(&answer) });

@@ -288,13 +288,18 @@ fn which_hosts() {
             &["Unpinned: **.c.example"],
         ),
         // Ports.
-        (&["p: a.example"], &["p: a.example:443"], &["Unpinned: a.example"]),
+        (&["p: a.example"], &["p: a.example:443"], &["Unpinned: a.example (other ports)"]),
+        (
+            &["p: **.c.example"],
+            &["p: **.c.example:443"],
+            &["Unpinned: **.c.example (other ports) *.c.example (other ports) c.example (other ports)"],
+        ),
         (&["p: a.example:443"], &["p: a.example:8443"], &["Unpinned: a.example:443", "NewlyPinned: a.example:8443"]),
         (&["p: a.example"], &["p: a.example", "soft: a.example:443"], &["Looser: a.example:443"]),
         (
             &["p: *.a.example:8443"],
             &["soft: x.a.example"],
-            &["Unpinned: *.a.example:8443", "Looser: x.a.example:8443", "NewlyPinned: x.a.example"],
+            &["Unpinned: *.a.example:8443", "Looser: x.a.example:8443", "NewlyPinned: x.a.example (other ports)"],
         ),
         // An exemption that opens a subtree for a time.
         (&["p: **.c.example"], &["p: **.c.example", "exempt: **.d.c.example"], &["Unpinned: **.d.c.example"]),
@@ -304,6 +309,10 @@ fn which_hosts() {
     for (old, new, expected) in table {
         assert_eq!(shown(&compared(&rules(old), &rules(new))), *expected, "{old:?} to {new:?}");
     }
+}
+
+fn pattern(shown: &str) -> HostPattern {
+    HostPattern::parse(shown.trim_end_matches(" (other ports)")).unwrap()
 }
 
 /// Every host and port of a small world: what changes for it is told of some pattern that holds it, and nothing else.
@@ -330,7 +339,7 @@ fn no_host_is_forgotten() {
                 let holding = comparison
                     .changes
                     .iter()
-                    .filter(|change| change.hosts.iter().any(|host| HostPattern::parse(host).unwrap().matches(target)));
+                    .filter(|change| change.hosts.iter().any(|host| pattern(host).matches(target)));
                 let told: Vec<_> = holding
                     .map(|change| (change.old.clone(), change.new.clone(), change.differences.clone()))
                     .collect();
@@ -584,6 +593,6 @@ fn the_work_is_bounded() {
 fn ports_that_wider_patterns_name_are_looked_at_too() {
     let old = rules(&["p: **.a.example:1 **.a.example:2 *.a.example:3"]);
     let new = rules(&["p: **.a.example:1 **.a.example:2 *.a.example:3", "soft: x.a.example"]);
-    let expected = ["Looser: x.a.example:1 x.a.example:2 x.a.example:3", "NewlyPinned: x.a.example"];
+    let expected = ["Looser: x.a.example:1 x.a.example:2 x.a.example:3", "NewlyPinned: x.a.example (other ports)"];
     assert_eq!(shown(&compared(&old, &new)), expected);
 }
