@@ -221,7 +221,8 @@ impl Comparison {
     /// not be told can be taken out of them. Hosts and the names of pinsets stay.
     pub fn edit_texts(&mut self, mut edit: impl FnMut(&mut String)) {
         for change in &mut self.changes {
-            [&mut change.old, &mut change.new].into_iter().for_each(|rule| rule.edit_texts(&mut edit));
+            change.old.edit_texts(&mut edit);
+            change.new.edit_texts(&mut edit);
         }
         let differences = self.changes.iter_mut().flat_map(|change| &mut change.differences);
         for difference in differences.chain(&mut self.general).filter(|difference| difference.is_in_own_words()) {
