@@ -8,7 +8,7 @@ mod observed;
 mod surroundings;
 
 use super::{Exit, Failure};
-use crate::config::Config;
+use crate::config::{Config, Loaded, Places};
 use crate::policy::timestamp::Timestamp;
 use annotate_snippets::normalize_untrusted_str;
 use clap::Subcommand;
@@ -42,16 +42,31 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
     }
 }
 
-/// The configuration of a file. Its warnings are the business of `config check`.
-fn load(path: &Path, at: Timestamp) -> Result<Config, Failure> {
-    let (config, _warnings) = Config::load(path, at.0).map_err(|errors| Failure::configuration(&errors))?;
-    Ok(config)
+/// The configuration of a file, and how its values of environment variables are kept back. Its warnings are the
+/// business of `config check`.
+fn load(path: &Path, at: Timestamp) -> Result<(Config, Places), Failure> {
+    let Loaded { config, places, .. } =
+        Config::load_with_places(path, at.0).map_err(|errors| Failure::configuration(&errors))?;
+    Ok((config, places))
 }
 
-/// To the second, as operators write it.
+/// As operators write it.
 fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs()))
+    to_the_second(Timestamp(SystemTime::now()))
+}
+
+/// Without the fraction of its second.
+fn to_the_second(time: Timestamp) -> Timestamp {
+    let Timestamp(time) = time;
+    Timestamp(match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => SystemTime::UNIX_EPOCH + Duration::from_secs(after.as_secs()),
+        Err(before) => {
+            let before = before.duration();
+            let fraction = before.subsec_nanos();
+            // Backwards from 1970, the second began a whole second before what is left.
+            time - Duration::from_nanos(if fraction == 0 { 0 } else { 1_000_000_000 - u64::from(fraction) })
+        }
+    })
 }
 
 fn moment(text: &str) -> Result<Timestamp, &'static str> {

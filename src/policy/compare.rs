@@ -24,7 +24,7 @@ use strictness::{Standing, differences};
 use witness::Surveyor;
 
 pub use change::{Aspect, Change, Comparison, Difference, Direction, Kind};
-pub use observed::{Finding, Observation, Tally, Verdict, Verdicts};
+pub use observed::{Finding, Judge, Observation, Tally, Undecided, Verdict, Verdicts};
 
 /// More witnesses than this are not looked at.
 pub const WITNESSES_MAX: usize = 4_000_000;

@@ -78,6 +78,19 @@ pub struct Explanation {
     pub unpinned: &'static str,
 }
 
+impl Explanation {
+    /// Changes the texts that are the operator's own (reasons, files, pins, names to be proven), so that what must not
+    /// be told can be taken out of them. Hosts, patterns and the names of pinsets stay.
+    pub fn edit_texts(&mut self, mut edit: impl FnMut(&mut String)) {
+        let rules = self.lost.iter_mut().map(|loser| &mut loser.rule).chain(&mut self.afterwards);
+        rules.chain([&mut self.rule]).for_each(|rule| rule.edit_texts(&mut edit));
+        self.exempting.iter_mut().chain(&mut self.access.reason).for_each(&mut edit);
+        if let Some(pinset) = &mut self.pinset {
+            pinset.edit_texts(&mut edit);
+        }
+    }
+}
+
 impl Grounds<'_> {
     /// What the rules say of this host and port.
     pub fn explain(&self, authority: &Authority) -> Explanation {

@@ -2,7 +2,7 @@
 
 use super::Rows;
 use super::diff::Answer;
-use crate::policy::compare::{Aspect, Change, Comparison, Difference, Direction, Finding, Kind, Verdicts};
+use crate::policy::compare::{Aspect, Change, Comparison, Difference, Direction, Finding, Kind, Undecided, Verdicts};
 use crate::policy::explain::Told;
 
 /// Of more hosts, chains or keys than this in one place only the number is told.
@@ -138,12 +138,8 @@ const fn name(aspect: Aspect) -> &'static str {
 }
 
 fn add_observed(rows: &mut Rows, observed: &Verdicts) {
-    let undecided = match observed.undecided {
-        0 => String::new(),
-        count => format!("; {count} cannot be judged, because their hosts are pinned by certificate"),
-    };
     rows.line("");
-    rows.line(&format!("Observed chains: {}{undecided}", observed.chains));
+    rows.line(&format!("Observed chains: {}", observed.chains));
     for (heading, findings) in
         [("newly refused", &observed.newly_refused), ("newly let through", &observed.newly_let_through)]
     {
@@ -153,6 +149,24 @@ fn add_observed(rows: &mut Rows, observed: &Verdicts) {
             add_finding(rows, finding);
         }
         add_hidden(rows, findings, "    ");
+    }
+    add_undecided(rows, &observed.undecided);
+}
+
+/// Only the keys of the chains were observed.
+fn add_undecided(rows: &mut Rows, undecided: &Undecided) {
+    let Undecided { by_certificate, anchors_differ, may_be_exempt } = *undecided;
+    if undecided.total() > 0 {
+        rows.line(&format!("  cannot be judged by their keys: {}", undecided.total()));
+    }
+    for (chains, why) in [
+        (by_certificate, "their hosts are pinned by certificate"),
+        (anchors_differ, "OLD and NEW trust different anchors for their hosts (roots of a pinset)"),
+        (may_be_exempt, "without a pinned key; may end in an anchor of extra_roots with exempts_pins"),
+    ] {
+        if chains > 0 {
+            rows.line(&format!("    {chains}  {why}"));
+        }
     }
 }
 
@@ -168,7 +182,7 @@ fn add_finding(rows: &mut Rows, finding: &Finding) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::compare::{Side, Tally, compare};
+    use crate::policy::compare::{Judge, Side, Tally, compare};
     use crate::policy::rules::{Rule, Unpinned};
     use crate::policy::tests_support::{at, intercepting, pinset, policy, rule};
 
@@ -176,7 +190,8 @@ mod tests {
         let (old, new) = (intercepting(old), policy(new, Unpinned::Intercept, blocked));
         let side = |policy| Side { policy, defaults: Unpinned::Intercept.into() };
         let comparison = compare(side(&old), side(&new), at(0)).unwrap();
-        let observed = Some(Tally::new(&old, &new, at(0)).finish());
+        let judge = |policy| Judge { policy, exempts_pins: false };
+        let observed = Some(Tally::new(judge(&old), judge(&new), at(0)).finish());
         text(&Answer { looser: comparison.loosens(), comparison, observed })
     }
 

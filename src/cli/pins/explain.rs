@@ -57,7 +57,7 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Exit, Failure> {
         ));
     };
     let at = arguments.at.unwrap_or_else(now);
-    let config = load(path, at)?;
+    let (config, places) = load(path, at)?;
     let exempting = config.upstream.extra_roots.iter().filter(|extra| extra.exempts_pins);
     let exempting: Vec<_> = exempting.map(|extra| extra.file.display().to_string()).collect();
     let grounds = Grounds {
@@ -68,7 +68,8 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Exit, Failure> {
         at,
         client: arguments.client,
     };
-    let explanation = grounds.explain(&arguments.host);
+    let mut explanation = grounds.explain(&arguments.host);
+    explanation.edit_texts(|text| *text = places.redacted(text.as_str()));
     print(&if arguments.json { json(&explanation)? } else { text(&explanation) });
     Ok(if arguments.expect_enforced && !explanation.enforced { Exit::NotAsItShouldBe } else { Exit::Done })
 }

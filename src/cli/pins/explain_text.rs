@@ -1,6 +1,6 @@
 //! An explanation for people.
 
-use super::Rows;
+use super::{Rows, to_the_second};
 use crate::policy::explain::{
     AcceptsTold, Because, Explanation, Matched, OtherName, PinsetTold, RolloutTold, ScopeTold, Told, TrustTold,
 };
@@ -23,6 +23,9 @@ pub(super) fn text(told: &Explanation) -> String {
     }
     if let Some(afterwards) = &told.afterwards {
         rows.row("afterwards", &rule(afterwards));
+        if let Told::Pinset { .. } = afterwards {
+            rows.more("until then nothing of it holds: not its pins, not its deny, not its roots");
+        }
     }
     match &told.pinset {
         Some(pinset) => add_pinset(&mut rows, told, pinset),
@@ -34,7 +37,7 @@ pub(super) fn text(told: &Explanation) -> String {
     rows.row("other SNI", other_name(told.other_name));
     add_access(&mut rows, told);
     rows.row("elsewhere", &format!("hosts that no rule names are {}", unpinned(told.unpinned)));
-    rows.row("as of", &told.at.to_string());
+    rows.row("as of", &to_the_second(told.at).to_string());
     rows.0
 }
 
@@ -183,16 +186,26 @@ fn add_blocked(rows: &mut Rows, told: &Explanation) {
     if told.pinset.is_none() && told.protection != Protection::Chain {
         return;
     }
-    let blocked = format!("a key of [[blocklist]], which has {}", told.blocked_keys);
-    match told.pinset.as_ref().map(|pinset| &pinset.deny).filter(|deny| !deny.is_empty()) {
-        None if told.blocked_keys == 0 => {}
-        None => rows.row("refuses", &format!("every chain with {blocked}")),
-        Some(deny) => {
-            rows.row("refuses", &format!("every chain with {blocked}, or with one of these:"));
-            for key in deny {
-                rows.more(&format!("  {key}"));
-            }
-        }
+    let blocked = match told.blocked_keys {
+        0 => None,
+        1 => Some("the blocked key of [[blocklist]]".to_owned()),
+        count => Some(format!("one of the {count} blocked keys of [[blocklist]]")),
+    };
+    let deny = told.pinset.as_ref().map_or(&[][..], |pinset| &pinset.deny);
+    let denied = match deny {
+        [] => None,
+        [_] => Some("with this one:"),
+        _ => Some("with one of these:"),
+    };
+    let line = match (blocked, denied) {
+        (None, None) => return,
+        (Some(blocked), None) => format!("every chain with {blocked}"),
+        (None, Some(denied)) => format!("every chain {denied}"),
+        (Some(blocked), Some(denied)) => format!("every chain with {blocked}, or {denied}"),
+    };
+    rows.row("refuses", &line);
+    for key in deny {
+        rows.more(&format!("  {key}"));
     }
 }
 
@@ -359,7 +372,7 @@ h.example:443 is pinned by \"partner\", report-only for 192.0.2.1: a mismatch is
               a running proxy may be at an earlier step: it takes none while more than 0.1 %
               of the sessions of the last hour violate the pins; its log tells of that
   ends        2027-02-10T00:00:00Z; from then on pins are not judged, the chain is verified
-  refuses     every chain with a key of [[blocklist]], which has 2, or with one of these:
+  refuses     every chain with one of the 2 blocked keys of [[blocklist]], or with this one:
                 sha256/BAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ=
   http://     plaintext = \"deny\", but this version refuses every http:// request with 405, whatever is set
   other SNI   a ClientHello that names another host is refused
@@ -368,6 +381,54 @@ h.example:443 is pinned by \"partner\", report-only for 192.0.2.1: a mismatch is
   as of       2027-01-08T00:00:00Z
 ";
         assert_eq!(told(&policy, "h.example:443", 7, Some("192.0.2.1")), expected);
+    }
+
+    #[test]
+    fn refused_keys() {
+        const REFUSES: &str = "  refuses     every chain with ";
+        let told = |deny: &[u8], blocked: &[u8]| {
+            let pinset = Pinset { deny: denied("p", deny), ..pinset("p") };
+            let policy = policy(vec![rule(pinset, "h.example")], Unpinned::Intercept, blocked);
+            let text = told(&policy, "h.example:443", 0, None);
+            text.lines().find_map(|line| line.strip_prefix(REFUSES)).map(str::to_owned)
+        };
+        let table: &[(&[u8], &[u8], Option<&str>)] = &[
+            (&[], &[], None),
+            (&[], &[8], Some("the blocked key of [[blocklist]]")),
+            (&[], &[8, 9], Some("one of the 2 blocked keys of [[blocklist]]")),
+            (&[4], &[], Some("this one:")),
+            (&[4, 5], &[], Some("one of these:")),
+            (&[4, 5], &[8], Some("the blocked key of [[blocklist]], or with one of these:")),
+        ];
+        for (deny, blocked, expected) in table {
+            assert_eq!(told(deny, blocked).as_deref(), *expected, "{deny:?} {blocked:?}");
+        }
+    }
+
+    /// The moment is judged as it was asked for, and told in whole seconds.
+    #[test]
+    fn moments_in_whole_seconds() {
+        let policy = of(pinset("p"));
+        let access = &Access::local();
+        for (text, expected) in [
+            ("2027-01-08T00:00:00.999999999Z", "2027-01-08T00:00:00Z"),
+            ("1970-01-01T00:00:00.5Z", "1970-01-01T00:00:00Z"),
+            ("1969-12-31T23:59:58.25Z", "1969-12-31T23:59:58Z"),
+            ("1969-12-31T23:59:58Z", "1969-12-31T23:59:58Z"),
+        ] {
+            let at = crate::policy::timestamp::Timestamp::parse(text).unwrap();
+            let grounds = Grounds {
+                policy: &policy,
+                defaults: Unpinned::Intercept.into(),
+                access,
+                exempting: &[],
+                at,
+                client: None,
+            };
+            let told = grounds.explain(&authority("h.example:443"));
+            assert_eq!(told.at.to_string(), text);
+            assert!(super::text(&told).ends_with(&format!("\n  as of       {expected}\n")), "{text}");
+        }
     }
 
     #[test]

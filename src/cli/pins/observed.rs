@@ -1,10 +1,9 @@
 //! Observed chains from a file of JSON lines.
 
 use super::super::Failure;
-use crate::policy::compare::{Observation, Tally, Verdicts};
+use crate::policy::compare::{Judge, Observation, Tally, Verdicts};
 use crate::policy::host::{Authority, Host};
 use crate::policy::pin::Pin;
-use crate::policy::rules::Policy;
 use crate::policy::timestamp::Timestamp;
 use serde::Deserialize;
 use std::fs::File;
@@ -37,8 +36,8 @@ enum ObservedError {
     Lines(u64),
 }
 
-/// Holds every chain of a file against two policies.
-pub(super) fn judge(path: &Path, old: &Policy, new: &Policy, at: Timestamp) -> Result<Verdicts, Failure> {
+/// Holds every chain of a file against two sides.
+pub(super) fn judge(path: &Path, old: Judge<'_>, new: Judge<'_>, at: Timestamp) -> Result<Verdicts, Failure> {
     let mut tally = Tally::new(old, new, at);
     let judged = File::open(path)
         .map_err(ObservedError::from)

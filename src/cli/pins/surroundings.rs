@@ -8,6 +8,8 @@ use std::path::Path;
 pub(super) struct Whole<'a> {
     pub(super) config: &'a Config,
     pub(super) file: &'a Path,
+    /// A text without the values of environment variables.
+    pub(super) redacted: &'a dyn Fn(&str) -> String,
 }
 
 /// What is different between two configurations apart from their rules.
@@ -73,7 +75,11 @@ impl Whole<'_> {
 
     fn as_given(&self, file: &Path) -> String {
         let folder = self.file.parent().unwrap_or(Path::new(""));
-        file.strip_prefix(folder).unwrap_or(file).display().to_string()
+        let given = file.strip_prefix(folder).unwrap_or(file).display().to_string();
+        let whole = file.display().to_string();
+        // Of the value of a variable no piece may be cut off: what is left would not be known as a value any more.
+        let cut_apart = !(self.redacted)(&whole).ends_with(&(self.redacted)(&given));
+        if cut_apart { whole } else { given }
     }
 }
 
@@ -89,8 +95,8 @@ mod tests {
             parsed.unwrap_or_else(|errors| panic!("{errors}")).0
         };
         let (old, new) = (parse(old, "etc/old.toml"), parse(new, "new/new.toml"));
-        let old = Whole { config: &old, file: Path::new("etc/old.toml") };
-        let new = Whole { config: &new, file: Path::new("new/new.toml") };
+        let old = Whole { config: &old, file: Path::new("etc/old.toml"), redacted: &str::to_owned };
+        let new = Whole { config: &new, file: Path::new("new/new.toml"), redacted: &str::to_owned };
         let tell = |difference: Difference| {
             let words = difference.old.iter().chain(&difference.new).cloned();
             let lists = [("-", difference.removed), ("+", difference.added)];

@@ -23,7 +23,8 @@ pub struct Comparison {
 pub struct Change {
     /// What it comes to.
     pub kind: Kind,
-    /// The hosts, as patterns. Of hosts under several patterns the most specific one is meant.
+    /// The hosts, as patterns; ` (other ports)` stands behind one whose ports are not all meant. Of hosts under several
+    /// patterns the most specific one is meant.
     pub hosts: Vec<String>,
     /// The rule that they had.
     pub old: Told,
@@ -188,7 +189,48 @@ impl Kind {
     }
 }
 
+impl Difference {
+    /// Whether its words are the operator's own and not those of the program.
+    const fn is_in_own_words(&self) -> bool {
+        match self.aspect {
+            Aspect::TrustAnchors
+            | Aspect::VerifyName
+            | Aspect::Pins
+            | Aspect::Deny
+            | Aspect::Blocklist
+            | Aspect::ExemptFromPins
+            | Aspect::RevocationLists => true,
+            Aspect::Unpinned
+            | Aspect::NewlyPinned
+            | Aspect::Protection
+            | Aspect::Clients
+            | Aspect::Hold
+            | Aspect::Trust
+            | Aspect::VerifyValidity
+            | Aspect::Plaintext
+            | Aspect::UnpinnedHosts
+            | Aspect::NameMismatch
+            | Aspect::Revocation
+            | Aspect::Access => false,
+        }
+    }
+}
+
 impl Comparison {
+    /// Changes the texts that are the operator's own (reasons, files, pins, names of blocked keys), so that what must
+    /// not be told can be taken out of them. Hosts and the names of pinsets stay.
+    pub fn edit_texts(&mut self, mut edit: impl FnMut(&mut String)) {
+        for change in &mut self.changes {
+            change.old.edit_texts(&mut edit);
+            change.new.edit_texts(&mut edit);
+        }
+        let differences = self.changes.iter_mut().flat_map(|change| &mut change.differences);
+        for difference in differences.chain(&mut self.general).filter(|difference| difference.is_in_own_words()) {
+            let Difference { old, new, removed, added, .. } = difference;
+            old.iter_mut().chain(new).chain(removed).chain(added).for_each(&mut edit);
+        }
+    }
+
     /// Whether something passes that was refused.
     pub fn loosens(&self) -> bool {
         let changes = self.changes.iter().flat_map(|change| &change.differences);

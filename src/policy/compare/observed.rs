@@ -3,7 +3,7 @@
 use crate::policy::host::Authority;
 use crate::policy::moment::Moment;
 use crate::policy::pin::Sha256;
-use crate::policy::pinset::PathElement;
+use crate::policy::pinset::{AnchorSet, Basis, PathElement, Pinset};
 use crate::policy::protection::Protection;
 use crate::policy::rollout::Share;
 use crate::policy::rules::Policy;
@@ -56,6 +56,34 @@ pub struct Finding {
     pub example: Vec<String>,
 }
 
+/// A side, as observed chains are held against it.
+#[derive(Clone, Copy, Debug)]
+pub struct Judge<'a> {
+    /// The rules.
+    pub policy: &'a Policy,
+    /// Whether some of the common trust anchors exempt their chains from pins (`exempts_pins`).
+    pub exempts_pins: bool,
+}
+
+/// Why a chain cannot be judged: of its certificates only the keys are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    Certificate,
+    Anchors,
+    Exemption,
+}
+
+/// How many chains cannot be judged, each of them counted once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Undecided {
+    /// The host is pinned by certificate.
+    pub by_certificate: u64,
+    /// The two sides have different trust anchors for the host: what one of them trusts the other one may not.
+    pub anchors_differ: u64,
+    /// No pinned key is in it, and it may end in an anchor that exempts it from pins.
+    pub may_be_exempt: u64,
+}
+
 /// What came of all observed chains.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verdicts {
@@ -65,39 +93,39 @@ pub struct Verdicts {
     pub newly_refused: Vec<Finding>,
     /// The reverse.
     pub newly_let_through: Vec<Finding>,
-    /// How many cannot be judged: the host is pinned by certificate, and only keys were observed.
-    pub undecided: u64,
+    /// How many cannot be judged.
+    pub undecided: Undecided,
 }
 
 /// Holds observed chains against two sides, one by one.
 #[derive(Debug)]
 pub struct Tally<'a> {
-    old: &'a Policy,
-    new: &'a Policy,
+    old: Judge<'a>,
+    new: Judge<'a>,
     moment: Moment,
     chains: u64,
-    undecided: u64,
+    undecided: Undecided,
     differing: BTreeMap<(Authority, Verdict, Verdict), Finding>,
 }
 
 impl<'a> Tally<'a> {
     /// Nothing yet.
-    pub fn new(old: &'a Policy, new: &'a Policy, at: Timestamp) -> Self {
-        Self { old, new, moment: Moment::at(at.0), chains: 0, undecided: 0, differing: BTreeMap::new() }
+    pub fn new(old: Judge<'a>, new: Judge<'a>, at: Timestamp) -> Self {
+        let (moment, undecided) = (Moment::at(at.0), Undecided::default());
+        Self { old, new, moment, chains: 0, undecided, differing: BTreeMap::new() }
     }
 
     /// Counts a chain.
     pub fn add(&mut self, observation: &Observation) {
         self.chains += 1;
-        let (old, new) = (verdict(self.old, observation, self.moment), verdict(self.new, observation, self.moment));
-        let (Some(old), Some(new)) = (old, new) else {
-            self.undecided += 1;
-            return;
+        let (old, new) = match self.verdicts(observation) {
+            Ok(verdicts) => verdicts,
+            Err(doubt) => return self.undecided.count(doubt),
         };
         if old.refuses_as_many_as(new) {
             return;
         }
-        let label = |policy: &Policy| policy.select(&observation.authority, self.moment).label().to_owned();
+        let label = |side: Judge<'_>| side.policy.select(&observation.authority, self.moment).label().to_owned();
         let finding = self.differing.entry((observation.authority.clone(), old, new)).or_insert_with(|| Finding {
             host: format!("{}:{}", observation.authority.host, observation.authority.port),
             chains: 0,
@@ -110,6 +138,19 @@ impl<'a> Tally<'a> {
         finding.chains += 1;
     }
 
+    /// What the two sides do with a chain.
+    fn verdicts(&self, observation: &Observation) -> Result<(Verdict, Verdict), Doubt> {
+        let own_anchors = |side: Judge<'a>| {
+            let rule = side.policy.select(&observation.authority, self.moment);
+            rule.pinset().and_then(Pinset::own_anchors)
+        };
+        if own_anchors(self.old) != own_anchors(self.new) {
+            return Err(Doubt::Anchors);
+        }
+        let verdict = |side| verdict(side, observation, self.moment);
+        Ok((verdict(self.old)?, verdict(self.new)?))
+    }
+
     /// What came of it, by host.
     pub fn finish(self) -> Verdicts {
         let (newly_refused, newly_let_through) =
@@ -118,27 +159,46 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// What a side does with a chain; `None` where that depends on certificates, of which only the keys are known.
-fn verdict(policy: &Policy, observation: &Observation, moment: Moment) -> Option<Verdict> {
+/// What a side does with a chain that its trust anchors vouch for.
+fn verdict(side: Judge<'_>, observation: &Observation, moment: Moment) -> Result<Verdict, Doubt> {
+    let policy = side.policy;
     let rule = policy.select(&observation.authority, moment);
     let protection = Protection::of(rule, moment);
     match protection {
-        Protection::Tunnel => return Some(Verdict::Passes),
-        Protection::Refused => return Some(Verdict::Closed),
+        Protection::Tunnel => return Ok(Verdict::Passes),
+        Protection::Refused => return Ok(Verdict::Closed),
         _ => {}
     }
     if observation.path.iter().any(|key| policy.blocked(rule, key).is_some()) {
-        return Some(Verdict::Blocked);
+        return Ok(Verdict::Blocked);
     }
     let Some(pinset) = rule.pinset().filter(|_| protection > Protection::Reported) else {
-        return Some(Verdict::Passes);
+        return Ok(Verdict::Passes);
     };
     let path: Vec<_> = observation.path.iter().map(|spki| PathElement { spki: *spki, certificate: None }).collect();
+    // Anchors of a pinset's own exempt nothing, and where the pin is the trust there are none.
+    let common = matches!(pinset.basis, Basis::Chain { anchors: AnchorSet::Common, .. });
     match (pinset.accepts().judge(&path), protection) {
-        (Some(_), _) => Some(Verdict::Passes),
-        (None, _) if pinset.accepts().compares_certificates() => None,
-        (None, Protection::Partly(share)) => Some(Verdict::RefusedForSome(share)),
-        (None, _) => Some(Verdict::PinMismatch),
+        (Some(_), _) => Ok(Verdict::Passes),
+        (None, _) if pinset.accepts().compares_certificates() => Err(Doubt::Certificate),
+        (None, _) if side.exempts_pins && common => Err(Doubt::Exemption),
+        (None, Protection::Partly(share)) => Ok(Verdict::RefusedForSome(share)),
+        (None, _) => Ok(Verdict::PinMismatch),
+    }
+}
+
+impl Undecided {
+    /// For whatever reason.
+    pub const fn total(&self) -> u64 {
+        self.by_certificate + self.anchors_differ + self.may_be_exempt
+    }
+
+    fn count(&mut self, doubt: Doubt) {
+        *match doubt {
+            Doubt::Certificate => &mut self.by_certificate,
+            Doubt::Anchors => &mut self.anchors_differ,
+            Doubt::Exemption => &mut self.may_be_exempt,
+        } += 1;
     }
 }
 

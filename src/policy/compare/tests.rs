@@ -288,13 +288,18 @@ fn which_hosts() {
             &["Unpinned: **.c.example"],
         ),
         // Ports.
-        (&["p: a.example"], &["p: a.example:443"], &["Unpinned: a.example"]),
+        (&["p: a.example"], &["p: a.example:443"], &["Unpinned: a.example (other ports)"]),
+        (
+            &["p: **.c.example"],
+            &["p: **.c.example:443"],
+            &["Unpinned: **.c.example (other ports) *.c.example (other ports) c.example (other ports)"],
+        ),
         (&["p: a.example:443"], &["p: a.example:8443"], &["Unpinned: a.example:443", "NewlyPinned: a.example:8443"]),
         (&["p: a.example"], &["p: a.example", "soft: a.example:443"], &["Looser: a.example:443"]),
         (
             &["p: *.a.example:8443"],
             &["soft: x.a.example"],
-            &["Unpinned: *.a.example:8443", "Looser: x.a.example:8443", "NewlyPinned: x.a.example"],
+            &["Unpinned: *.a.example:8443", "Looser: x.a.example:8443", "NewlyPinned: x.a.example (other ports)"],
         ),
         // An exemption that opens a subtree for a time.
         (&["p: **.c.example"], &["p: **.c.example", "exempt: **.d.c.example"], &["Unpinned: **.d.c.example"]),
@@ -304,6 +309,10 @@ fn which_hosts() {
     for (old, new, expected) in table {
         assert_eq!(shown(&compared(&rules(old), &rules(new))), *expected, "{old:?} to {new:?}");
     }
+}
+
+fn pattern(shown: &str) -> HostPattern {
+    HostPattern::parse(shown.trim_end_matches(" (other ports)")).unwrap()
 }
 
 /// Every host and port of a small world: what changes for it is told of some pattern that holds it, and nothing else.
@@ -330,7 +339,7 @@ fn no_host_is_forgotten() {
                 let holding = comparison
                     .changes
                     .iter()
-                    .filter(|change| change.hosts.iter().any(|host| HostPattern::parse(host).unwrap().matches(target)));
+                    .filter(|change| change.hosts.iter().any(|host| pattern(host).matches(target)));
                 let told: Vec<_> = holding
                     .map(|change| (change.old.clone(), change.new.clone(), change.differences.clone()))
                     .collect();
@@ -414,6 +423,91 @@ fn kinds() {
     }
 }
 
+const fn judge(policy: &Policy) -> Judge<'_> {
+    Judge { policy, exempts_pins: false }
+}
+
+fn observe(keys: &[u8]) -> Observation {
+    Observation { authority: authority("h.example:443"), path: keys.iter().map(|key| [*key; 32]).collect() }
+}
+
+/// What comes of one chain: `refused` (newly), `let through` (newly), `same`, or why it cannot be judged.
+fn told_of(old: Judge<'_>, new: Judge<'_>, keys: &[u8]) -> &'static str {
+    let mut tally = Tally::new(old, new, at(0));
+    tally.add(&observe(keys));
+    let Verdicts { chains: 1, newly_refused, newly_let_through, undecided } = tally.finish() else { panic!() };
+    let Undecided { by_certificate, anchors_differ, may_be_exempt } = undecided;
+    match (newly_refused.len(), newly_let_through.len(), by_certificate, anchors_differ, may_be_exempt) {
+        (1, 0, 0, 0, 0) => "refused",
+        (0, 1, 0, 0, 0) => "let through",
+        (0, 0, 1, 0, 0) => "certificate",
+        (0, 0, 0, 1, 0) => "anchors",
+        (0, 0, 0, 0, 1) => "exemption",
+        (0, 0, 0, 0, 0) => "same",
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A pinned chain passes where the anchors of both sides are the same, and nobody knows where they are not.
+#[test]
+fn observed_chains_under_anchors_of_a_pinsets_own() {
+    let of = |pinset: Pinset| intercepting(vec![rule(pinset, "h.example")]);
+    let soft = |source: &str| {
+        let mut pinset = with_anchors(source);
+        if let Basis::Chain { stance, .. } = &mut pinset.basis {
+            *stance = Stance::Fixed(Mode::ReportOnly);
+        }
+        of(pinset)
+    };
+    let (common, open) = (of(pinset("p")), intercepting(vec![]));
+    let (own, other, own_soft) = (of(with_anchors("a.pem")), of(with_anchors("b.pem")), soft("a.pem"));
+    let closed =
+        of(Pinset { expiry: Some(Expiry { at: day(0), then: AfterExpiry::FailClosed }), ..with_anchors("a.pem") });
+    // old, new, what comes of a chain with a pinned key, and of one without; then the way back.
+    let table = [
+        (&common, &own, ["anchors"; 2], ["anchors"; 2]),
+        (&open, &own, ["anchors"; 2], ["anchors"; 2]),
+        (&own, &other, ["anchors"; 2], ["anchors"; 2]),
+        (&own, &own, ["same"; 2], ["same"; 2]),
+        (&own_soft, &own, ["same", "refused"], ["same", "let through"]),
+        (&own, &closed, ["refused", "same"], ["let through", "same"]),
+    ];
+    for (index, (old, new, there, back)) in table.into_iter().enumerate() {
+        // The anchors of a pinset's own exempt nothing, whatever the common ones do.
+        for exempts_pins in [false, true] {
+            let [old, new] = [old, new].map(|policy| Judge { policy, exempts_pins: exempts_pins && index > 2 });
+            assert_eq!([&[1, 7], &[7, 8]].map(|keys| told_of(old, new, keys)), there, "{index}");
+            assert_eq!([&[1, 7], &[7, 8]].map(|keys| told_of(new, old, keys)), back, "{index}, back");
+        }
+    }
+}
+
+#[test]
+fn observed_chains_that_an_anchor_may_exempt() {
+    let of = |kind: RuleKind| intercepting(vec![rule(kind, "h.example")]);
+    let enforced = of(pinset("p").into());
+    let some = of(stepped("p", &[(0, 5.0)], 9, None).into());
+    let blocking = policy(vec![rule(pinset("p"), "h.example")], Unpinned::Intercept, &[8]);
+    let bare = of(pin_only(NameCheck::San, ValidityCheck::Check).into());
+    let open = intercepting(vec![]);
+    // The side with exempting anchors, what comes of [1, 7], [7, 9] and [7, 8] with it as the new side, and as the old.
+    let table = [
+        (&enforced, ["same", "exemption", "exemption"], ["same", "exemption", "exemption"]),
+        (&some, ["same", "exemption", "exemption"], ["same", "exemption", "exemption"]),
+        (&blocking, ["same", "exemption", "refused"], ["same", "exemption", "let through"]),
+        (&bare, ["same", "refused", "refused"], ["same", "let through", "let through"]),
+        (&open, ["same"; 3], ["same"; 3]),
+    ];
+    for (exempting, there, back) in table {
+        let exempting = Judge { policy: exempting, exempts_pins: true };
+        let chains = [&[1, 7], &[7, 9], &[7, 8]];
+        assert_eq!(chains.map(|keys| told_of(judge(&open), exempting, keys)), there, "{exempting:?}");
+        assert_eq!(chains.map(|keys| told_of(exempting, judge(&open), keys)), back, "{exempting:?}");
+    }
+    // The other side alone has none: what was refused may pass now.
+    assert_eq!(told_of(judge(&enforced), Judge { policy: &enforced, exempts_pins: true }, &[7, 9]), "exemption");
+}
+
 #[test]
 fn observed_chains() {
     let by_certificate = || {
@@ -450,17 +544,13 @@ fn observed_chains() {
         ("certificate", [None, None, None]),
     ];
     let policy_of = |kind: RuleKind| intercepting(vec![rule(kind, "h.example")]);
-    let observe = |keys: &[u8]| Observation {
-        authority: authority("h.example:443"),
-        path: keys.iter().map(|key| [*key; 32]).collect(),
-    };
     let chains = [observe(&[1, 7]), observe(&[7, 1]), observe(&[7, 9])];
     for ((name, kind), (expected_name, expected)) in kinds().into_iter().zip(table) {
         assert_eq!(name, expected_name);
         let policy = policy_of(kind);
         let open = policy_of(RuleKind::Pinned(fixed(Mode::Off)));
         for (chain, expected) in chains.iter().zip(expected) {
-            let mut tally = Tally::new(&open, &policy, at(0));
+            let mut tally = Tally::new(judge(&open), judge(&policy), at(0));
             tally.add(chain);
             tally.add(chain);
             let verdicts = tally.finish();
@@ -468,10 +558,11 @@ fn observed_chains() {
                 verdicts.newly_refused.iter().map(|found| (found.chains, found.new.to_string())).collect();
             let refused = expected.filter(|text| *text != "passes").map(|text| (2, text.to_owned()));
             assert_eq!(found, Vec::from_iter(refused), "{name} {chain:?}");
-            assert_eq!(verdicts.undecided, if expected.is_none() { 2 } else { 0 }, "{name}");
+            let by_certificate = if expected.is_none() { 2 } else { 0 };
+            assert_eq!(verdicts.undecided, Undecided { by_certificate, ..Undecided::default() }, "{name}");
             assert_eq!((verdicts.chains, verdicts.newly_let_through), (2, Vec::new()), "{name}");
             // The reverse.
-            let mut tally = Tally::new(&policy, &open, at(0));
+            let mut tally = Tally::new(judge(&policy), judge(&open), at(0));
             tally.add(chain);
             let verdicts = tally.finish();
             assert_eq!(verdicts.newly_refused, [], "{name}");
@@ -484,7 +575,7 @@ fn observed_chains() {
 fn another_reason_to_refuse_is_no_news() {
     let old = intercepting(vec![rule(pinset("p"), "h.example")]);
     let new = policy(vec![rule(pinset("p"), "h.example")], Unpinned::Intercept, &[7]);
-    let mut tally = Tally::new(&old, &new, at(0));
+    let mut tally = Tally::new(judge(&old), judge(&new), at(0));
     tally.add(&Observation { authority: authority("h.example:443"), path: vec![[7; 32]] });
     assert_eq!(tally.finish(), Verdicts { chains: 1, ..Verdicts::default() });
 }
@@ -502,6 +593,6 @@ fn the_work_is_bounded() {
 fn ports_that_wider_patterns_name_are_looked_at_too() {
     let old = rules(&["p: **.a.example:1 **.a.example:2 *.a.example:3"]);
     let new = rules(&["p: **.a.example:1 **.a.example:2 *.a.example:3", "soft: x.a.example"]);
-    let expected = ["Looser: x.a.example:1 x.a.example:2 x.a.example:3", "NewlyPinned: x.a.example"];
+    let expected = ["Looser: x.a.example:1 x.a.example:2 x.a.example:3", "NewlyPinned: x.a.example (other ports)"];
     assert_eq!(shown(&compared(&old, &new)), expected);
 }

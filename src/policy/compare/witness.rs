@@ -11,7 +11,8 @@ const HTTPS: NonZeroU16 = NonZeroU16::new(443).expect("443 is not 0");
 /// A host and port that stand for others.
 #[derive(Debug)]
 pub(super) struct Witness {
-    /// The pattern of those that it stands for.
+    /// The pattern of those that it stands for; where some of their ports have patterns of their own, it says that it
+    /// is for the others.
     pub(super) shown: String,
     pub(super) authority: Authority,
 }
@@ -74,8 +75,14 @@ impl<'a> Surveyor<'a> {
             if let Some(port) = pattern.port {
                 witnesses.push(at(port, true));
             } else {
-                witnesses.push(at(self.other_port, false));
-                witnesses.extend(self.ports_of(&host).into_iter().map(|port| at(port, true)));
+                let ports = self.ports_of(&host);
+                let mut others = at(self.other_port, false);
+                if !ports.is_empty() {
+                    // Beside hosts with a port, the bare pattern would read as all ports.
+                    others.shown.push_str(" (other ports)");
+                }
+                witnesses.push(others);
+                witnesses.extend(ports.into_iter().map(|port| at(port, true)));
             }
         }
         witnesses

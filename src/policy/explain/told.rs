@@ -209,6 +209,14 @@ pub struct AccessTold {
 }
 
 impl Told {
+    /// Changes the reason.
+    pub(in crate::policy) fn edit_texts(&mut self, edit: &mut impl FnMut(&mut String)) {
+        match self {
+            Self::Exempt { reason, .. } | Self::Tunnel { reason } => edit(reason),
+            Self::Pinset { .. } | Self::Default { .. } => {}
+        }
+    }
+
     /// A rule by what it is.
     pub fn of(rule: &Rule) -> Self {
         match &rule.kind {
@@ -216,6 +224,23 @@ impl Told {
             RuleKind::Exempt { reason, until } => Self::Exempt { reason: reason.clone(), until: Timestamp(*until) },
             RuleKind::Tunnel { reason } => Self::Tunnel { reason: reason.clone() },
             RuleKind::Default(unpinned) => Self::Default { unpinned: unpinned_word(*unpinned) },
+        }
+    }
+}
+
+impl PinsetTold {
+    /// Changes what is not in the words of the program.
+    pub(super) fn edit_texts(&mut self, edit: &mut impl FnMut(&mut String)) {
+        match &mut self.trust {
+            TrustTold::OwnRoots { source } => edit(source),
+            TrustTold::PinOnly { verify_name, .. } => edit(verify_name),
+            TrustTold::Roots => {}
+        }
+        self.deny.iter_mut().for_each(&mut *edit);
+        let mut accepts = Some(&mut self.accepts);
+        while let Some(told) = accepts {
+            told.lists.iter_mut().flat_map(|list| &mut list.pins).for_each(&mut *edit);
+            accepts = told.inherited.as_deref_mut();
         }
     }
 }

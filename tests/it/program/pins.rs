@@ -141,7 +141,7 @@ api.bank.example:443 is pinned by \"bank-api\", enforced
               its dates have to hold
   mode        enforce
   ends        2027-06-30T00:00:00Z; from then on every connection is refused
-  refuses     every chain with a key of [[blocklist]], which has 1
+  refuses     every chain with the blocked key of [[blocklist]]
   http://     plaintext = \"deny\", but this version refuses every http:// request with 405, whatever is set
   other SNI   a ClientHello that names another host is refused
   access      the host may be asked for; its address is judged when it is dialled
@@ -159,10 +159,11 @@ legacy.bank.example:443 is exempt from pins until 2027-03-01T00:00:00Z (CHG-4711
               by \"legacy.bank.example\": this host alone, every port
   lost        pinset \"bank\" by \"**.bank.example\": a wildcard comes after the host itself
   afterwards  pinset \"bank\"
+              until then nothing of it holds: not its pins, not its deny, not its roots
   trust       a chain to one of the common trust anchors
               the certificate has to be for the host
               its dates have to hold
-  refuses     every chain with a key of [[blocklist]], which has 1
+  refuses     every chain with the blocked key of [[blocklist]]
   http://     this version refuses every http:// request with 405
   other SNI   a ClientHello that names another host is refused
   access      the host may be asked for; its address is judged when it is dialled
@@ -355,6 +356,34 @@ Observed chains: 6
         .await;
 }
 
+/// The proxy lets such chains through or not by certificates, of which only the keys were observed.
+#[tokio::test]
+async fn observed_chains_that_certificates_decide() {
+    let user = User::new();
+    let bank = OLD.split("[[exempt]]").next().expect("two pinsets");
+    let roots = bank.replacen("[[pinset]]\n", "[[pinset]]\nroots = \"private.pem\"\n", 1);
+    let exempting = format!("[upstream]\nextra_roots = [{{ file = \"corp.pem\", exempts_pins = true }}]\n{bank}");
+    let plain = user.file("plain.toml", bank);
+    let [roots, exempting] = [user.file("roots.toml", &roots), user.file("exempting.toml", &exempting)];
+    let chain = |host: &str, key: &str| format!("{{\"host\":\"{host}\",\"port\":443,\"path\":[\"{key}\"]}}\n");
+    let chains = chain("api.bank.example", LEAF) + &chain("api.bank.example", R1) + &chain("other.example", R1);
+    let observed = user.file("chains.jsonl", &chains);
+    let empty = user.file("empty.toml", "");
+    let [plain, roots, exempting, empty, observed] =
+        [&plain, &roots, &exempting, &empty, &observed].map(|path| path.to_str().expect("a path in UTF-8"));
+    let none = "\nObserved chains: 3\n  newly refused: 0\n  newly let through: 0\n  cannot be judged by their keys: ";
+    let anchors = "2\n    2  OLD and NEW trust different anchors for their hosts (roots of a pinset)\n";
+    let exempt = "1\n    1  without a pinned key; may end in an anchor of extra_roots with exempts_pins\n";
+    let table =
+        [(plain, roots, anchors), (roots, plain, anchors), (empty, exempting, exempt), (plain, exempting, exempt)];
+    for (old, new, expected) in table {
+        let told = asked(&user, ["diff", old, new, "--at", AT, "--observed", observed]).await;
+        assert!(told.out.ends_with(&format!("{none}{expected}")), "{told}");
+    }
+    let told = asked(&user, ["diff", empty, exempting, "--at", AT, "--observed", observed]).await.with_code(1);
+    assert!(told.out.contains("exempts_pins    looser    + corp.pem\n"), "{told}");
+}
+
 /// A refusal in the field is news even where nothing becomes looser.
 #[tokio::test]
 async fn a_stricter_change_that_refuses_an_observed_chain() {
@@ -365,4 +394,100 @@ async fn a_stricter_change_that_refuses_an_observed_chain() {
     let [old, new, observed] = [&old, &new, &observed].map(|path| path.to_str().expect("a path in UTF-8"));
     let told = asked(&user, ["diff", old, new, "--at", AT, "--observed", observed]).await.with_code(1);
     assert!(told.out.contains("newly refused: 1\n"), "{told}");
+}
+
+/// A configuration that takes reasons, files, pins and names from the environment tells none of that.
+#[tokio::test]
+async fn values_of_variables_are_not_told() {
+    const SECRET: &str = "hunter2-example";
+    let user = User::new();
+    let tokens = ["HOST", "PINSET", "SECRET", "PEM", "PIN"];
+    let text = format!(
+        r#"
+[upstream]
+extra_roots = ["${{SECRET}}/plain.pem", {{ file = "${{PEM}}", exempts_pins = true }}]
+crls = ["${{SECRET}}.crl"]
+
+[[pinset]]
+name = "${{PINSET}}"
+hosts = ["${{HOST}}"]
+ca_pins = ["${{PIN}}"]
+backup = ["{X2}"]
+roots = "x-${{SECRET}}.pem"
+deny = ["{R1}"]
+
+[[pinset]]
+name = "bank"
+hosts = ["**.bank.example"]
+ca_pins = ["{X1}"]
+backup = ["{X2}"]
+
+[[pinset]]
+name = "device"
+hosts = ["plc.example"]
+leaf_pins = ["{LEAF}", "{STANDBY}"]
+trust = "pin-only"
+verify_name = "as:${{SECRET}}.example"
+
+[[exempt]]
+hosts = ["legacy.bank.example"]
+reason = "see ${{SECRET}}"
+until = 2027-03-01T00:00:00Z
+
+[[tunnel]]
+hosts = ["updates.vendor.example"]
+reason = "ask ${{SECRET}}"
+
+[[blocklist]]
+name = "key-${{SECRET}}"
+spki = ["sha256/IPMbDAjLVSGntGO3WP53X/zilCVndez5YJ2+vJvhJsA="]
+reason = "${{SECRET}}"
+"#
+    );
+    let [full, empty, other] = [("full.toml", text.as_str()), ("empty.toml", ""), ("other.toml", OLD)]
+        .map(|(name, text)| user.file(name, text).to_str().expect("a path in UTF-8").to_owned());
+    let (full, empty, other) = (full.as_str(), empty.as_str(), other.as_str());
+    let pem = format!("{}/{SECRET}-in-the-folder.pem", user.folder().display());
+    let values = ["h.example", "set-of-the-environment", SECRET, &pem, X1];
+    let explain = |host| vec!["explain", host, "--config", full, "--at", AT];
+    let mut told = Vec::new();
+    for question in [
+        explain("h.example"),
+        explain("legacy.bank.example"),
+        explain("www.bank.example"),
+        explain("plc.example"),
+        explain("updates.vendor.example"),
+        vec!["diff", empty, full, "--at", AT],
+        vec!["diff", full, empty, "--at", AT],
+        vec!["diff", other, full, "--at", AT],
+    ] {
+        for json in [None, Some("--json")] {
+            let start = user.pinproxy(["pins"]).args(question.iter().chain(&json));
+            let start = tokens.into_iter().zip(values).fold(start, |start, (name, value)| start.env(name, value));
+            let done = start.run().await;
+            assert!(done.code.is_some_and(|code| code < 2), "{done}");
+            // Of what is not a host or the name of a pinset, nothing: not in part either.
+            for value in [SECRET, "-in-the-folder", X1] {
+                assert!(!done.to_string().contains(value) || (question.contains(&other) && value == X1), "{done}");
+            }
+            told.push(done.out);
+        }
+    }
+    for part in [
+        "h.example:443 is pinned by \"set-of-the-environment\"",
+        "x-${SECRET}.pem\", and to no other",
+        "until 2027-03-01T00:00:00Z (see ${SECRET})",
+        "tunnel (ask ${SECRET})",
+        "an anchor of \"${PEM}\" passes without a pin",
+        "the certificate has to be for ${SECRET}.example",
+        "+ ${SECRET}/plain.pem",
+        "+ ${PEM}",
+        "+ ${SECRET}.crl",
+        "(key-${SECRET})",
+        "${PIN}",
+        "tunnel (ask ${SECRET}) ->",
+        "\"reason\": \"see ${SECRET}\"",
+    ] {
+        assert!(told.iter().any(|text| text.contains(part)), "{part} is missing in {}", told.concat());
+    }
 }

@@ -17,6 +17,7 @@ struct Hosts {
     patterns: Vec<Matches>,
     refused_rules: Vec<RefusedRules>,
     selection: Vec<Selection>,
+    mismatch: Vec<Mismatch>,
 }
 
 /// A name of the configuration that has no canonical form.
@@ -80,6 +81,21 @@ struct Selection {
     selected: BTreeMap<String, String>,
 }
 
+/// A CONNECT to one name whose ClientHello names another, as pairs of both.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mismatch {
+    name: String,
+    /// `name_mismatch`; the default when absent.
+    setting: Option<String>,
+    rules: Rules,
+    #[serde(default)]
+    refused: Vec<(String, String)>,
+    /// They go by the default for hosts that no rule names.
+    #[serde(default)]
+    allowed: Vec<(String, String)>,
+}
+
 /// Pinsets by name, exemptions and tunnels, each with its patterns.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,6 +117,7 @@ impl Cases for Hosts {
             self.patterns.iter().map(|case| case.pattern.as_str()).collect(),
             self.refused_rules.iter().map(|case| case.name.as_str()).collect(),
             self.selection.iter().map(|case| case.name.as_str()).collect(),
+            self.mismatch.iter().map(|case| case.name.as_str()).collect(),
         ]
     }
 }
@@ -193,6 +210,25 @@ fn selection() {
         for (target, label) in unpinned.chain(selected) {
             let rule = select(&policy, &authority(&target), new_year());
             assert_eq!(rule.label(), label, "{name} {origin}: {target:?}");
+        }
+    }
+}
+
+#[test]
+fn mismatch() {
+    for Mismatch { name, setting, rules, refused, allowed } in hosts().mismatch {
+        let setting = setting.map(|word| format!("[defaults]\nname_mismatch = {word:?}\n")).unwrap_or_default();
+        let policy = policy(&(setting + &rules.configuration()));
+        let label = |(asked, named): &(String, String)| {
+            let rule = policy.select_for_mismatch(&authority(asked), &authority(named), new_year());
+            rule.map(|rule| rule.label().to_owned())
+        };
+        assert!(!refused.is_empty() || !allowed.is_empty(), "{name} asks nothing");
+        for pair in &refused {
+            assert_eq!(label(pair), None, "{name}: {pair:?}");
+        }
+        for pair in &allowed {
+            assert_eq!(label(pair).as_deref(), Some("unpinned"), "{name}: {pair:?}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::policy::{authority, codes, digest, judge, new_year, policy, select};
 use super::{Cases, read};
 use pinproxy::policy::decision::{Candidate, ChainProof, Decision, FailureClass, Footing, PIN_MISMATCH, Rejection};
-use pinproxy::policy::host::Host;
+use pinproxy::policy::host::{Authority, Host};
 use pinproxy::policy::pin::Pin;
 use pinproxy::policy::pinset::PathElement;
 use serde::Deserialize;
@@ -26,6 +26,12 @@ struct Case {
     origin: String,
     /// The pinset for the host; no rule for it when absent.
     pinset: Option<Lists>,
+    /// The rules of mozilla's pinning test under this setting, in place of a pinset: see the file.
+    mozilla: Option<String>,
+    /// The host that is asked for; [`HOST`] when absent.
+    host: Option<String>,
+    /// The name that the upstream is asked for and has to prove, where that is told.
+    upstream: Option<String>,
     /// An exemption of the host from its pinset.
     #[serde(default)]
     exempt: bool,
@@ -58,6 +64,9 @@ struct Lists {
     pins: Vec<String>,
     /// A key that no path holds when absent.
     backup: Option<Vec<String>>,
+    /// The pins of a wider pinset around this one, which is for the host alone then.
+    parent: Vec<String>,
+    inherit: bool,
     /// Keys that the pinset refuses.
     deny: Vec<String>,
     roles: BTreeMap<String, String>,
@@ -72,7 +81,7 @@ struct Lists {
 #[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 struct Outcome {
-    /// `refused`, `reported` (let through, and told), `exempted` (let through by its anchor, and told) or `allowed`.
+    /// `malformed` (the host is none; `detail` says why), `refused`, `reported` (let through, and told), `exempted` (let through by its anchor, and told) or `allowed`.
     decision: String,
     /// The class of the failure.
     class: Option<String>,
@@ -124,7 +133,9 @@ impl Lists {
             text.push(format!("[keys.{name}]\n{kind} = \"sha256:{}\"\n", hex(&digest(name))));
             text.extend(roles.get(name).map(|role| format!("role = {role:?}\n")));
         }
-        text.push(format!("[[pinset]]\nname = \"bank\"\nhosts = [\"**.{HOST}\"]\n"));
+        let hosts = if self.parent.is_empty() { format!("**.{HOST}") } else { HOST.to_owned() };
+        text.push(format!("[[pinset]]\nname = \"bank\"\nhosts = [{hosts:?}]\n"));
+        text.extend(self.inherit.then(|| "inherit = true\n".to_owned()));
         let more = [("backup", &backup), ("deny", &self.deny)].into_iter().filter(|(_, names)| !names.is_empty());
         text.extend(lists.into_iter().chain(more).map(|(key, names)| format!("{key} = {names:?}\n")));
         let words = [
@@ -135,8 +146,38 @@ impl Lists {
             ("verify_validity", &self.verify_validity),
         ];
         text.extend(words.iter().filter_map(|(key, word)| Some(format!("{key} = {:?}\n", word.as_ref()?))));
+        if !self.parent.is_empty() {
+            let parent = self.parent.iter().map(|name| format!("\"sha256:{}\"", hex(&digest(name))));
+            let (pins, backup) = (parent.collect::<Vec<_>>().join(", "), hex(&digest("spare of the parent")));
+            text.push(format!("[[pinset]]\nname = \"around\"\nhosts = [\"**.{HOST}\"]\n"));
+            text.push(format!("pins = [{pins}]\nbackup = [\"sha256:{backup}\"]\n"));
+        }
         text.concat()
     }
+}
+
+/// The pinsets of mozilla's pinning test; both hosts below are pinned to the key `test-ca`.
+fn mozilla(setting: &str) -> String {
+    const SITE: &str = "pinning.example.com";
+    let (static_pins, test_mode) = match setting {
+        "strict" | "allow-mitm" => ("enforce", "report-only"),
+        "off" => ("off", "off"),
+        "enforce-test" => ("enforce", "enforce"),
+        other => panic!("no setting of mozilla: {other}"),
+    };
+    let (pin, spare) = (hex(&digest("test-ca")), hex(&digest("spare")));
+    let pinset = |(name, host, mode): (&str, &str, &str)| {
+        format!(
+            "[[pinset]]\nname = {name:?}\nhosts = [\"{host}.{SITE}\"]\nmode = {mode:?}\n\
+             pins = [\"sha256:{pin}\"]\nbackup = [\"sha256:{spare}\"]\n"
+        )
+    };
+    let pinsets = [
+        ("include", "**.include-subdomains", static_pins),
+        ("exclude", "exclude-subdomains", static_pins),
+        ("test-mode", "**.test-mode", test_mode),
+    ];
+    pinsets.into_iter().map(pinset).collect()
 }
 
 fn blocklist(keys: &[String]) -> String {
@@ -194,14 +235,19 @@ impl Case {
     fn configuration(&self) -> String {
         let exempt = format!("[[exempt]]\nhosts = [\"{HOST}\"]\nreason = \"test\"\nuntil = 2030-01-01\n");
         let pinset = self.pinset.as_ref().map(Lists::configuration);
+        let pinset = pinset.into_iter().chain(self.mozilla.as_deref().map(mozilla));
         let exempt = self.exempt.then_some(exempt);
-        pinset.into_iter().chain(exempt).chain([blocklist(&self.blocked)]).collect()
+        pinset.chain(exempt).chain([blocklist(&self.blocked)]).collect()
+    }
+
+    fn host(&self) -> &str {
+        self.host.as_deref().unwrap_or(HOST)
     }
 
     fn claim(&self) -> Claim {
         let passed_over = self.passed_over.iter().map(|path| Candidate { path: elements(path), blocked: None });
         Claim {
-            host: Host::parse(HOST).expect("a host"),
+            host: authority(self.host()).host,
             footing: if self.key_only { Footing::KeyOnly } else { Footing::Anchored },
             path: elements(&self.path),
             passed_over: passed_over.collect(),
@@ -211,9 +257,12 @@ impl Case {
 
     /// The names that the case uses for pins.
     fn pin_named(&self, pin: Pin) -> String {
+        let test_ca = vec!["test-ca".to_owned()];
         let lists = self.pinset.iter().flat_map(|lists| [&lists.leaf_pins, &lists.ca_pins, &lists.pins]);
         let backups = self.pinset.iter().filter_map(|lists| lists.backup.as_ref());
-        let mut names = lists.chain(backups).flatten();
+        let parents = self.pinset.iter().map(|lists| &lists.parent);
+        let of_mozilla = self.mozilla.iter().map(|_| &test_ca);
+        let mut names = lists.chain(backups).chain(parents).chain(of_mozilla).flatten();
         let named =
             |name: &&String| digest(name) == *pin.digest() && name.starts_with("cert-") != matches!(pin, Pin::Spki(_));
         names.find(named).cloned().unwrap_or_else(|| pin.to_string())
@@ -221,7 +270,15 @@ impl Case {
 
     fn outcome(&self) -> Outcome {
         let policy = policy(&self.configuration());
-        let rule = select(&policy, &authority(HOST), new_year());
+        if let Err(error) = Authority::parse(&format!("{}:443", self.host())) {
+            let detail = Some(format!("{error:?}"));
+            return Outcome { decision: "malformed".into(), detail, ..Outcome::default() };
+        }
+        let target = authority(self.host());
+        let rule = select(&policy, &target, new_year());
+        if let Some(upstream) = &self.upstream {
+            assert_eq!(rule.upstream_name(&target.host).to_string(), *upstream, "{}", self.name);
+        }
         let claim = self.claim();
         let verified = match &self.failed {
             Some(name) => Err(Rejection::new(class(name), "as verification says")),
