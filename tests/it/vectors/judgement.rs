@@ -1,6 +1,6 @@
 //! `judgement.toml`: which verified chain satisfies which rule, and why another does not.
 
-use super::policy::{authority, codes, digest, judge, new_year, policy, select};
+use super::policy::{authority, codes, digest, judge, new_year, policy, select, upstream_name};
 use super::{Cases, read};
 use pinproxy::policy::decision::{Candidate, ChainProof, Decision, FailureClass, Footing, PIN_MISMATCH, Rejection};
 use pinproxy::policy::host::{Authority, Host};
@@ -277,7 +277,7 @@ impl Case {
         let target = authority(self.host());
         let rule = select(&policy, &target, new_year());
         if let Some(upstream) = &self.upstream {
-            assert_eq!(rule.upstream_name(&target.host).to_string(), *upstream, "{}", self.name);
+            assert_eq!(upstream_name(rule, &target.host, new_year()), *upstream, "{}", self.name);
         }
         let claim = self.claim();
         let verified = match &self.failed {

@@ -3,7 +3,7 @@
 
 use pinproxy::config::{Config, ConfigErrors, Severity};
 use pinproxy::policy::decision::{ChainProof, Decision, Rejection, evaluate};
-use pinproxy::policy::host::Authority;
+use pinproxy::policy::host::{Authority, Host};
 use pinproxy::policy::moment::Circumstances;
 use pinproxy::policy::pin::{Pin, Sha256};
 use pinproxy::policy::pinset::Demand;
@@ -57,6 +57,11 @@ pub(crate) fn select<'a>(policy: &'a Policy, authority: &Authority, at: SystemTi
 /// A client on this machine, at a moment.
 fn circumstances(at: SystemTime) -> Circumstances {
     Circumstances::new(at, Ipv4Addr::LOCALHOST.into())
+}
+
+/// The name that an upstream is asked for at a moment.
+pub(crate) fn upstream_name(rule: &Rule, host: &Host, at: SystemTime) -> String {
+    rule.upstream_name(host, &circumstances(at)).to_string()
 }
 
 /// The verdict at a moment.
