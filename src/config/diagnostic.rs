@@ -1,6 +1,6 @@
 //! What is wrong with a configuration: where it stands, what it is, and what to write instead.
 
-use super::code::{Code, Severity};
+use super::code::{Class, Code, Severity};
 use super::listing::Listing;
 use super::span::{Source, Span};
 use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
@@ -170,17 +170,19 @@ impl fmt::Display for Diagnostic {
 pub struct ConfigErrors {
     diagnostics: Vec<Diagnostic>,
     left_out: usize,
+    /// Of all errors, also those that are left out.
+    worst: Option<Class>,
 }
 
 impl ConfigErrors {
     /// At least one of the diagnostics is an error.
     pub(super) const fn new(diagnostics: Vec<Diagnostic>) -> Self {
-        Self { diagnostics, left_out: 0 }
+        Self { diagnostics, left_out: 0, worst: None }
     }
 
-    /// With the number of errors that were found but not kept.
-    pub(super) fn leaving_out(self, left_out: usize) -> Self {
-        Self { left_out, ..self }
+    /// With the number of errors that were found but not kept, and the worst class of all.
+    pub(super) fn leaving_out(self, left_out: usize, worst: Option<Class>) -> Self {
+        Self { left_out, worst, ..self }
     }
 
     /// The errors, [`ERRORS_KEPT_MAX`] at most, and what else was found on the way.
@@ -195,7 +197,7 @@ impl ConfigErrors {
 
     /// To be shown.
     pub fn listing(&self) -> Listing<'_> {
-        Listing::new(&self.diagnostics).leaving_out(self.left_out)
+        Listing::new(&self.diagnostics).leaving_out(self.left_out, self.worst)
     }
 
     /// All of them, one after the other, and how many there are.
