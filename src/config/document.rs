@@ -243,7 +243,7 @@ impl<'t> Top<'t> {
 
 /// Whether it ends a name or a value outside of texts and comments.
 const fn is_sign(octet: u8) -> bool {
-    matches!(octet, b'[' | b']' | b'{' | b'}' | b',' | b'=' | b'.' | b'"' | b'\'' | b'#' | b' ' | b'\t' | b'\r' | b'\n')
+    matches!(octet, b'[' | b']' | b'{' | b'}' | b',' | b'=' | b'.' | b'"' | b'\'' | b' ' | b'\t' | b'\r' | b'\n')
 }
 
 /// Reads every section, whatever is wrong with the others. The places are complete where there are no errors.
@@ -292,6 +292,7 @@ fn read<'a>(
         log,
     };
     if !findings.has_errors() {
+        warn_of_no_pinsets(root);
         let blocklist = blocklist.into_iter().map(|(digest, (blocked, _))| (digest, blocked)).collect();
         let Defaults { unpinned, name_mismatch, .. } = defaults;
         let defaults = rules::Defaults { unpinned, name_mismatch };
@@ -299,6 +300,15 @@ fn read<'a>(
             .unwrap_or_else(|conflicts| unreachable!("E21 has refused {conflicts:?}"));
     }
     (config, marks)
+}
+
+/// Looked for where there is no error: otherwise the pinset may be what is misspelt.
+fn warn_of_no_pinsets(root: &Table<'_>) {
+    if root.items("pinset").all(|item| item.is_empty_list()) {
+        let message = "nothing is pinned: there is no [[pinset]]".to_owned();
+        let help = "write one, or include the file that has it";
+        root.findings.of_file(Code::W20, FileId::MAIN, message, None, help);
+    }
 }
 
 fn check_schema(root: &Table<'_>) {

@@ -85,7 +85,7 @@ impl Findings {
         self.push(code, Place::Span(*span), message.into(), help.into(), Some(note));
     }
 
-    /// An error of a whole file, and where that file was named.
+    /// A finding of a whole file, and where that file was named.
     pub(super) fn of_file(&self, code: Code, file: FileId, message: String, named: Option<&Span>, help: &str) {
         let note = named.map(|span| (span, "included here"));
         self.push(code, Place::File(file), message, help.to_owned(), note);

@@ -263,7 +263,7 @@ mod tests {
             Config::parse(&unused(1).replace('0', "7"), Path::new("c.toml"), SystemTime::UNIX_EPOCH).unwrap();
         let listing = Listing::new(&warnings);
         assert_eq!((listing.fault(), listing.strict(true).fault()), (None, Some(Class::Unsafe)));
-        assert!(listing.strict(true).render(false).starts_with("error[W11]"));
+        assert!(listing.strict(true).render(false).contains("\n\nerror[W11]"));
     }
 
     /// A value may stretch over lines, and a character over octets; where a line ends by CR LF that is no column.

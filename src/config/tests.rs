@@ -704,7 +704,7 @@ fn rules() {
          verify_name = \"skip\"\nverify_validity = \"ignore\"\n\
          [pinset.expiry]\nat = 2027-06-30\nthen = \"fail-closed\"\n\
          [[exempt]]\nhosts = [\"old.shop.example\"]\nreason = \"CHG\"\nuntil = 2027-03-01T01:00:00+01:00\n\
-         [[tunnel]]\nhosts = [\"updates.vendor.example\", \"**.example\"]\nreason = \"pins itself\"\n\
+         [[tunnel]]\nhosts = [\"updates.vendor.example\", \"**.shared.example\"]\nreason = \"pins itself\"\n\
          [[blocklist]]\nname = \"lost\"\nspki = [\"{R1}\"]\nreason = \"published\"",
         "3a".repeat(32)
     );
@@ -720,7 +720,7 @@ fn rules() {
         ("192.0.2.7:1", 180, "device expired"),
         ("old.shop.example:443", 58, "exempt chain"),
         ("old.shop.example:443", 59, "wide enforced"),
-        ("b.example:443", 0, "tunnel chain"),
+        ("b.shared.example:443", 0, "tunnel chain"),
         ("other.test:443", 0, "unpinned chain"),
     ];
     for (target, days, expected) in table {
@@ -755,7 +755,7 @@ fn warnings() {
         (exempt("2027-02-01"), None),
         (exempt("2027-01-15"), Some((Code::W53, "ends in 14 days"))),
         (exempt("2026-12-31"), Some((Code::W26, "is over"))),
-        (format!("[keys.k]\nspki = \"{X1}\""), Some((Code::W11, "nothing uses the key \"k\""))),
+        (pinset(&format!("{lists}\n[keys.k]\nspki = \"{X1}\"")), Some((Code::W11, "nothing uses the key \"k\""))),
     ];
     for (text, expected) in table {
         let (_, warnings) = parse(&text).unwrap_or_else(|errors| panic!("{text}\n{errors}"));
