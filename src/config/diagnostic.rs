@@ -1,6 +1,7 @@
 //! What is wrong with a configuration: where it stands, what it is, and what to write instead.
 
 use super::code::{Class, Code, Severity};
+use super::legible::{legible, legible_line};
 use super::listing::Listing;
 use super::span::{Source, Span};
 use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
@@ -99,13 +100,13 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
             Severity::Info => Level::INFO,
         };
-        let path = self.source.path.display().to_string();
-        let title = level.primary_title(self.message.as_str()).id(self.code.as_str());
+        let path = legible(&self.source.path.display().to_string());
+        let title = level.primary_title(legible(&self.message)).id(self.code.as_str());
         let mut group = match &self.span {
             Some(span) => title.element(marked(&self.source, &path, span, AnnotationKind::Primary, None)),
             None => title.element(Origin::path(path.as_str())),
         };
-        let other = self.note.as_ref().map(|note| note.source.path.display().to_string()).unwrap_or_default();
+        let other = self.note.as_ref().map(|note| legible(&note.source.path.display().to_string())).unwrap_or_default();
         if let Some(note) = &self.note {
             let label = Some(note.label);
             group = group.element(marked(&note.source, &other, &note.span, AnnotationKind::Context, label));
@@ -113,7 +114,7 @@ impl Diagnostic {
         if with_consequence {
             group = group.element(Level::NOTE.message(self.code.consequence()));
         }
-        let help = normalize_untrusted_str(&self.help);
+        let help = normalize_untrusted_str(&legible(&self.help));
         renderer.render(&[group.element(Level::HELP.message(help))])
     }
 }
@@ -144,7 +145,7 @@ pub struct Region {
 
 /// The marked line, or its number alone.
 fn marked<'a>(
-    source: &'a Source,
+    source: &Source,
     path: &'a str,
     span: &Span,
     kind: AnnotationKind,
@@ -154,8 +155,9 @@ fn marked<'a>(
     if excerpt.text.len() > LINE_OCTETS_MAX {
         return Origin::path(path).line(excerpt.line).char_column(excerpt.column()).into();
     }
-    let mark = kind.span(excerpt.marked).label(label);
-    Snippet::source(excerpt.text).path(path).line_start(excerpt.line).annotation(mark).into()
+    let (line, marked) = legible_line(excerpt.text, &excerpt.marked);
+    let mark = kind.span(marked).label(label);
+    Snippet::source(line).path(path).line_start(excerpt.line).annotation(mark).into()
 }
 
 /// Without colours.

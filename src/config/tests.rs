@@ -691,6 +691,23 @@ fn ruled(config: &Config, target: &str, at: SystemTime) -> String {
     format!("{} {demand}", rule.label())
 }
 
+/// Neither the line nor the name of the file steers the terminal, and the mark stands below what is meant.
+#[test]
+fn hostile_characters_are_not_shown() {
+    let text = "[log]\nlevel = \"\u{202e}lo\u{9b}ud\" # http://u:hidden@h\n";
+    let errors = Config::parse(text, Path::new("a\u{1b}[2J\u{9b}.toml"), now()).unwrap_err();
+    let rendered = errors.to_string();
+    assert!(!rendered.contains(|c: char| is_invisible(c) && c != '\n') && !rendered.contains("hidden"), "{rendered:?}");
+    assert!(rendered.contains("--> a\u{fffd}[2J\u{fffd}.toml:2:9\n"), "{rendered}");
+    assert!(rendered.contains("# http://u:******@h"), "{rendered}");
+    let mut parsed = "[log]\nlevle = 1 # \u{9b}\u{e0041}\u{200b}";
+    for _ in 0..2 {
+        let shown = parse(parsed).unwrap_err().to_string();
+        assert!(shown.contains("  | ^^^^^"), "{shown}");
+        parsed = "[log]\nlevle = \"http://u:p@h\"";
+    }
+}
+
 #[test]
 fn rules() {
     let text = format!(
