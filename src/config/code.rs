@@ -182,17 +182,21 @@ codes! {
         "Host pattern that is none"
         "A pattern that can match no host protects none: clients would reach the host that was meant unpinned."
         "Write `host`, `host:port`, `*.domain` (exactly one label in front) or `**.domain` (itself and every depth).";
+    W20 Unsafe
+        "No pinset at all"
+        "Nothing is pinned: a certificate of any trusted authority passes for every host, and the proxy looks as if it protected its clients."
+        "Write a `[[pinset]]`, or name the file that has it under `include`.";
     E21 Unsafe
         "One host in two rules"
         "One of the two rules would never apply. If it is the one with the pins in use, every client is refused; if it is the stricter one, the host is less protected than it seems."
         "Keep one of the two: for a host a single rule decides, and rules are never merged.";
     E22 Unsafe
         "Wildcard over a public suffix"
-        "The pattern covers the hosts of everybody who has a name there. They do not have these keys, so clients are refused all of them."
+        "The pattern covers the hosts of everybody who has a name there. In a pinset clients are refused all of them, because they do not have these keys; in a tunnel or an exemption a forged certificate passes for each of them."
         "Name the hosts, or the domain below the suffix that is meant.";
     W22 Unsafe
         "Wildcard over a suffix that a provider shares out"
-        "Below this suffix each customer of the provider has hosts of their own. Clients are refused those that do not have these keys."
+        "Below this suffix each customer of the provider has hosts of their own. In a pinset clients are refused those that do not have these keys; a tunnel or an exemption is open for all of them."
         "Name the hosts that are meant, or the wildcard below your own name there.";
     W23 Unsafe
         "Pattern that decides nothing"
@@ -230,6 +234,10 @@ codes! {
         "Enforced with fewer than two keys"
         "When this one key is lost, replaced or blocked, every client behind this proxy is refused until somebody changes the configuration."
         "Add the pin of a second key that is kept ready, under `backup`; until there is one, write `mode = \"report-only\"`.";
+    W30 Unsafe
+        "Pinset whose pins are not judged"
+        "With `mode = \"off\"` the hosts look pinned, and a forged certificate passes without a word in any report."
+        "Write `mode = \"report-only\"` or `\"enforce\"`, or remove the pinset.";
     W31 Unsafe
         "Enforced without a declared backup"
         "Nothing says which of the keys is kept in reserve. On the day when the host has to change its key at once, it may turn out that all of them are in use, and every client is refused."

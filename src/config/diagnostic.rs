@@ -1,6 +1,7 @@
 //! What is wrong with a configuration: where it stands, what it is, and what to write instead.
 
-use super::code::{Code, Severity};
+use super::code::{Class, Code, Severity};
+use super::legible::{legible, legible_line};
 use super::listing::Listing;
 use super::span::{Source, Span};
 use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
@@ -99,13 +100,13 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
             Severity::Info => Level::INFO,
         };
-        let path = self.source.path.display().to_string();
-        let title = level.primary_title(self.message.as_str()).id(self.code.as_str());
+        let path = legible(&self.source.path.display().to_string());
+        let title = level.primary_title(legible(&self.message)).id(self.code.as_str());
         let mut group = match &self.span {
             Some(span) => title.element(marked(&self.source, &path, span, AnnotationKind::Primary, None)),
             None => title.element(Origin::path(path.as_str())),
         };
-        let other = self.note.as_ref().map(|note| note.source.path.display().to_string()).unwrap_or_default();
+        let other = self.note.as_ref().map(|note| legible(&note.source.path.display().to_string())).unwrap_or_default();
         if let Some(note) = &self.note {
             let label = Some(note.label);
             group = group.element(marked(&note.source, &other, &note.span, AnnotationKind::Context, label));
@@ -113,7 +114,7 @@ impl Diagnostic {
         if with_consequence {
             group = group.element(Level::NOTE.message(self.code.consequence()));
         }
-        let help = normalize_untrusted_str(&self.help);
+        let help = normalize_untrusted_str(&legible(&self.help));
         renderer.render(&[group.element(Level::HELP.message(help))])
     }
 }
@@ -144,7 +145,7 @@ pub struct Region {
 
 /// The marked line, or its number alone.
 fn marked<'a>(
-    source: &'a Source,
+    source: &Source,
     path: &'a str,
     span: &Span,
     kind: AnnotationKind,
@@ -154,8 +155,9 @@ fn marked<'a>(
     if excerpt.text.len() > LINE_OCTETS_MAX {
         return Origin::path(path).line(excerpt.line).char_column(excerpt.column()).into();
     }
-    let mark = kind.span(excerpt.marked).label(label);
-    Snippet::source(excerpt.text).path(path).line_start(excerpt.line).annotation(mark).into()
+    let (line, marked) = legible_line(excerpt.text, &excerpt.marked);
+    let mark = kind.span(marked).label(label);
+    Snippet::source(line).path(path).line_start(excerpt.line).annotation(mark).into()
 }
 
 /// Without colours.
@@ -170,17 +172,19 @@ impl fmt::Display for Diagnostic {
 pub struct ConfigErrors {
     diagnostics: Vec<Diagnostic>,
     left_out: usize,
+    /// Of all errors, also those that are left out.
+    worst: Option<Class>,
 }
 
 impl ConfigErrors {
     /// At least one of the diagnostics is an error.
     pub(super) const fn new(diagnostics: Vec<Diagnostic>) -> Self {
-        Self { diagnostics, left_out: 0 }
+        Self { diagnostics, left_out: 0, worst: None }
     }
 
-    /// With the number of errors that were found but not kept.
-    pub(super) fn leaving_out(self, left_out: usize) -> Self {
-        Self { left_out, ..self }
+    /// With the number of errors that were found but not kept, and the worst class of all.
+    pub(super) fn leaving_out(self, left_out: usize, worst: Option<Class>) -> Self {
+        Self { left_out, worst, ..self }
     }
 
     /// The errors, [`ERRORS_KEPT_MAX`] at most, and what else was found on the way.
@@ -195,7 +199,7 @@ impl ConfigErrors {
 
     /// To be shown.
     pub fn listing(&self) -> Listing<'_> {
-        Listing::new(&self.diagnostics).leaving_out(self.left_out)
+        Listing::new(&self.diagnostics).leaving_out(self.left_out, self.worst)
     }
 
     /// All of them, one after the other, and how many there are.

@@ -31,6 +31,14 @@ use toml::de::{DeTable, DeValue};
 /// Largest configuration file in octets.
 pub const FILE_OCTETS_MAX: usize = 16 << 20;
 
+/// Largest text in which every error of the syntax is looked for; of a larger one only the first is told. The parser keeps
+/// each error that it finds.
+const RECOVERED_OCTETS_MAX: usize = 1 << 20;
+
+/// Most signs in one file that can stand between names and values. The parser makes a token of each, many times its size;
+/// a file of the largest size with nothing but pinsets has about 4.5 million.
+const SIGNS_MAX: usize = 5 << 20;
+
 /// The only version of the format.
 const SCHEMA: RangeInclusive<u64> = 1..=1;
 
@@ -196,8 +204,18 @@ impl<'t> Top<'t> {
             findings.error(Code::E17, &Span::new(file, at..at + 1), "the file contains a NUL byte", help);
             return Self { file, table: Spanned::new(0..0, DeTable::new()), readable: false };
         }
-        let (mut table, errors) = DeTable::parse_recoverable(text);
-        let mut readable = true;
+        if text.bytes().filter(|octet| is_sign(*octet)).count() > SIGNS_MAX {
+            let message = format!("the file has more than {SIGNS_MAX} brackets, commas, quotes, spaces and line ends");
+            findings.of_file(Code::E19, file, message, None, "name a configuration file; a real one has far fewer");
+            return Self { file, table: Spanned::new(0..0, DeTable::new()), readable: false };
+        }
+        let (mut table, errors) = if text.len() > RECOVERED_OCTETS_MAX {
+            let empty = |error| (Spanned::new(0..0, DeTable::new()), vec![error]);
+            DeTable::parse(text).map_or_else(empty, |table| (table, Vec::new()))
+        } else {
+            DeTable::parse_recoverable(text)
+        };
+        let mut readable = errors.is_empty() || text.len() <= RECOVERED_OCTETS_MAX;
         for error in errors {
             let octets = error.span().unwrap_or_default();
             let span = Span::new(file, octets.clone());
@@ -221,6 +239,11 @@ impl<'t> Top<'t> {
     fn open<'a>(&'a self, findings: &'a Findings) -> Table<'a> {
         Table::top(findings, Span::new(self.file, self.table.span()), self.table.get_ref(), &ROOT)
     }
+}
+
+/// Whether it ends a name or a value outside of texts and comments.
+const fn is_sign(octet: u8) -> bool {
+    matches!(octet, b'[' | b']' | b'{' | b'}' | b',' | b'=' | b'.' | b'"' | b'\'' | b' ' | b'\t' | b'\r' | b'\n')
 }
 
 /// Reads every section, whatever is wrong with the others. The places are complete where there are no errors.
@@ -269,6 +292,7 @@ fn read<'a>(
         log,
     };
     if !findings.has_errors() {
+        warn_of_no_pinsets(root);
         let blocklist = blocklist.into_iter().map(|(digest, (blocked, _))| (digest, blocked)).collect();
         let Defaults { unpinned, name_mismatch, .. } = defaults;
         let defaults = rules::Defaults { unpinned, name_mismatch };
@@ -276,6 +300,15 @@ fn read<'a>(
             .unwrap_or_else(|conflicts| unreachable!("E21 has refused {conflicts:?}"));
     }
     (config, marks)
+}
+
+/// Looked for where there is no error: otherwise the pinset may be what is misspelt.
+fn warn_of_no_pinsets(root: &Table<'_>) {
+    if root.items("pinset").all(|item| item.is_empty_list()) {
+        let message = "nothing is pinned: there is no [[pinset]]".to_owned();
+        let help = "write one, or include the file that has it";
+        root.findings.of_file(Code::W20, FileId::MAIN, message, None, help);
+    }
 }
 
 fn check_schema(root: &Table<'_>) {

@@ -1,13 +1,17 @@
 //! Collects diagnostics while files are read, so that all are told at once.
 
-use super::code::{Code, Severity};
+use super::code::{Class, Code, Severity};
 use super::diagnostic::{ConfigErrors, Diagnostic, ERRORS_KEPT_MAX, KEPT_OF_A_CODE_MAX, Note};
 use super::span::{FileId, Source, Span};
 use super::variables::{Untold, Variables};
+use super::words;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Words for which a known one is looked for; each search compares with up to a thousand.
+pub(super) const SUGGESTIONS_MAX: usize = 100;
 
 /// The files and the diagnostics so far.
 pub(super) struct Findings {
@@ -16,6 +20,9 @@ pub(super) struct Findings {
     pub(super) variables: RefCell<Variables>,
     list: RefCell<Vec<Diagnostic>>,
     errors: Cell<usize>,
+    /// Of all errors, kept or not.
+    worst: Cell<Option<Class>>,
+    suggestions: Cell<usize>,
     /// How many there are of each code that is no error.
     advice: RefCell<HashMap<Code, usize>>,
 }
@@ -28,6 +35,8 @@ impl Findings {
             variables: RefCell::default(),
             list: RefCell::default(),
             errors: Cell::default(),
+            worst: Cell::default(),
+            suggestions: Cell::default(),
             advice: RefCell::default(),
         }
     }
@@ -76,7 +85,7 @@ impl Findings {
         self.push(code, Place::Span(*span), message.into(), help.into(), Some(note));
     }
 
-    /// An error of a whole file, and where that file was named.
+    /// A finding of a whole file, and where that file was named.
     pub(super) fn of_file(&self, code: Code, file: FileId, message: String, named: Option<&Span>, help: &str) {
         let note = named.map(|span| (span, "included here"));
         self.push(code, Place::File(file), message, help.to_owned(), note);
@@ -85,6 +94,7 @@ impl Findings {
     fn push(&self, code: Code, place: Place, message: String, help: String, note: Option<(&Span, &'static str)>) {
         if code.severity() == Severity::Error {
             self.errors.set(self.errors.get() + 1);
+            self.worst.set(self.worst.get().max(Some(code.class())));
             if self.errors.get() > ERRORS_KEPT_MAX {
                 return;
             }
@@ -112,9 +122,14 @@ impl Findings {
         self.errors.get() > 0
     }
 
-    /// Whether a further error would only be counted, so that its words need no thought.
-    pub(super) fn is_full(&self) -> bool {
-        self.errors.get() >= ERRORS_KEPT_MAX
+    /// The known word that somebody may have meant. Nothing when a further error would only be counted, so that its
+    /// words need no thought, or when there have been [`SUGGESTIONS_MAX`] searches.
+    pub(super) fn nearest<'k>(&self, word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+        if self.errors.get() >= ERRORS_KEPT_MAX || self.suggestions.get() >= SUGGESTIONS_MAX {
+            return None;
+        }
+        self.suggestions.set(self.suggestions.get() + 1);
+        words::nearest(word, known)
     }
 
     /// The warnings, or everything when there is an error among it.
@@ -132,7 +147,10 @@ impl Findings {
                 let (sources, variables) = (self.sources.into_inner(), self.variables.into_inner());
                 Ok(Finished { diagnostics, sources, variables })
             }
-            errors => Err(ConfigErrors::new(diagnostics).leaving_out(errors.saturating_sub(ERRORS_KEPT_MAX))),
+            errors => {
+                let left_out = errors.saturating_sub(ERRORS_KEPT_MAX);
+                Err(ConfigErrors::new(diagnostics).leaving_out(left_out, self.worst.get()))
+            }
         }
     }
 }

@@ -1,12 +1,14 @@
-//! `inherit = true`: the pins of the pinset that would decide for the same hosts if this one were not there.
+//! `inherit = true`: the pins of the pinset that would decide for the same hosts if this one were not there, with what
+//! restricts them: its anchors, its end, and the keys that it denies.
 
 use super::code::Code;
 use super::findings::Findings;
 use super::pinsets::PinsetDraft;
 use super::span::Span;
 use crate::policy::pattern::HostPattern;
-use crate::policy::pinset::{Accepts, Basis, Pinset};
-use std::collections::HashMap;
+use crate::policy::pin::{Pin, Sha256};
+use crate::policy::pinset::{Accepts, Basis, Denied, Pinset};
+use std::collections::{HashMap, HashSet};
 
 /// Gives each pinset that inherits what its parent accepts, and reports those without a single parent.
 pub(super) fn resolve(findings: &Findings, drafts: &mut [PinsetDraft]) {
@@ -24,6 +26,7 @@ pub(super) fn resolve(findings: &Findings, drafts: &mut [PinsetDraft]) {
         drafts[index].parent = parents[index];
         if parents[index].is_some() {
             inherit(drafts, &parents, index);
+            deny_together(findings, drafts, &parents, index);
         }
     }
 }
@@ -54,16 +57,30 @@ fn find_parent(
         found = Some(parent);
     }
     let parent = found?;
-    let chain = |draft: &PinsetDraft| draft.pinset.as_ref().map(|pinset| matches!(pinset.basis, Basis::Chain { .. }));
-    match (chain(child), chain(&drafts[parent])) {
-        (Some(true), Some(true)) => Some(parent),
-        (None, _) | (_, None) => None,
-        _ => {
-            let message = "pins are inherited between pinsets with trust = \"roots\" only";
-            refuse(findings, span, message, "remove inherit, and write the pins out");
-            None
-        }
+    fits(findings, span, child, &drafts[parent]).then_some(parent)
+}
+
+/// Whether the pins of the parent mean for the child what they mean for the parent: its restrictions come with them.
+fn fits(findings: &Findings, span: &Span, child: &PinsetDraft, parent: &PinsetDraft) -> bool {
+    let (Some(own), Some(around)) = (&child.pinset, &parent.pinset) else { return false };
+    let (Basis::Chain { anchors, .. }, Basis::Chain { anchors: anchors_around, .. }) = (&own.basis, &around.basis)
+    else {
+        let message = "pins are inherited between pinsets with trust = \"roots\" only";
+        refuse(findings, span, message, "remove inherit, and write the pins out");
+        return false;
+    };
+    if anchors != anchors_around {
+        let message = format!("the pins of {:?} are meant for chains that end in other roots", around.name);
+        refuse(findings, span, &message, "give both pinsets the same roots, or remove inherit and write the pins out");
+        return false;
     }
+    if around.expiry.is_some_and(|end| own.expiry.is_none_or(|own| own.at > end.at)) {
+        let message = format!("the pins of {:?} end, and here they would go on", around.name);
+        let help = "give this pinset an expiry that is not later, or remove inherit and write the pins out";
+        refuse(findings, span, &message, help);
+        return false;
+    }
+    true
 }
 
 fn refuse(findings: &Findings, span: &Span, message: &str, help: &str) {
@@ -80,5 +97,38 @@ fn inherit(drafts: &mut [PinsetDraft], parents: &[Option<usize>], index: usize) 
     if let (Some(whole), Some(Pinset { basis: Basis::Chain { accepts, .. }, .. })) = (whole, &mut drafts[index].pinset)
     {
         *accepts = whole;
+    }
+}
+
+/// What a wider pinset denies the heir denies too; nothing in the line may be accepted and denied.
+fn deny_together(findings: &Findings, drafts: &mut [PinsetDraft], parents: &[Option<usize>], index: usize) {
+    let child = &drafts[index];
+    let around: Vec<_> = std::iter::successors(parents[index], |index| parents[*index]).take(drafts.len()).collect();
+    let mut keys: Vec<Sha256> = child.denied.iter().map(|denied| denied.value).collect();
+    for draft in around.iter().map(|index| &drafts[*index]) {
+        refuse_contradictions(findings, child, draft);
+        refuse_contradictions(findings, draft, child);
+        keys.extend(draft.denied.iter().map(|denied| denied.value));
+    }
+    if let Some(pinset) = &mut drafts[index].pinset {
+        let mut seen = HashSet::with_capacity(keys.len());
+        keys.retain(|key| seen.insert(*key));
+        pinset.deny = Denied::new(&pinset.name, keys);
+    }
+}
+
+/// Keys that one of the two denies and the other accepts.
+fn refuse_contradictions(findings: &Findings, denying: &PinsetDraft, accepting: &PinsetDraft) {
+    if denying.denied.is_empty() {
+        return;
+    }
+    let pins = accepting.lists.iter().flat_map(|list| &list.pins);
+    let accepted: HashMap<Pin, Span> = pins.map(|listed| (listed.pin, listed.span)).collect();
+    for denied in &denying.denied {
+        if let Some(span) = accepted.get(&Pin::Spki(denied.value)) {
+            let message = "this pin is denied here and accepted in the same line of pinsets that inherit";
+            let help = "remove it from one of them; what is denied is refused, whatever else matches";
+            findings.conflict(Code::E38, &denied.span, message, (span, "accepted here"), help);
+        }
     }
 }

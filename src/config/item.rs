@@ -6,7 +6,7 @@ use super::findings::Findings;
 use super::shape::Shape;
 use super::span::{FileId, Span};
 use super::table::Table;
-use super::words::{nearest, parse_octets, quoted};
+use super::words::{parse_octets, quoted};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -246,7 +246,7 @@ impl<'a> Item<'a> {
 
     /// Reports a word that means nothing here.
     pub(super) fn unknown_word(&self, word: &str, known: impl Iterator<Item = &'static str> + Clone) {
-        let help = match nearest(word, known.clone().filter(|_| !self.findings.is_full())) {
+        let help = match self.findings.nearest(word, known.clone()) {
             Some(known) => format!("did you mean {known:?}?"),
             None => format!("write {}", quoted(&known.collect::<Vec<_>>())),
         };

@@ -8,7 +8,6 @@ use super::pem::Pem;
 use super::shape::{ANY, CERTIFICATE, Key, Keys, NAME, PIN_OR_NAME, SPKI, Shape};
 use super::span::Span;
 use super::table::Table;
-use super::words::nearest;
 use crate::policy::pin::{Pin, PinError, Sha256};
 use crate::policy::rules::Blocked;
 use std::cell::RefCell;
@@ -211,7 +210,7 @@ impl<'a> KeyRing<'a> {
         let parsed = Pin::parse(text.value);
         if matches!(parsed, Err(PinError::Form)) && is_name(text.value) {
             let keys = self.keys.borrow();
-            let help = match nearest(text.value, keys.keys().copied()) {
+            let help = match self.findings.nearest(text.value, keys.keys().copied()) {
                 Some(known) => format!("did you mean {known:?}?"),
                 None => format!("define it: [keys.{}] with spki = \"sha256/…\"", text.value),
             };

@@ -19,6 +19,8 @@ const JSON_FORMAT: u32 = 1;
 pub struct Listing<'a> {
     diagnostics: &'a [Diagnostic],
     left_out: usize,
+    /// The worst of the errors that are left out, or of all.
+    worst: Option<Class>,
     strict: bool,
     probed: Option<&'a Value>,
 }
@@ -26,13 +28,13 @@ pub struct Listing<'a> {
 impl<'a> Listing<'a> {
     /// Of these diagnostics, which are shown in their order.
     pub const fn new(diagnostics: &'a [Diagnostic]) -> Self {
-        Self { diagnostics, left_out: 0, strict: false, probed: None }
+        Self { diagnostics, left_out: 0, worst: None, strict: false, probed: None }
     }
 
-    /// With the number of errors that were found and are not among the diagnostics.
+    /// With the number of errors that were found and are not among the diagnostics, and the worst class among them.
     #[must_use]
-    pub const fn leaving_out(self, left_out: usize) -> Self {
-        Self { left_out, ..self }
+    pub const fn leaving_out(self, left_out: usize, worst: Option<Class>) -> Self {
+        Self { left_out, worst, ..self }
     }
 
     /// Whether warnings are taken for errors.
@@ -65,7 +67,7 @@ impl<'a> Listing<'a> {
     /// What keeps the configuration from being used: the worst of its errors.
     pub fn fault(&self) -> Option<Class> {
         let errors = self.diagnostics.iter().filter(|d| self.severity(d) == Severity::Error);
-        errors.map(|d| d.code().class()).max()
+        errors.map(|d| d.code().class()).max().max(self.worst)
     }
 
     pub(super) fn severity(&self, diagnostic: &Diagnostic) -> Severity {
@@ -246,7 +248,7 @@ mod tests {
     #[test]
     fn what_was_left_out_is_counted() {
         let errors = refused("unheard = 1\n");
-        let listing = errors.listing().leaving_out(7);
+        let listing = errors.listing().leaving_out(7, None);
         assert_eq!(listing.count(Severity::Error), 8);
         assert!(listing.render(false).ends_with("7 more are not shown; 8 errors in the configuration"));
         assert!(listing.json().contains("\"errors\":8,\"warnings\":0,\"infos\":0,\"left-out\":7,"));
@@ -261,7 +263,7 @@ mod tests {
             Config::parse(&unused(1).replace('0', "7"), Path::new("c.toml"), SystemTime::UNIX_EPOCH).unwrap();
         let listing = Listing::new(&warnings);
         assert_eq!((listing.fault(), listing.strict(true).fault()), (None, Some(Class::Unsafe)));
-        assert!(listing.strict(true).render(false).starts_with("error[W11]"));
+        assert!(listing.strict(true).render(false).contains("\n\nerror[W11]"));
     }
 
     /// A value may stretch over lines, and a character over octets; where a line ends by CR LF that is no column.

@@ -2,7 +2,7 @@
 
 use super::code::Code;
 use super::findings::Findings;
-use super::item::{Item, Word};
+use super::item::{Item, Located, Word};
 use super::keys::{Blocklist, ListedPin, Role};
 use super::pinsets::{Surroundings, Trust};
 use super::span::Span;
@@ -79,7 +79,7 @@ pub(super) fn read_pins(table: &Table<'_>, trust: Option<Trust>, around: &Surrou
 }
 
 /// The keys that no chain of these hosts may contain.
-pub(super) fn read_deny(table: &Table<'_>, lists: &[List], around: &Surroundings<'_>) -> Vec<Sha256> {
+pub(super) fn read_deny(table: &Table<'_>, lists: &[List], around: &Surroundings<'_>) -> Vec<Located<Sha256>> {
     let items = table.item("deny").and_then(|item| item.some_elements()).unwrap_or_default();
     let mut denied: HashMap<Sha256, Span> = HashMap::new();
     let mut keys = Vec::with_capacity(items.len());
@@ -99,7 +99,7 @@ pub(super) fn read_deny(table: &Table<'_>, lists: &[List], around: &Surroundings
             let note = (&first, "first given here");
             table.findings.conflict(Code::E09, &listed.span, "this key is denied twice", note, "remove one");
         }
-        keys.push(digest);
+        keys.push(Located { value: digest, span: listed.span });
     }
     keys
 }

@@ -15,6 +15,7 @@ use super::span::Span;
 use super::table::Table;
 use crate::policy::host::Host;
 use crate::policy::pattern::HostPattern;
+use crate::policy::pin::Sha256;
 use crate::policy::pinset::{
     Accepts, AfterExpiry, AnchorSet, Basis, Denied, Expiry, Mode, NameCheck, Pinset, Plaintext, ValidityCheck,
 };
@@ -222,6 +223,8 @@ pub(super) struct PinsetDraft {
     pub(super) own_pins: Option<Accepts>,
     /// Its lists of pins as they were written, for the lints.
     pub(super) lists: Vec<List>,
+    /// The keys that it denies by itself.
+    pub(super) denied: Vec<Located<Sha256>>,
     /// Whether nothing is wrong with any entry of the lists.
     pub(super) sound_lists: bool,
     /// Where else it says what lints are about.
@@ -254,10 +257,10 @@ fn read_pinset(table: &Table<'_>, name: Option<&str>, around: &Surroundings<'_>)
     let ReadPins { accepts, lists, sound } = read_pins(table, trust, around);
     let basis = read_basis(table, trust, accepts.clone(), around);
     let expiry = read_expiry(table, name.unwrap_or_default(), basis.as_ref(), around);
-    let deny = read_deny(table, &lists, around);
+    let denied = read_deny(table, &lists, around);
     let plaintext = table.item("plaintext").map_or(Some(around.defaults.plaintext), |item| read_plaintext(&item));
     let pinset = name.zip(basis).zip(plaintext).map(|((name, basis), plaintext)| Pinset {
-        deny: Denied::new(name, deny),
+        deny: Denied::new(name, denied.iter().map(|denied| denied.value).collect()),
         name: name.to_owned(),
         basis,
         plaintext,
@@ -270,6 +273,7 @@ fn read_pinset(table: &Table<'_>, name: Option<&str>, around: &Surroundings<'_>)
         inherits: table.item("inherit").and_then(|item| item.flag()?.then(|| item.span())),
         own_pins: accepts,
         lists,
+        denied,
         sound_lists: sound,
         places: Places::of(table),
         parent: None,

@@ -9,7 +9,7 @@ use super::model::{
 use super::shape::{Key, Keys, SOCKET_ADDRESS, Shape};
 use super::span::Span;
 use super::table::Table;
-use super::words::{nearest, quoted};
+use super::words::quoted;
 use crate::policy::pinset::AnchorSet;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -270,7 +270,7 @@ fn read_roots(item: &Item<'_>) -> Option<Roots> {
     // A misspelt word must not become the name of a file.
     if !text.contains(['.', '/', '\\']) {
         let words: Vec<_> = ROOTS.iter().map(|(word, _)| *word).collect();
-        let help = nearest(text, words.iter().copied()).map_or_else(
+        let help = item.findings.nearest(text, words.iter().copied()).map_or_else(
             || format!("write {}, or the path of a PEM file: \"roots.pem\"", quoted(&words)),
             |word| format!("did you mean {word:?}?"),
         );

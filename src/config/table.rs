@@ -5,9 +5,11 @@ use super::findings::Findings;
 use super::item::{Item, Located};
 use super::shape::Keys;
 use super::span::{FileId, Span};
-use super::words::nearest;
 use std::collections::HashMap;
 use toml::de::{DeTable, DeValue};
+
+/// Most tables of one array of tables, such as `[[pinset]]`, in all files together.
+pub(super) const TABLES_MAX: usize = 250_000;
 
 /// A table. Its keys have been checked, or will be.
 pub(super) struct Table<'a> {
@@ -76,7 +78,7 @@ impl<'a> Table<'a> {
         }
         let place = if self.path.is_empty() { "at the top level".into() } else { format!("in [{}]", self.path) };
         let known = self.keys.keys.iter().map(|known| known.name);
-        let help = match nearest(key, known.filter(|_| !self.findings.is_full())) {
+        let help = match self.findings.nearest(key, known) {
             Some(known) => format!("did you mean `{known}`?"),
             None => format!("known here: {}", self.keys.implemented().collect::<Vec<_>>().join(", ")),
         };
@@ -127,7 +129,12 @@ impl<'a> Table<'a> {
                 item.wrong_type("an array of tables", &help);
                 continue;
             };
-            tables.extend(elements.iter().filter_map(|value| item.element(value).table()));
+            let room = TABLES_MAX - tables.len();
+            if elements.len() > room {
+                let message = format!("is there more than {TABLES_MAX} times");
+                item.refuse(&message, "leave out what is not needed; a real configuration has far fewer");
+            }
+            tables.extend(elements.iter().take(room).filter_map(|value| item.element(value).table()));
         }
         tables
     }

@@ -691,6 +691,23 @@ fn ruled(config: &Config, target: &str, at: SystemTime) -> String {
     format!("{} {demand}", rule.label())
 }
 
+/// Neither the line nor the name of the file steers the terminal, and the mark stands below what is meant.
+#[test]
+fn hostile_characters_are_not_shown() {
+    let text = "[log]\nlevel = \"\u{202e}lo\u{9b}ud\" # http://u:hidden@h\n";
+    let errors = Config::parse(text, Path::new("a\u{1b}[2J\u{9b}.toml"), now()).unwrap_err();
+    let rendered = errors.to_string();
+    assert!(!rendered.contains(|c: char| is_invisible(c) && c != '\n') && !rendered.contains("hidden"), "{rendered:?}");
+    assert!(rendered.contains("--> a\u{fffd}[2J\u{fffd}.toml:2:9\n"), "{rendered}");
+    assert!(rendered.contains("# http://u:******@h"), "{rendered}");
+    let mut parsed = "[log]\nlevle = 1 # \u{9b}\u{e0041}\u{200b}";
+    for _ in 0..2 {
+        let shown = parse(parsed).unwrap_err().to_string();
+        assert!(shown.contains("  | ^^^^^"), "{shown}");
+        parsed = "[log]\nlevle = \"http://u:p@h\"";
+    }
+}
+
 #[test]
 fn rules() {
     let text = format!(
@@ -704,7 +721,7 @@ fn rules() {
          verify_name = \"skip\"\nverify_validity = \"ignore\"\n\
          [pinset.expiry]\nat = 2027-06-30\nthen = \"fail-closed\"\n\
          [[exempt]]\nhosts = [\"old.shop.example\"]\nreason = \"CHG\"\nuntil = 2027-03-01T01:00:00+01:00\n\
-         [[tunnel]]\nhosts = [\"updates.vendor.example\", \"**.example\"]\nreason = \"pins itself\"\n\
+         [[tunnel]]\nhosts = [\"updates.vendor.example\", \"**.shared.example\"]\nreason = \"pins itself\"\n\
          [[blocklist]]\nname = \"lost\"\nspki = [\"{R1}\"]\nreason = \"published\"",
         "3a".repeat(32)
     );
@@ -720,7 +737,7 @@ fn rules() {
         ("192.0.2.7:1", 180, "device expired"),
         ("old.shop.example:443", 58, "exempt chain"),
         ("old.shop.example:443", 59, "wide enforced"),
-        ("b.example:443", 0, "tunnel chain"),
+        ("b.shared.example:443", 0, "tunnel chain"),
         ("other.test:443", 0, "unpinned chain"),
     ];
     for (target, days, expected) in table {
@@ -755,7 +772,7 @@ fn warnings() {
         (exempt("2027-02-01"), None),
         (exempt("2027-01-15"), Some((Code::W53, "ends in 14 days"))),
         (exempt("2026-12-31"), Some((Code::W26, "is over"))),
-        (format!("[keys.k]\nspki = \"{X1}\""), Some((Code::W11, "nothing uses the key \"k\""))),
+        (pinset(&format!("{lists}\n[keys.k]\nspki = \"{X1}\"")), Some((Code::W11, "nothing uses the key \"k\""))),
     ];
     for (text, expected) in table {
         let (_, warnings) = parse(&text).unwrap_or_else(|errors| panic!("{text}\n{errors}"));

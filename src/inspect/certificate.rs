@@ -1,5 +1,6 @@
 //! What a certificate says about itself.
 
+use crate::config::is_invisible;
 use rustls::pki_types::CertificateDer;
 use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
@@ -61,12 +62,6 @@ fn tellable(text: &str) -> String {
         words.push('…');
     }
     if words.is_empty() { "(no name)".to_owned() } else { words }
-}
-
-/// Controls, and what joins, hides or turns around the characters beside it (UAX 9, UTR 36).
-fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 fn moment(timestamp: i64) -> SystemTime {

@@ -16,10 +16,8 @@ use unicode_security::{MixedScript as _, RestrictionLevel, RestrictionLevelDetec
 const OWNERS_MAX: usize = 2;
 
 pub(super) fn lint(subject: &Subject<'_>) {
-    for draft in subject.drafts {
-        for host in &draft.hosts {
-            refuse_suffix(subject.findings, host);
-        }
+    for host in subject.drafts.iter().flat_map(|draft| &draft.hosts).chain(subject.holes.hosts()) {
+        refuse_suffix(subject.findings, host);
     }
     for pinset in subject.pinsets() {
         warn_of_addresses(subject.findings, &pinset);

@@ -11,6 +11,7 @@ pub(super) fn lint(subject: &Subject<'_>) {
             warn_of_opt_outs(subject, &pinset, name, *validity);
         }
     }
+    warn_of_pins_not_judged(subject);
     tell_of_unpinned(subject);
     warn_of_lost_reports(subject);
 }
@@ -27,6 +28,15 @@ fn warn_of_opt_outs(subject: &Subject<'_>, pinset: &Read<'_>, name: &NameCheck, 
         let message = format!("nothing ever ends the keys of {:?}", pinset.name);
         let help = "write \"check\", or give the pinset an [pinset.expiry]";
         subject.findings.warning(Code::W62, &at(places.verify_validity), message, help);
+    }
+}
+
+fn warn_of_pins_not_judged(subject: &Subject<'_>) {
+    for pinset in subject.pinsets().filter(Read::is_off) {
+        let span = pinset.draft.places.mode.unwrap_or(pinset.draft.span);
+        let message = format!("the pins of {:?} are not judged: its mode is \"off\"", pinset.name);
+        let help = "write mode = \"report-only\" or \"enforce\", or remove the pinset";
+        subject.findings.warning(Code::W30, &span, message, help);
     }
 }
 

@@ -309,7 +309,7 @@ mod real {
         let (_, warnings) = load(&folder, "conf [1]/main.toml").unwrap_or_else(|errors| panic!("{errors}"));
         let told: Vec<_> =
             warnings.iter().map(|w| (w.code(), w.place().file.file_name().unwrap().to_owned())).collect();
-        assert_eq!(told, [(Code::W11, "b.toml".into()), (Code::W11, "a.toml".into())]);
+        assert_eq!(told, [(Code::W20, "main.toml".into()), (Code::W11, "b.toml".into()), (Code::W11, "a.toml".into())]);
     }
 
     #[test]

@@ -110,6 +110,58 @@ fn refused_inheritance() {
     refuse_each(&[(&pinset(&format!("{own}\ninherit = 1")), &[(Code::E15, 5, 11, "true or false")])]);
 }
 
+/// What restricts the pins of the parent must restrict them here as well.
+#[test]
+fn restrictions_come_with_inherited_pins() {
+    let own = format!("pins = [\"{X1}\", \"{R1}\"]\ninherit = true");
+    let other = format!("pins = [\"{X2}\", \"{R3}\"]");
+    let end = |day: &str| format!("expiry = {{ at = 2027-{day}, then = \"fail-closed\" }}");
+    let roots = "are meant for chains that end in other roots";
+    let ends = "the pins of \"q\" end, and here they would go on";
+    let table = [
+        (String::new(), "roots = \"webpki\"".to_owned(), Some(roots)),
+        ("roots = \"webpki\"".to_owned(), String::new(), Some(roots)),
+        ("roots = \"webpki\"".to_owned(), "roots = \"other.pem\"".to_owned(), Some(roots)),
+        ("roots = \"same.pem\"".to_owned(), "roots = \"same.pem\"".to_owned(), None),
+        (String::new(), end("06-30"), Some(ends)),
+        (end("07-01"), end("06-30"), Some(ends)),
+        (end("06-30"), end("06-30"), None),
+        (end("06-29"), end("06-30"), None),
+        (end("06-29"), String::new(), None),
+    ];
+    for (child, parent, refused) in table {
+        let (child, parent) = (format!("{own}\n{child}"), format!("{other}\n{parent}"));
+        let text = pinsets(&[("p", "a.b.example", &child), ("q", "*.b.example", &parent)]);
+        match refused {
+            Some(part) => refuse_each(&[(&text, &[(Code::E47, 5, 11, part)])]),
+            None => assert_eq!(named(&config(&text), "p").accepts().pins().count(), 4, "{text}"),
+        }
+    }
+}
+
+#[test]
+fn denied_keys_come_with_inherited_pins() {
+    let lines = |pin: &str, deny: &str| format!("pins = [\"{pin}\", \"{R1}\"]\n{deny}\ninherit = true");
+    let top = format!("pins = [\"{R3}\", \"{R4}\"]\ndeny = [\"{K1}\"]");
+    let sets = |child: &str, parent: &str| {
+        pinsets(&[
+            ("child", "a.b.c.example", child),
+            ("parent", "*.b.c.example", parent),
+            ("top", "**.c.example", &top),
+        ])
+    };
+    let config = config(&sets(&lines(X1, &format!("deny = [\"{K2}\"]")), &lines(X2, &format!("deny = [\"{K2}\"]"))));
+    let denied = |name: &str| {
+        let keys = named(&config, name).deny.as_ref().map(|denied| denied.keys().to_vec()).unwrap_or_default();
+        [K1, K2].map(|pin| keys.iter().filter(|key| *key == Pin::parse(pin).unwrap().digest()).count())
+    };
+    assert_eq!(["child", "parent", "top"].map(denied), [[1, 1], [1, 1], [1, 0]]);
+    let part = "is denied here and accepted in the same line";
+    let denies_inherited = sets(&lines(X1, &format!("deny = [\"{R3}\"]")), &lines(X2, ""));
+    let accepts_denied = sets(&lines(K1, ""), &lines(X2, ""));
+    refuse_each(&[(&denies_inherited, &[(Code::E38, 5, 9, part)]), (&accepts_denied, &[(Code::E38, 17, 9, part)])]);
+}
+
 #[test]
 fn inherited_pins_satisfy_the_heir_and_not_the_parent() {
     let heir = |pin: &str| format!("leaf_pins = [\"{pin}\", \"{R1}\"]\ninherit = true");

@@ -1,6 +1,7 @@
 //! Large files: read in a time that a person waits for, and refused without filling the memory.
 
 use super::*;
+use crate::config::findings::SUGGESTIONS_MAX;
 use std::time::Instant;
 
 const LARGE: usize = 10 << 20;
@@ -56,6 +57,12 @@ fn advice_beyond_what_is_kept() {
 fn large_and_wrong() {
     let texts = [
         repeat(LARGE, |n| format!("k{n} = 1\n")),
+        repeat(FILE_OCTETS_MAX - 2000, |_| "=\n".to_owned()),
+        repeat(FILE_OCTETS_MAX - 2000, |_| "[[\n".to_owned()),
+        repeat(FILE_OCTETS_MAX - 2000, |_| "a=\"\n".to_owned()),
+        repeat(FILE_OCTETS_MAX - 2000, |_| "a=aaaaaaa\n".to_owned()),
+        format!("pinset = [{}]", repeat(14 << 20, |_| "{},".to_owned())),
+        format!("pinset = [{}]", repeat(4 << 20, |_| "{},".to_owned())),
         repeat(MEDIUM, |n| format!("[[pinset]]\nname = \"p\"\nhosts = [\"h{}.example\"]\n", n % 2)),
         repeat(MEDIUM, |n| format!("k{n} = = 1\n")),
         repeat(MEDIUM, |_| "k = 1\n".to_owned()),
@@ -90,4 +97,60 @@ fn errors_beyond_those_that_are_kept() {
     );
     let expected = "907 more are not shown; 1007 errors in the configuration";
     assert!(errors.to_string().ends_with(expected), "{}", errors.to_string().lines().last().unwrap());
+}
+
+/// What keeps the memory small: the parser keeps every error and makes much of every sign.
+#[test]
+fn hostile_texts_are_refused_with_few_words() {
+    let signs = repeat(FILE_OCTETS_MAX - 2000, |_| "=\n".to_owned());
+    let lines = repeat(FILE_OCTETS_MAX - 2000, |_| "a = aaaaaaaaa\n".to_owned());
+    let twice = repeat(MEDIUM, |_| "k = 1\n".to_owned());
+    let tables = format!("pinset = [{}]", repeat(4 << 20, |_| "{},".to_owned()));
+    let table = [(signs, Code::E19, 1, None), (lines, Code::E17, 1, Some((1, 5))), (twice, Code::E17, 1, Some((2, 1)))];
+    for (text, code, count, position) in table {
+        let errors = parse(&text).unwrap_err();
+        let first = &errors.diagnostics()[0];
+        let found = (first.code(), errors.listing().count(Severity::Error), first.position());
+        assert_eq!(found, (code, count, position), "{first}");
+    }
+    let errors = parse(&tables).unwrap_err();
+    let many = |told: &&Diagnostic| told.message() == "pinset is there more than 250000 times";
+    assert_eq!(errors.diagnostics().iter().filter(many).count(), 1, "{}", errors.diagnostics()[0]);
+}
+
+/// Each search for the word that was meant goes through all names.
+#[test]
+fn many_names_that_nobody_has_defined() {
+    let keys = (0..1000)
+        .fold(String::new(), |text, n| text + &format!("[keys.some-key-{n:04}]\nspki = \"sha256:{n:064x}\"\n"));
+    let names = (0..48_000).fold(String::new(), |text, n| text + &format!("\"some-kee-{n:05}\",\n"));
+    let text = format!("[[pinset]]\nname = \"p\"\nhosts = [\"a.example\"]\npins = [\n{names}]\n{keys}");
+    let begun = Instant::now();
+    let errors = parse(&text).unwrap_err();
+    let took = begun.elapsed();
+    let undefined: Vec<_> = errors.diagnostics().iter().filter(|told| told.code() == Code::E10).collect();
+    let suggested = undefined.iter().filter(|told| told.help().starts_with("did you mean")).count();
+    assert!(undefined.len() > 900 && suggested == SUGGESTIONS_MAX, "{suggested} of {}", undefined.len());
+    assert!(took < LONG, "{took:?}");
+}
+
+/// The exit code depends on the worst of all errors, also where it is one of those that are only counted.
+#[test]
+fn the_worst_class_of_all_errors() {
+    let hosts = (0..=ERRORS_KEPT_MAX).fold(String::new(), |text, _| text + "\"a.example\", ");
+    let unsafe_only = format!("[[tunnel]]\nreason = \"r\"\nhosts = [{hosts}]\n");
+    let errors = parse(&unsafe_only).unwrap_err();
+    assert_eq!(errors.listing().fault(), Some(Class::Unsafe));
+    let one_more = format!("{}[log]\nlevel = \"loud\"\n", empty_exempts(ERRORS_KEPT_MAX + 1));
+    let errors = parse(&one_more).unwrap_err();
+    let classes: Vec<_> = errors.diagnostics().iter().map(|told| told.code().class()).collect();
+    assert_eq!(classes, vec![Class::Unsafe; ERRORS_KEPT_MAX]);
+    assert_eq!(errors.listing().fault(), Some(Class::Malformed));
+    assert_eq!(errors.listing().strict(true).fault(), Some(Class::Malformed));
+}
+
+/// Each is one error that can be read: a hole without hosts.
+fn empty_exempts(count: usize) -> String {
+    let entry = "[[exempt]]\nreason = \"r\"\nuntil = 2099-01-01\n";
+    entry.repeat(count)
 }

@@ -52,7 +52,7 @@ fn a_rich_configuration() {
                  [limits]\nheader_bytes = 0x4000\nidle_timeout = \"1h 30m\"\n\
                  [upstream]\nextra_roots = [\"a.pem\", {{ file = \"b.pem\", exempts_pins = true }}]\n\
                  [defaults]\nunpinned = \"deny\"\n\
-                 [[pinset]]\nname = \"own\"\nhosts = [\"a.b.example\"]\npins = [\"root\"]\ninherit = true\n\
+                 [[pinset]]\nname = \"own\"\nhosts = [\"a.b.example\"]\npins = [\"root\"]\ninherit = true\nroots = \"d/own.pem\"\n\
                  [[pinset]]\nname = \"device\"\nhosts = [\"192.0.2.7\"]\ntrust = \"pin-only\"\nleaf_pins = [\"{X2}\", \"{R1}\"]\n\
                  [pinset.expiry]\nat = 2027-06-30\nthen = \"fail-closed\"\n\
                  [[tunnel]]\nhosts = [\"t.example\"]\nreason = \"a \\\"b\\\" \u{fc} \\\\\"\n\

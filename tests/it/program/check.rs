@@ -116,10 +116,11 @@ async fn text_for_people() {
     let user = User::new();
     let good = check(&user, GOOD, &[], 0).await;
     assert_eq!(good.out, "etc/pin proxy.toml: no findings; 1 pinset, 2 hosts, 2 keys\n");
-    let strict = check(&user, UNUSED, &["--strict"], 1).await;
+    let unused = format!("{UNUSED}{GOOD}");
+    let strict = check(&user, &unused, &["--strict"], 1).await;
     assert!(strict.out.starts_with("error[W11]: nothing uses the key \"spare\"\n"), "{strict}");
     assert!(strict.out.ends_with("\n1 error in the configuration\n"), "{strict}");
-    let warned = check(&user, UNUSED, &[], 0).await;
+    let warned = check(&user, &unused, &[], 0).await;
     let expected = "\
 warning[W11]: nothing uses the key \"spare\"
  --> etc/pin proxy.toml:1:7

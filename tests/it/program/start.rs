@@ -45,8 +45,13 @@ async fn warnings_about_the_files_are_told() {
     user.file("below.pem", &root.intermediate("Below").pem());
     let text = "[upstream]\nroots = \"webpki\"\nextra_roots = [\"below.pem\"]\n";
     let mut program = Program::start(user.run(Some(&user.file("pinproxy.toml", text)))).await;
-    let told = program.running.err.until("1 warning in the configuration").await;
-    assert!(told.contains("warning[W64]: ") && told.contains("CN=Below is issued by CN=Root"), "{told}");
+    let told = program.running.err.until("2 warnings in the configuration").await;
+    assert!(
+        told.contains("warning[W20]: ")
+            && told.contains("warning[W64]: ")
+            && told.contains("CN=Below is issued by CN=Root"),
+        "{told}"
+    );
     program.stop().await;
 }
 

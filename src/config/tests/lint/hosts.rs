@@ -44,8 +44,14 @@ fn wildcards_over_what_registries_give_out() {
             ("192.0.2.1", 0),
         ],
     );
-    let text = format!("[[tunnel]]\nreason = \"r\"\nhosts = [\"**.com\"]\n{}", hosts("a.example"));
-    assert_eq!(count(&text, Code::E22), 0, "a hole is not refused for its width");
+    let hole = |lines: &str, patterns: &str| {
+        format!("{lines}\nreason = \"r\"\nhosts = [{patterns:?}]\n{}", hosts("a.example"))
+    };
+    let exempt = "[[exempt]]\nuntil = 2099-01-01";
+    let holes =
+        [("[[tunnel]]", "**.com", 1), (exempt, "*.com", 1), ("[[tunnel]]", "**.bank.com", 0), ("[[tunnel]]", "com", 0)];
+    expect(Code::E22, &holes.map(|(lines, patterns, times)| (hole(lines, patterns), times)));
+    expect(Code::W22, &[(hole("[[tunnel]]", "**.github.io"), 1), (hole("[[tunnel]]", "a.github.io"), 0)]);
 }
 
 #[test]

@@ -73,3 +73,29 @@ fn reports_that_nobody_sees() {
     let one = &told(&(soft.clone() + &second))[0];
     assert!(one.message().ends_with("\"p\" finds (1 more is)") && one.position() == Some((6, 8)), "{one}");
 }
+
+#[test]
+fn nothing_is_pinned() {
+    let pins = format!("pins = [\"{K1}\"]\nbackup = [\"{K2}\"]\n");
+    expect(
+        Code::W20,
+        &[
+            (String::new(), 1),
+            ("[[tunnel]]\nreason = \"r\"\nhosts = [\"a.example\"]\n".to_owned(), 1),
+            ("pinset = []".to_owned(), 1),
+            ("[[pinste]]".to_owned(), 0),
+            ("pinset = 3".to_owned(), 0),
+            (format!("[pinset]\nname = \"p\"\nhosts = [\"a.example\"]\n{pins}"), 0),
+            (pinset(&pins), 0),
+        ],
+    );
+    expect(
+        Code::W30,
+        &[
+            (pinset(&format!("{pins}mode = \"off\"")), 1),
+            (pinset(&format!("{pins}[defaults]\nmode = \"off\"")), 1),
+            (pinset(&format!("{pins}mode = \"report-only\"\n[defaults]\nmode = \"off\"")), 0),
+            (pinset(&format!("{pins}mode = \"enforce\"")), 0),
+        ],
+    );
+}
