@@ -2,6 +2,7 @@
 
 use super::code::{Class, Code, Severity};
 use super::diagnostic::{ConfigErrors, Diagnostic, ERRORS_KEPT_MAX, KEPT_OF_A_CODE_MAX, Note};
+use super::legible::shortened;
 use super::span::{FileId, Source, Span};
 use super::variables::{Untold, Variables};
 use super::words;
@@ -112,8 +113,9 @@ impl Findings {
         };
         let mut variables = self.variables.borrow_mut();
         let tainted = span.iter().chain(note.map(|(span, _)| span)).any(|span| variables.is_in(span));
-        let message = variables.redact(message, tainted, Untold::Message);
-        let help = variables.redact(help, tainted, Untold::Help);
+        // Cut last: a piece of a value could not be told from other words.
+        let message = shortened(variables.redact(message, tainted, Untold::Message));
+        let help = shortened(variables.redact(help, tainted, Untold::Help));
         let note = note.map(|(span, label)| Note { span: *span, source: self.source(span.file), label });
         self.list.borrow_mut().push(Diagnostic { code, message, span, note, help, source, more: 0 });
     }

@@ -3,6 +3,9 @@
 
 use std::ops::Range;
 
+/// Characters of a name or a value that a sentence tells again.
+const QUOTED_CHARACTERS_MAX: usize = 200;
+
 /// Stands for a character that is not shown.
 const REPLACEMENT: char = '\u{fffd}';
 
@@ -55,6 +58,31 @@ pub(super) fn legible_line(line: &str, marked: &Range<usize>) -> (String, Range<
     (shown, start.unwrap_or(behind)..end.unwrap_or(behind))
 }
 
+/// A sentence in which what stands between double quotes is no longer than people read.
+pub(super) fn shortened(text: String) -> String {
+    if text.len() <= QUOTED_CHARACTERS_MAX {
+        return text;
+    }
+    let mut cut = String::with_capacity(text.len());
+    let (mut quoted, mut escaped) = (None, false);
+    for c in text.chars() {
+        if c == '"' && !escaped {
+            quoted = if quoted.is_some() { None } else { Some(0) };
+            cut.push(c);
+        } else {
+            let before = quoted.unwrap_or(0);
+            quoted = quoted.map(|count| count + 1);
+            match before {
+                0..QUOTED_CHARACTERS_MAX => cut.push(c),
+                QUOTED_CHARACTERS_MAX => cut.push('…'),
+                _ => {}
+            }
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    cut
+}
+
 /// Where the password of each `scheme://user:password@` stands. Characters that no URL has there unescaped are taken for
 /// a part of it, so that none of a malformed one is shown.
 fn passwords(line: &str) -> Vec<Range<usize>> {
@@ -99,6 +127,22 @@ mod tests {
         ];
         for (line, marked, shown, mark) in table {
             assert_eq!(legible_line(line, &marked), (shown.to_owned(), mark), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn long_values_in_sentences() {
+        let long = "é".repeat(201);
+        let cut = "é".repeat(200) + "…";
+        let table = [
+            (format!("a {long:?} b {long:?}"), format!("a \"{cut}\" b \"{cut}\"")),
+            (format!("a {:?} b", "é".repeat(200)), format!("a {:?} b", "é".repeat(200))),
+            (format!("{long} {:?}", "x\"y"), format!("{long} {:?}", "x\"y")),
+            (format!("\"{long}"), format!("\"{cut}")),
+            (format!("{:?}.", "\\".repeat(300)), format!("\"{}…\".", "\\".repeat(200))),
+        ];
+        for (text, expected) in table {
+            assert_eq!(shortened(text), expected);
         }
     }
 

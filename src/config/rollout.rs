@@ -45,8 +45,15 @@ fn read_rollout(table: &Table<'_>) -> Option<Rollout> {
     let steps: Option<Vec<_>> = steps.into_iter().collect();
     let (enforce_from, steps) = (enforce_from?, steps?);
     let hold = hold.map_or(Some(None), |rate| rate.map(Some))?;
+    let nobody = steps.iter().position(|step| step.share.percent() <= 0.0);
     match Rollout::new(steps, enforce_from.value, hold) {
         Ok(rollout) => Some(rollout),
+        Err((index, RolloutError::Share)) if nobody == Some(index) => {
+            let span = rows.get(index).map_or_else(|| table.span, Item::span);
+            let help = "write a percent above 0, or remove the step: before the first one nobody is enforced";
+            table.findings.error(Code::E56, &span, "a step enforces for somebody, and this one for nobody", help);
+            None
+        }
         Err((index, error)) => {
             let span = rows.get(index).map_or_else(|| table.span, Item::span);
             let help = match error {

@@ -292,3 +292,24 @@ fn words_of_the_defaults() {
         ("[defaults]\nname_mismatch = true", &[(Code::E15, 2, 17, "a text, not true or false")]),
     ]);
 }
+
+#[test]
+fn a_step_that_enforces_for_nobody() {
+    let lines = |ramp: &str| {
+        format!(
+            "pins = [\"{X1}\", \"{R1}\"]\nmode = \"report-only\"\n[pinset.rollout]\nenforce_from = 2027-02-08\nramp = [{ramp}]"
+        )
+    };
+    let zero = "{ from = 2027-01-11, percent = 0 }";
+    let fallen = "{ from = 2027-01-10, percent = 5 }, { from = 2027-01-11, percent = 5 }";
+    refuse_each(&[
+        (&pinset(&lines(zero)), &[(Code::E56, 8, 9, "this one for nobody / write a percent above 0")]),
+        (&pinset(&lines(fallen)), &[(Code::E56, 8, 45, "for more clients than the one before it")]),
+    ]);
+}
+
+#[test]
+fn long_names_are_cut_in_sentences() {
+    let errors = parse(&format!("{} = 1", "k".repeat(5000))).unwrap_err();
+    assert_eq!(errors.diagnostics()[0].message(), format!("unknown key \"{}…\" at the top level", "k".repeat(200)));
+}
