@@ -38,19 +38,33 @@ fn count_pins(subject: &Subject<'_>, pinset: &Read<'_>) {
     if !pinset.is_enforced(subject.now) {
         return;
     }
+    let help = if pinset.is_pin_only() {
+        "add the pin of a second key that is kept ready: backup = [\"sha256/…\"]"
+    } else {
+        "add the pin of a second key that is kept ready: backup = [\"sha256/…\"]; until then mode = \"report-only\""
+    };
     if distinct < ENFORCED_PINS_MIN {
-        let help = if pinset.is_pin_only() {
-            "add the pin of a second key that is kept ready: backup = [\"sha256/…\"]"
-        } else {
-            "add the pin of a second key that is kept ready: backup = [\"sha256/…\"]; until then mode = \"report-only\""
-        };
         let message = format!("the pinset {:?} is enforced with one pin alone", pinset.name);
         subject.findings.error(Code::E30, &pinset.list_span(), message, help);
+    } else if let Some(list) = needed_and_alone(pinset) {
+        let message = format!(
+            "the pinset {:?} is enforced, and everything hangs on the one pin of its {}: combine = \"all\" needs each list",
+            pinset.name, list.key
+        );
+        subject.findings.error(Code::E30, &list.span, message, help);
     } else if let Some(list) = without_backup(subject, pinset) {
         let message = format!("the pinset {:?} is enforced, and no pin of its {} is a backup", pinset.name, list.key);
         let help = "move the pin of the key that is kept in reserve to backup = [\"…\"]";
         subject.findings.warning(Code::W31, &list.span, message, help);
     }
+}
+
+/// A list that has to be met and holds one key, where nothing inherited will do in its place.
+fn needed_and_alone<'a>(pinset: &Read<'a>) -> Option<&'a List> {
+    let accepts = pinset.accepts();
+    let needed = accepts.combine() == Combine::All && accepts.inherited().is_none();
+    let distinct = |list: &List| list.pins.iter().map(|listed| listed.pin).collect::<HashSet<_>>().len();
+    pinset.draft.lists.iter().find(|list| needed && distinct(list) < ENFORCED_PINS_MIN)
 }
 
 /// A list that nothing stands in for when its keys are lost.

@@ -17,7 +17,8 @@ async fn a_key_counts_at_its_position_only() {
     let [leaf, middle, top] = [&pins[0], &pins[1], &pins[2]];
     let other = Key::p256().pin();
     let two = |leaf: &str, ca: &str, combine: &str| {
-        bank_with("leaf_pins", &[leaf], &format!("ca_pins = [\"{ca}\"]\ncombine = \"{combine}\""))
+        let spare = Key::p256().pin();
+        bank_with("leaf_pins", &[leaf], &format!("ca_pins = [\"{ca}\", \"{spare}\"]\ncombine = \"{combine}\""))
     };
     let with_backup = |first: &str, backup: &str| bank_with("leaf_pins", &[first], &format!("backup = [\"{backup}\"]"));
     let refused = || Verdict::mismatch();

@@ -117,7 +117,14 @@ impl Cases for Judgement {
 impl Lists {
     fn configuration(&self) -> String {
         let lists = [("leaf_pins", &self.leaf_pins), ("ca_pins", &self.ca_pins), ("pins", &self.pins)];
-        let lists: Vec<_> = lists.into_iter().filter(|(_, names)| !names.is_empty()).collect();
+        let mut lists: Vec<_> = lists.map(|(key, names)| (key, names.clone())).into();
+        lists.retain(|(_, names)| !names.is_empty());
+        if self.combine.as_deref() == Some("all") {
+            // Each list is needed, so that each needs a second key.
+            for (key, names) in &mut lists {
+                names.push(format!("spare-of-{key}"));
+            }
+        }
         let mut roles = self.roles.clone();
         let backup = self.backup.clone().unwrap_or_else(|| {
             // Of several lists a backup joins the one of its role.
@@ -136,7 +143,9 @@ impl Lists {
         let hosts = if self.parent.is_empty() { format!("**.{HOST}") } else { HOST.to_owned() };
         text.push(format!("[[pinset]]\nname = \"bank\"\nhosts = [{hosts:?}]\n"));
         text.extend(self.inherit.then(|| "inherit = true\n".to_owned()));
-        let more = [("backup", &backup), ("deny", &self.deny)].into_iter().filter(|(_, names)| !names.is_empty());
+        let more = [("backup", backup.clone()), ("deny", self.deny.clone())]
+            .into_iter()
+            .filter(|(_, names)| !names.is_empty());
         text.extend(lists.into_iter().chain(more).map(|(key, names)| format!("{key} = {names:?}\n")));
         let words = [
             ("combine", &self.combine),

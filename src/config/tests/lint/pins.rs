@@ -30,7 +30,11 @@ fn enforced_with_one_key() {
             (pins("pins = [\"X1\"]") + "\n[defaults]\nmode = \"off\"", 0),
             (pins("pins = [\"X1\"]\nbackup = [\"X2\"]"), 0),
             (pins("pins = [\"X1\", \"X2\"]"), 0),
-            (pins("leaf_pins = [\"X1\"]\nca_pins = [\"X2\"]\ncombine = \"all\""), 0),
+            (pins("leaf_pins = [\"X1\"]\nca_pins = [\"X2\"]\ncombine = \"all\""), 1),
+            (pins("leaf_pins = [\"X1\", \"R1\"]\nca_pins = [\"X2\"]\ncombine = \"all\""), 1),
+            (pins("leaf_pins = [\"X1\", \"R1\"]\nca_pins = [\"X2\", \"R3\"]\ncombine = \"all\""), 0),
+            (pins("leaf_pins = [\"X1\"]\nca_pins = [\"X2\"]\ncombine = \"any\""), 0),
+            (pins("leaf_pins = [\"X1\"]\nca_pins = [\"X2\"]\ncombine = \"all\"\nmode = \"report-only\""), 0),
             (heir("pins = [\"X1\"]"), 0),
             // What is wrong with the pins or the parent has been said, and may be all that is.
             (pins("pins = [\"X1\", \"sha256/AAAA\"]"), 0),
@@ -85,9 +89,7 @@ fn enforced_without_a_backup() {
             (pins(&format!("pins = [\"X1\", \"X2\"]\n{rollout}")), 1),
             (pins("pins = [\"X1\", \"X2\"]\ntrust = \"pin-only\""), 1),
             (lists("combine = \"any\""), 1),
-            (lists("combine = \"all\""), 1),
-            (lists("combine = \"all\"\nbackup = [\"standby\"]"), 1),
-            (lists("combine = \"all\"\nbackup = [\"root\"]"), 1),
+            (pins("leaf_pins = [\"X1\", \"R1\"]\nca_pins = [\"X2\", \"R3\"]\ncombine = \"all\""), 1),
             (heir("pins = [\"X1\", \"X2\"]"), 2),
             (pins("pins = [\"X1\", \"X2\"]\nmode = \"report-only\""), 0),
             (pins("pins = [\"X1\"]\nbackup = [\"X2\"]"), 0),
@@ -98,9 +100,14 @@ fn enforced_without_a_backup() {
             // One pin is another matter, and an error.
             (pins("pins = [\"X1\"]"), 0),
             (lists(""), 0),
+            (lists("combine = \"all\""), 0),
+            (lists("combine = \"all\"\nbackup = [\"standby\"]"), 0),
+            (lists("combine = \"all\"\nbackup = [\"root\"]"), 0),
         ],
     );
-    let one = told(&lists("combine = \"all\"\nbackup = [\"standby\"]"));
+    let one = told(
+        &lists("combine = \"all\"\nbackup = [\"standby\"]").replace("ca_pins = [", &format!("ca_pins = [\"{R1}\", ")),
+    );
     let one = one.iter().find(|told| told.code() == Code::W31).unwrap();
     assert!(one.message().contains("its ca_pins"), "{one}");
 }
