@@ -195,8 +195,8 @@ codes! {
         "The pattern covers the hosts of everybody who has a name there. In a pinset clients are refused all of them, because they do not have these keys; in a tunnel or an exemption a forged certificate passes for each of them."
         "Name the hosts, or the domain below the suffix that is meant.";
     W22 Unsafe
-        "Wildcard over a suffix that a provider shares out"
-        "Below this suffix each customer of the provider has hosts of their own. In a pinset clients are refused those that do not have these keys; a tunnel or an exemption is open for all of them."
+        "Wildcard over a suffix that is shared out, or that no registry knows"
+        "Below the suffix of a provider each customer has hosts of their own, and below a single label that no registry knows may be more than is meant. In a pinset clients are refused those that do not have these keys; a tunnel or an exemption is open for all of them."
         "Name the hosts that are meant, or the wildcard below your own name there.";
     W23 Unsafe
         "Pattern that decides nothing"

@@ -32,14 +32,16 @@ pub(super) enum Shared {
     Registry,
     /// By a provider among its customers: `github.io`.
     Provider,
+    /// By nobody known: `internal`, `corp`. It may be the operator's own name space, or a slip.
+    Nobody,
 }
 
-/// Whether names directly below this one belong to different people, as far as the Public Suffix List knows. Of a single
-/// label it is taken for granted.
+/// Whether names directly below this one belong to different people, as far as the Public Suffix List knows.
 pub(super) fn shared(name: &DnsName) -> Option<Shared> {
     let text = name.as_str();
     if !text.contains('.') {
-        return Some(Shared::Registry);
+        let kind = psl::List.suffix(text.as_bytes()).and_then(|suffix| suffix.typ());
+        return Some(if kind.is_some() { Shared::Registry } else { Shared::Nobody });
     }
     // `*.kawasaki.jp` is a suffix in the list, and then it is no matter that `kawasaki.jp` is none.
     let below = format!("a.{text}");
@@ -64,6 +66,11 @@ fn refuse_suffix(findings: &Findings, host: &Located<HostPattern>) {
         Some(Shared::Provider) => {
             let message = format!("{} holds the hosts of all customers who have a name below {suffix}", host.value);
             findings.warning(Code::W22, &host.span, message, "name your own hosts below it");
+        }
+        Some(Shared::Nobody) => {
+            let message = format!("{} holds every host below {suffix}, which no registry knows", host.value);
+            let help = "keep it if the whole name space is yours; otherwise name the domain that is meant";
+            findings.warning(Code::W22, &host.span, message, help);
         }
         None => {}
     }
