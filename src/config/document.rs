@@ -199,6 +199,12 @@ struct Top<'t> {
 impl<'t> Top<'t> {
     /// Reports every error of the syntax, and fills in the variables.
     fn parse(file: FileId, text: &'t str, findings: &Findings, outside: &dyn Outside) -> Self {
+        if text.lines().any(|line| line.starts_with("-----BEGIN ")) {
+            // Perhaps a private key: no line of it is shown.
+            let help = "name a TOML file; keys and certificates are named by path, in pem, roots or extra_roots";
+            findings.of_file(Code::E17, file, "the file is PEM, no configuration".to_owned(), None, help);
+            return Self { file, table: Spanned::new(0..0, DeTable::new()), readable: false };
+        }
         if let Some(at) = text.find('\0') {
             let help = "save the file as plain UTF-8 text; UTF-16 text has such bytes";
             findings.error(Code::E17, &Span::new(file, at..at + 1), "the file contains a NUL byte", help);

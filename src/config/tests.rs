@@ -63,6 +63,16 @@ fn refuse_each(table: &[Refused<'_>]) {
     }
 }
 
+/// Somebody may name a key in the place of a configuration.
+#[test]
+fn a_key_is_not_quoted() {
+    let text = "\n-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49\n-----END PRIVATE KEY-----\n";
+    let errors = parse(text).unwrap_err();
+    let told: Vec<_> = errors.diagnostics().iter().map(|told| (told.code(), told.position())).collect();
+    assert_eq!(told, [(Code::E17, None)]);
+    assert!(!errors.to_string().contains("MIGH"), "{errors}");
+}
+
 #[test]
 fn refused_documents() {
     refuse_each(&[
