@@ -18,9 +18,12 @@
 //! 7. The CA key signs leaves and nothing else.
 //! 8. Everything a peer can make grow has a limit with a name.
 //! 9. Only `proxy` and `cli` start tasks; no lock is held across an await.
-//! 10. No combination of options turns enforce and a mismatch into accept.
+//! 10. No combination of options turns enforce and a mismatch into accept; only a chain to an anchor that the operator has
+//!     declared exempt passes without a pin, and its event says so.
+//! 11. A clock that somebody moves loosens nothing.
 
 pub mod config;
+pub mod files;
 pub mod policy;
 
 pub mod tls;

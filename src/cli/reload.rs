@@ -3,6 +3,7 @@
 use super::run::{Arguments, configuration};
 use crate::config::Config;
 use crate::policy::pattern::HostPattern;
+use crate::policy::pinset::{Basis, Mode, Pinset, Stance};
 use crate::proxy::{Generation, Proxy};
 use rustls::pki_types::CertificateDer;
 use std::collections::HashSet;
@@ -55,11 +56,12 @@ impl Reload {
             let generation = Generation::load(&config, number, &own).map_err(|error| error.to_string())?;
             Ok::<_, String>((config, warnings, generation))
         });
-        match read.await {
-            Ok(Ok((config, ..))) if self.refusal(&config).is_some() => {
-                let (why, generation) = (self.refusal(&config).unwrap_or_default(), self.generation);
-                tracing::error!("reload refused, generation {generation} stays in force: {why}");
-            }
+        let read = read.await.map(|read| {
+            let (config, warnings, generation) = read?;
+            self.check_loss(&config)?;
+            Ok::<_, String>((config, warnings, generation))
+        });
+        match read {
             Ok(Ok((config, warnings, generation))) => {
                 for warning in warnings {
                     let (line, column) = warning.position().unwrap_or((1, 1));
@@ -83,22 +85,22 @@ impl Reload {
         }
     }
 
-    /// Why a configuration without faults is not put in force: what loses so many pins is more often half a file, or a
-    /// folder of includes that was emptied, than what somebody wants.
-    fn refusal(&self, config: &Config) -> Option<String> {
+    /// A configuration without faults is not put in force when it loses so many pins: that is more often half a file, or
+    /// a folder of includes that was emptied, than what somebody wants.
+    fn check_loss(&self, config: &Config) -> Result<(), String> {
         let kept = pinned(config);
         let is_lost = |pattern: &&HostPattern| {
             !kept.contains(*pattern) && !pattern.wider().iter().any(|wider| kept.contains(wider))
         };
         let mut lost: Vec<_> = self.pinned.iter().filter(is_lost).map(ToString::to_string).collect();
         if lost.is_empty() || lost.len() * PINNED_KEPT_OF_LOST < self.pinned.len() {
-            return None;
+            return Ok(());
         }
         lost.sort_unstable();
         let (count, all, more) = (lost.len(), self.pinned.len(), lost.len().saturating_sub(LOST_SHOWN_MAX));
         lost.truncate(LOST_SHOWN_MAX);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        Some(format!(
+        Err(format!(
             "{count} of {all} pinned host patterns would not be pinned any more ({}{more}); if that is meant, start the \
              proxy anew",
             lost.join(", ")
@@ -123,8 +125,9 @@ impl Reload {
     }
 }
 
-/// The host patterns of all pinsets.
+/// The host patterns of all pinsets that judge pins.
 fn pinned(config: &Config) -> HashSet<HostPattern> {
-    let rules = config.rules.rules().iter().filter(|rule| rule.pinset().is_some());
+    let judges = |pinset: &Pinset| !matches!(pinset.basis, Basis::Chain { stance: Stance::Fixed(Mode::Off), .. });
+    let rules = config.rules.rules().iter().filter(|rule| rule.pinset().is_some_and(judges));
     rules.flat_map(|rule| &rule.hosts).cloned().collect()
 }

@@ -1,11 +1,9 @@
 //! What a configuration takes in besides its own text: other files, and environment variables.
 
 use glob::{MatchOptions, Pattern, glob_with};
-use rustix::fs::OFlags;
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// How patterns of files are read: stars stop at slashes, and hidden files (of editors, say) have to be named.
@@ -56,41 +54,13 @@ pub trait Outside {
     fn variable(&self, name: &str) -> Option<OsString>;
 }
 
-/// How often a file is read that changes meanwhile.
-const READS_MAX: u32 = 3;
-
-/// The octets of a regular file; nothing when it was written to in between, since half of a file may be a valid one. A
-/// pipe or a device may never come to its end, so it is refused without being read from.
-fn read_unchanged(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
-    // Without waiting for the other end of a pipe; of a regular file this changes nothing.
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let before = file.metadata()?;
-    if before.is_dir() {
-        return Err(io::Error::from(io::ErrorKind::IsADirectory));
-    }
-    if !before.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let mut octets = Vec::new();
-    (&file).take(limit as u64).read_to_end(&mut octets)?;
-    let after = file.metadata()?;
-    let same = before.len() == after.len() && before.modified()? == after.modified()?;
-    Ok(same.then_some(octets))
-}
-
 /// The machine that this runs on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct System;
 
 impl Outside for System {
     fn read(&self, file: &Path, limit: usize) -> io::Result<Vec<u8>> {
-        for _ in 0..READS_MAX {
-            if let Some(octets) = read_unchanged(file, limit)? {
-                return Ok(octets);
-            }
-        }
-        Err(io::Error::other("it changes while it is read; write it under another name and move it into its place"))
+        crate::files::read(file, limit)
     }
 
     fn look(&self, path: &Path) -> io::Result<Found> {

@@ -59,7 +59,7 @@ impl Hour {
 impl Progress {
     /// A rollout that begins where its dates say.
     fn new(rollout: &Rollout, moment: Moment) -> Self {
-        Self { rollout: rollout.clone(), taken: rollout.step_at(moment), held: false, hour: Hour::default() }
+        Self { rollout: rollout.clone(), taken: rollout.step_agreed(moment), held: false, hour: Hour::default() }
     }
 
     /// Another rollout of the same pinset: it begins at the share that this one has come to, and with its counts, so that
@@ -279,6 +279,10 @@ mod tests {
         let rollouts = entered(&pinset, day(1));
         assert_eq!(rollouts.limit(&pinset, Moment::between(day(1), day(9)), MINUTE), Some(1));
         assert_eq!(rollouts.limit(&pinset, Moment::at(day(2)), MINUTE), Some(2));
+        // Nor does a reload in that moment.
+        let rollouts = Rollouts::default();
+        rollouts.enter(std::iter::once(&pinset), Moment::between(day(1), day(9)));
+        assert_eq!(rollouts.limit(&pinset, Moment::between(day(1), day(9)), MINUTE), Some(1));
     }
 
     /// A session keeps the rules that it began with. Steps of another rollout would say nothing about its own.

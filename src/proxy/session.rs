@@ -14,7 +14,7 @@ use super::client_half::{Pair, tunnel};
 use super::error::SessionError;
 use super::record::Record;
 use super::reply::{BodyForm, Refusal};
-use super::upstream_half::{Verified, no_permit};
+use super::upstream_half::{Verified, check_expiry, no_permit};
 use super::{Generation, Proxy};
 use crate::policy::decision::Permit;
 use crate::policy::host::{Authority, Host};
@@ -128,9 +128,9 @@ fn established() -> Response<Full<Bytes>> {
 impl Session {
     /// What a judgement by this rule depends on.
     pub(super) fn circumstances(&self, rule: &Rule) -> Circumstances {
-        let limit = |pinset| self.proxy.rollouts.limit(pinset, self.moment, self.proxy.time.elapsed());
-        let client = self.client.ip().to_canonical();
-        Circumstances { moment: self.moment, client, hold: rule.pinset().and_then(limit) }
+        let rollout = rule.pinset().filter(|pinset| pinset.rollout().is_some());
+        let hold = rollout.and_then(|pinset| self.proxy.rollouts.limit(pinset, self.moment, self.proxy.time.elapsed()));
+        Circumstances { moment: self.moment, client: self.client.ip().to_canonical(), hold }
     }
 
     /// request: who asks, for what, and may they?
@@ -154,8 +154,9 @@ impl Session {
     /// policy, dial, and for an upstream that is known by name: upstream_tls and pin.
     async fn approach(&self, target: &Authority, record: &mut Record) -> Result<Approach, SessionError> {
         let rule = self.generation.policy.select(target, self.moment);
-        record.rule(rule, &self.circumstances(rule));
-        self.check_expiry(rule, record)?;
+        let circumstances = self.circumstances(rule);
+        record.rule(rule, &circumstances);
+        check_expiry(rule, &circumstances, record)?;
         match (&rule.kind, &target.host) {
             (RuleKind::Tunnel { .. }, host) => {
                 let permit = Permit::tunnel(rule, host).ok_or_else(no_permit)?;

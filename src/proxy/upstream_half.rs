@@ -7,6 +7,7 @@ use super::session::Session;
 use crate::intercept::ClientHello;
 use crate::policy::decision::{Decision, FailureClass, Permit, Rejection, evaluate};
 use crate::policy::host::{Authority, Host};
+use crate::policy::moment::Circumstances;
 use crate::policy::pinset::Demand;
 use crate::policy::rules::Rule;
 use crate::report::Stage;
@@ -30,15 +31,6 @@ pub(super) struct Verified {
 }
 
 impl Session {
-    /// A pinset that has ended and fails closed needs no connection to be judged.
-    pub(super) fn check_expiry(&self, rule: &Rule, record: &mut Record) -> Result<(), SessionError> {
-        if rule.demand(&self.circumstances(rule)) != Demand::Expired {
-            return Ok(());
-        }
-        record.pinset_expired(rule);
-        Err(SessionError::PinsetExpired(rule.label().to_owned()))
-    }
-
     /// dial: TCP to an address that the access rules allow.
     pub(super) async fn dial(&self, target: &Authority, record: &mut Record) -> Result<Dialled, SessionError> {
         record.at(Stage::Dial);
@@ -58,7 +50,8 @@ impl Session {
         offer: Offer,
         record: &mut Record,
     ) -> Result<Verified, SessionError> {
-        self.check_expiry(rule, record)?;
+        let circumstances = self.circumstances(rule);
+        check_expiry(rule, &circumstances, record)?;
         record.at(Stage::UpstreamTls);
         let question = Question {
             anchors: Arc::clone(self.generation.anchors_of(rule).ok_or_else(no_permit)?),
@@ -67,7 +60,6 @@ impl Session {
             rule: Arc::clone(rule),
             host: host.clone(),
         };
-        let circumstances = self.circumstances(rule);
         record.judged_under(rule, &circumstances);
         let (verifier, config) = if let Some(tickets) = &self.proxy.tickets {
             tickets.config(circumstances, target, &question, &offer)
@@ -83,8 +75,9 @@ impl Session {
         let chain = attempt.result.as_ref().map_err(Clone::clone);
         let decision = evaluate(&self.generation.policy, rule, &circumstances, chain);
         record.decided(&decision, &attempt, rule);
-        if let Some((pinset, violated)) = rule.pinset().zip(decision.pins_satisfied().map(|satisfied| !satisfied)) {
-            self.proxy.rollouts.count(pinset, violated, self.proxy.time.elapsed());
+        let rollout = rule.pinset().filter(|pinset| pinset.rollout().is_some());
+        if let Some((pinset, satisfied)) = rollout.zip(decision.pins_satisfied()) {
+            self.proxy.rollouts.count(pinset, !satisfied, self.proxy.time.elapsed());
         }
         match (decision, upstream, &attempt.result) {
             (Decision::Allowed { permit, .. }, Some(upstream), Ok(chain)) => {
@@ -119,6 +112,19 @@ impl Session {
         let dialled = self.dial(target, record).await?;
         self.verified(target, dialled, &host, &rule, hello.alpn.clone(), record).await
     }
+}
+
+/// A pinset that has ended and fails closed needs no connection to be judged.
+pub(super) fn check_expiry(
+    rule: &Rule,
+    circumstances: &Circumstances,
+    record: &mut Record,
+) -> Result<(), SessionError> {
+    if rule.demand(circumstances) != Demand::Expired {
+        return Ok(());
+    }
+    record.pinset_expired(rule);
+    Err(SessionError::PinsetExpired(rule.label().to_owned()))
 }
 
 /// Where a permit and what it is for do not come together. No known input leads here; it fails closed.

@@ -239,7 +239,7 @@ impl TrustAnchors {
 /// # Errors
 /// [`AnchorError`]; no certificate is one.
 pub fn read_pem(path: &Path) -> Result<Vec<CertificateDer<'static>>, AnchorError> {
-    let text = super::file::read(path).map_err(|source| AnchorError::Read { path: path.to_owned(), source })?;
+    let text = read_material(path).map_err(|source| AnchorError::Read { path: path.to_owned(), source })?;
     let certificates = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| AnchorError::Malformed { path: path.to_owned(), detail: error.to_string() })?;
@@ -247,6 +247,18 @@ pub fn read_pem(path: &Path) -> Result<Vec<CertificateDer<'static>>, AnchorError
         return Err(AnchorError::Empty { path: path.to_owned() });
     }
     Ok(certificates)
+}
+
+/// Largest file with anchors or revocation lists in octets.
+const MATERIAL_OCTETS_MAX: usize = 64 << 20;
+
+/// A file with anchors or revocation lists, whole.
+pub(super) fn read_material(path: &Path) -> io::Result<Vec<u8>> {
+    let octets = crate::files::read(path, MATERIAL_OCTETS_MAX + 1)?;
+    if octets.len() > MATERIAL_OCTETS_MAX {
+        return Err(io::Error::other(format!("it is larger than {} MiB", MATERIAL_OCTETS_MAX >> 20)));
+    }
+    Ok(octets)
 }
 
 fn subject(certificate: &CertificateDer<'_>) -> String {

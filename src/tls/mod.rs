@@ -6,7 +6,6 @@ pub mod anchors;
 pub mod chain;
 pub mod client;
 mod fault;
-mod file;
 pub mod name;
 pub mod provider;
 pub mod revocation;

@@ -90,7 +90,8 @@ impl Revocation {
 }
 
 fn read(path: &Path) -> Result<Vec<CertRevocationList<'static>>, RevocationError> {
-    let bytes = super::file::read(path).map_err(|source| RevocationError::Read { path: path.to_owned(), source })?;
+    let bytes = super::anchors::read_material(path)
+        .map_err(|source| RevocationError::Read { path: path.to_owned(), source })?;
     let malformed = |detail: String| RevocationError::Malformed { path: path.to_owned(), detail };
     let armoured = CertificateRevocationListDer::pem_slice_iter(&bytes)
         .collect::<Result<Vec<_>, _>>()

@@ -12,8 +12,13 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &[],
         &["tokio", "rustls", "webpki", "rcgen", "hyper", "tracing", "std::fs", "std::env", "SystemTime::now"],
     ),
-    ("config", &["policy"], &["tokio", "rustls", "webpki", "rcgen", "hyper", "std::net::Tcp", "SystemTime::now"]),
-    ("tls", &["policy"], &["tokio", "hyper", "http", "rcgen", "SystemTime::now"]),
+    ("files", &[], &["tokio", "rustls", "webpki", "rcgen", "hyper", "SystemTime::now"]),
+    (
+        "config",
+        &["files", "policy"],
+        &["tokio", "rustls", "webpki", "rcgen", "hyper", "std::net::Tcp", "SystemTime::now"],
+    ),
+    ("tls", &["files", "policy"], &["tokio", "hyper", "http", "rcgen", "SystemTime::now"]),
     ("upstream", &["policy", "tls"], &["webpki", "rcgen", "dangerous", "SystemTime::now"]),
     ("authority", &[], &["tokio", "hyper", "webpki", "dangerous", "SystemTime::now"]),
     (
