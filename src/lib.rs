@@ -29,6 +29,8 @@ pub mod policy;
 pub mod tls;
 pub mod upstream;
 
+pub mod materials;
+
 pub mod authority;
 pub mod intercept;
 

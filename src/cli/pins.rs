@@ -8,7 +8,7 @@ mod observed;
 mod surroundings;
 
 use super::{Exit, Failure};
-use crate::config::{Config, Loaded, Places};
+use crate::config::{Config, Places, Reading};
 use crate::policy::timestamp::Timestamp;
 use annotate_snippets::normalize_untrusted_str;
 use clap::Subcommand;
@@ -45,8 +45,8 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
 /// The configuration of a file, and how its values of environment variables are kept back. Its warnings are the
 /// business of `config check`.
 fn load(path: &Path, at: Timestamp) -> Result<(Config, Places), Failure> {
-    let Loaded { config, places, .. } =
-        Config::load_with_places(path, at.0).map_err(|errors| Failure::configuration(&errors))?;
+    let Reading { outcome, places } = Config::load_with_places(path, at.0);
+    let (config, _) = outcome.map_err(|errors| Failure::configuration(&errors))?;
     Ok((config, places))
 }
 

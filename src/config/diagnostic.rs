@@ -187,6 +187,20 @@ impl ConfigErrors {
         Self { left_out, worst, ..self }
     }
 
+    /// With what was found besides; `diagnostics` is all of it, in the order of the files. Errors beyond
+    /// [`ERRORS_KEPT_MAX`] are counted.
+    pub(super) fn with_all(self, mut diagnostics: Vec<Diagnostic>) -> Self {
+        let classes =
+            diagnostics.iter().filter(|found| found.severity() == Severity::Error).map(|found| found.code.class());
+        let worst = classes.max().max(self.worst);
+        let mut errors = 0_usize;
+        diagnostics.retain(|found| {
+            errors += usize::from(found.severity() == Severity::Error);
+            found.severity() != Severity::Error || errors <= ERRORS_KEPT_MAX
+        });
+        Self { diagnostics, left_out: self.left_out + errors.saturating_sub(ERRORS_KEPT_MAX), worst }
+    }
+
     /// The errors, [`ERRORS_KEPT_MAX`] at most, and what else was found on the way.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics

@@ -8,18 +8,19 @@ use super::include::{UTF8_HELP, check_included, is_includable, not_utf8, read_in
 use super::keys::{BLOCKLIST, KEY, KeyRing};
 use super::lint::{Subject, lint};
 use super::model::{Config, RuleSet};
+use super::named::NamedFiles;
 use super::outside::{Nothing, Outside, System};
 use super::pinsets::{DEFAULTS, Defaults, PINSET, Surroundings, read_defaults, read_pinsets};
-use super::places::{Loaded, Marks, Places};
+use super::places::{Marks, Places, Reading};
 use super::rules::{EXEMPT, Holes, TUNNEL, join_rules};
 use super::sections::{
-    AnchorSets, CA, LIMITS, LISTENER, LOG, REPORTS, UPSTREAM, read_ca, read_limits, read_listeners, read_log,
-    read_reports, read_upstream,
+    CA, LIMITS, LISTENER, LOG, REPORTS, UPSTREAM, read_ca, read_limits, read_listeners, read_log, read_reports,
+    read_upstream,
 };
 use super::shape::{ANY, Key, Keys, Shape};
 use super::span::{FileId, Source, Span};
 use super::table::Table;
-use super::variables::fill_in;
+use super::variables::{Variables, fill_in};
 use crate::policy::rules;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -80,15 +81,11 @@ impl Config {
     }
 
     /// The same, with the places where it was written, for findings about what it names.
-    ///
-    /// # Errors
-    /// Everything that is wrong with it, at once.
-    pub fn load_with_places(path: &Path, now: SystemTime) -> Result<Loaded, ConfigErrors> {
-        let text = read_main(&System, path)?;
-        let ((config, marks), finished) =
-            read_text(text, path, now, &System, true, |_, config, marks| (config, marks))?;
-        let Finished { diagnostics, sources, variables } = finished;
-        Ok(Loaded { config, diagnostics, places: Places::new(sources, variables, marks) })
+    pub fn load_with_places(path: &Path, now: SystemTime) -> Reading {
+        match read_main(&System, path) {
+            Ok(text) => read_text(text, path, now, &System, true, |_, config| config),
+            Err(errors) => unread(Source::new(path, String::new()), errors),
+        }
     }
 
     /// The same, with files and environment variables of this machine.
@@ -101,8 +98,7 @@ impl Config {
         now: SystemTime,
     ) -> Result<(Self, Vec<Diagnostic>), ConfigErrors> {
         let text = read_main(outside, path)?;
-        let (config, finished) = read_text(text, path, now, outside, false, |_, config, _| config)?;
-        Ok((config, finished.diagnostics))
+        read_text(text, path, now, outside, false, |_, config| config).outcome
     }
 
     /// Reads the text of a file by itself; `path` is for the diagnostics and for relative paths. Looks at no other file
@@ -111,8 +107,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, at once.
     pub fn parse(text: &str, path: &Path, now: SystemTime) -> Result<(Self, Vec<Diagnostic>), ConfigErrors> {
-        let (config, finished) = read_text(text.to_owned(), path, now, &Nothing, false, |_, config, _| config)?;
-        Ok((config, finished.diagnostics))
+        read_text(text.to_owned(), path, now, &Nothing, false, |_, config| config).outcome
     }
 }
 
@@ -129,26 +124,37 @@ pub(super) fn read_main(outside: &dyn Outside, path: &Path) -> Result<String, Co
     String::from_utf8(octets).map_err(|error| refuse(Code::E17, not_utf8(&error), UTF8_HELP))
 }
 
-/// Reads a text and what it includes, and gives what is made of its top level, the configuration and the places, when
-/// there is no error in it.
+/// What is left of a file of which nothing could be read.
+fn unread<T>(main: Source, errors: ConfigErrors) -> Reading<T> {
+    Reading { outcome: Err(errors), places: Places::new(vec![Arc::new(main)], Variables::default(), Marks::default()) }
+}
+
+/// Reads a text and what it includes, and gives what is made of its top level and the configuration when there is no
+/// error in it. The places are left empty unless they are wanted.
 pub(super) fn read_text<T>(
     text: String,
     path: &Path,
     now: SystemTime,
     outside: &dyn Outside,
     with_places: bool,
-    make: impl FnOnce(&Table<'_>, Config, Marks) -> T,
-) -> Result<(T, Finished), ConfigErrors> {
+    make: impl FnOnce(&Table<'_>, Config) -> T,
+) -> Reading<T> {
     let main = Arc::new(Source::new(path, text));
     if main.text.len() > FILE_OCTETS_MAX {
         let message = format!("the file is larger than {} MiB", FILE_OCTETS_MAX >> 20);
         let help = "name a configuration file; a real one is far smaller";
-        return Err(ConfigErrors::new(vec![Diagnostic::of_file(Code::E19, main, message, help)]));
+        let errors = ConfigErrors::new(vec![Diagnostic::of_file(Code::E19, main, message, help)]);
+        return unread(Source::new(path, String::new()), errors);
     }
     let findings = Findings::new(Arc::clone(&main));
-    let made = read_files(&main, &findings, now, outside, with_places, make);
-    let finished = findings.finish()?;
-    Ok((made.unwrap_or_else(|| unreachable!("what could not be read has been reported")), finished))
+    let (made, marks) = read_files(&main, &findings, now, outside, with_places, make).unzip();
+    let Finished { found, sources, variables } = findings.finish();
+    let places = Places::new(sources, variables, marks.unwrap_or_default());
+    let outcome = found.map(|diagnostics| {
+        let made = made.flatten().unwrap_or_else(|| unreachable!("what could not be read has been reported"));
+        (made, diagnostics)
+    });
+    Reading { outcome, places }
 }
 
 /// Nothing when a part of the files is missing or no TOML: what the rest says could then be an artefact of that.
@@ -158,8 +164,8 @@ fn read_files<T>(
     now: SystemTime,
     outside: &dyn Outside,
     with_places: bool,
-    make: impl FnOnce(&Table<'_>, Config, Marks) -> T,
-) -> Option<T> {
+    make: impl FnOnce(&Table<'_>, Config) -> T,
+) -> Option<(Option<T>, Marks)> {
     let main_top = Top::parse(FileId::MAIN, &main.text, findings, outside);
     if !main_top.readable {
         return None;
@@ -186,7 +192,7 @@ fn read_files<T>(
     }
     let root = root.including(tables);
     let (config, marks) = read(&root, findings, now, outside, with_places);
-    (!findings.has_errors()).then(|| make(&root, config, marks))
+    Some(((!findings.has_errors()).then(|| make(&root, config)), marks))
 }
 
 /// The top level of a file.
@@ -252,7 +258,7 @@ const fn is_sign(octet: u8) -> bool {
     matches!(octet, b'[' | b']' | b'{' | b'}' | b',' | b'=' | b'.' | b'"' | b'\'' | b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// Reads every section, whatever is wrong with the others. The places are complete where there are no errors.
+/// Reads every section, whatever is wrong with the others.
 fn read<'a>(
     root: &Table<'a>,
     findings: &'a Findings,
@@ -265,13 +271,12 @@ fn read<'a>(
     let ring = KeyRing::read(root, outside);
     let blocklist = ring.read_blocklist(root);
     let defaults = read_defaults(root);
-    let anchor_sets = AnchorSets::default();
-    let around =
-        Surroundings { ring: &ring, blocklist: &blocklist, defaults: &defaults, anchor_sets: &anchor_sets, now };
+    let named = NamedFiles::default();
+    let around = Surroundings { ring: &ring, blocklist: &blocklist, defaults: &defaults, named: &named, now };
     let pinsets = read_pinsets(root, &around);
     ring.warn_unused();
     let holes = Holes::read(root, &defaults, now);
-    let (upstream, reports, log) = (read_upstream(root), read_reports(root), read_log(root));
+    let (upstream, reports, log) = (read_upstream(root, &named), read_reports(root), read_log(root));
     lint(&Subject {
         findings,
         drafts: &pinsets,
@@ -283,8 +288,7 @@ fn read<'a>(
         log: &log,
         now,
     });
-    let marks = if with_places { Marks::of(root, &pinsets, defaults.expiry_warning) } else { Marks::default() };
-    let rules = join_rules(findings, pinsets, holes);
+    let met = named.met();
     let mut config = Config {
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),
         ca: read_ca(root),
@@ -292,11 +296,14 @@ fn read<'a>(
         access,
         limits: read_limits(root),
         rules: RuleSet::default(),
-        anchor_sets: anchor_sets.into_named(),
+        anchor_sets: named.into_own(),
         refusal: defaults.refusal,
         reports,
         log,
     };
+    let of = || Marks::of(&config, &pinsets, met, defaults.expiry_warning);
+    let marks = if with_places { of() } else { Marks::default() };
+    let rules = join_rules(findings, pinsets, holes);
     if !findings.has_errors() {
         warn_of_no_pinsets(root);
         let blocklist = blocklist.into_iter().map(|(digest, (blocked, _))| (digest, blocked)).collect();

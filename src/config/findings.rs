@@ -134,8 +134,8 @@ impl Findings {
         words::nearest(word, known)
     }
 
-    /// The warnings, or everything when there is an error among it.
-    pub(super) fn finish(self) -> Result<Finished, ConfigErrors> {
+    /// The end of reading.
+    pub(super) fn finish(self) -> Finished {
         let mut diagnostics = self.list.into_inner();
         diagnostics.sort_by_key(|d| d.span);
         for (code, count) in self.advice.into_inner() {
@@ -144,23 +144,21 @@ impl Findings {
                 last.more = count.saturating_sub(KEPT_OF_A_CODE_MAX);
             }
         }
-        match self.errors.get() {
-            0 => {
-                let (sources, variables) = (self.sources.into_inner(), self.variables.into_inner());
-                Ok(Finished { diagnostics, sources, variables })
-            }
+        let found = match self.errors.get() {
+            0 => Ok(diagnostics),
             errors => {
                 let left_out = errors.saturating_sub(ERRORS_KEPT_MAX);
                 Err(ConfigErrors::new(diagnostics).leaving_out(left_out, self.worst.get()))
             }
-        }
+        };
+        Finished { found, sources: self.sources.into_inner(), variables: self.variables.into_inner() }
     }
 }
 
-/// What is left of reading files without errors.
+/// What is left of reading.
 pub(super) struct Finished {
-    /// Warnings and infos.
-    pub(super) diagnostics: Vec<Diagnostic>,
+    /// The warnings and infos, or everything when there is an error among it.
+    pub(super) found: Result<Vec<Diagnostic>, ConfigErrors>,
     /// By [`FileId`].
     pub(super) sources: Vec<Arc<Source>>,
     pub(super) variables: Variables,

@@ -263,11 +263,6 @@ impl<'a> Item<'a> {
         self.findings.beside(self.file, path)
     }
 
-    /// A list of paths, which may be empty.
-    pub(super) fn paths(&self) -> Vec<PathBuf> {
-        self.elements().unwrap_or_default().iter().filter_map(Item::path).collect()
-    }
-
     /// A point in time: with an offset from UTC, or a date, which begins at 00:00Z.
     pub(super) fn moment(&self) -> Option<Located<SystemTime>> {
         let DeValue::Datetime(datetime) = self.value.get_ref() else {

@@ -21,6 +21,7 @@ mod legible;
 mod lint;
 mod listing;
 mod model;
+mod named;
 mod outside;
 mod page;
 mod pem;
@@ -52,8 +53,9 @@ pub use model::{
     Ca, ClientId, Config, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Refusal, Reports,
     Revocation, Roots, RuleSet, Upstream,
 };
+pub use named::{Named, NamedFile};
 pub use outside::{Found, Kind, Outside, System};
 pub use page::{explanation, lints_page, lints_table, rules_json};
-pub use places::{At, Loaded, Places, WrittenPin};
+pub use places::{At, Places, Reading, WrittenPin};
 pub use schema::schema;
 pub use variables::FILLED_IN_OCTETS_MAX;

@@ -6,10 +6,11 @@ use super::item::{Item, Located, Word};
 use super::keys::{Blocklist, KeyRing, read_name};
 use super::lint::Places;
 use super::model::Refusal;
+use super::named::NamedFiles;
 use super::pins::{COMBINES, List, ReadPins, read_deny, read_pins};
 use super::rollout::{ROLLOUT, read_stance};
 use super::rules::read_hosts;
-use super::sections::{AnchorSets, DURATION, ROOTS};
+use super::sections::{DURATION, ROOTS};
 use super::shape::{HOST, Key, Keys, NAME, PIN_OR_NAME, Shape};
 use super::span::Span;
 use super::table::Table;
@@ -206,7 +207,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) ring: &'a KeyRing<'a>,
     pub(super) blocklist: &'a Blocklist,
     pub(super) defaults: &'a Defaults,
-    pub(super) anchor_sets: &'a AnchorSets,
+    pub(super) named: &'a NamedFiles,
     pub(super) now: SystemTime,
 }
 
@@ -229,8 +230,6 @@ pub(super) struct PinsetDraft {
     pub(super) sound_lists: bool,
     /// Where else it says what lints are about.
     pub(super) places: Places,
-    /// Where it names trust anchors of its own.
-    pub(super) roots: Option<Span>,
     /// Its header.
     pub(super) span: Span,
     /// Since when it is as it is.
@@ -277,7 +276,6 @@ fn read_pinset(table: &Table<'_>, name: Option<&str>, around: &Surroundings<'_>)
         sound_lists: sound,
         places: Places::of(table),
         parent: None,
-        roots: table.item("roots").map(|item| item.span()),
         span: table.span,
         since: moment("since"),
         reviewed: moment("reviewed"),
@@ -302,7 +300,7 @@ fn read_basis(
     let stance = read_stance(table, mode);
     let name = table.item("verify_name").map(|item| (read_name_check(&item), item));
     let validity = table.item("verify_validity").map(|item| (item.choice(VALIDITY_CHECKS), item));
-    let anchors = table.item("roots").map(|item| (around.anchor_sets.read(&item), item));
+    let anchors = table.item("roots").map(|item| (around.named.own_anchors(&item), item));
     match trust? {
         Trust::Roots => {
             for item in [name.map(|(_, item)| item), validity.map(|(_, item)| item)].into_iter().flatten() {

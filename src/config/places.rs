@@ -2,30 +2,27 @@
 //! its hosts show.
 
 use super::code::{Code, Severity};
-use super::diagnostic::{Diagnostic, KEPT_OF_A_CODE_MAX, Note};
+use super::diagnostic::{ConfigErrors, Diagnostic, KEPT_OF_A_CODE_MAX, Note};
 use super::keys::Role;
 use super::model::Config;
+use super::named::NamedFile;
 use super::pinsets::PinsetDraft;
 use super::span::{Source, Span};
-use super::table::Table;
 use super::variables::{Untold, Variables};
 use crate::policy::pin::Pin;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
 
-/// A configuration, what there is to say about it, and where its parts were written.
+/// What came of reading a configuration.
 #[derive(Debug)]
-pub struct Loaded {
-    /// The configuration.
-    pub config: Config,
-    /// Warnings and infos, in the order of the files.
-    pub diagnostics: Vec<Diagnostic>,
-    /// Where its parts were written.
+pub struct Reading<T = Config> {
+    /// What was read, and the warnings and infos about it in the order of the files; or everything that is wrong.
+    pub outcome: Result<(T, Vec<Diagnostic>), ConfigErrors>,
+    /// Where its parts were written, as far as they could be read.
     pub places: Places,
 }
 
@@ -37,18 +34,12 @@ pub struct Places {
 }
 
 /// A part of a configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum At<'a> {
     /// The main file as a whole.
     File,
-    /// `[upstream] roots`.
-    Roots,
-    /// An entry of [`super::Upstream::extra_roots`], by its place there.
-    ExtraRoots(usize),
-    /// An entry of [`super::Upstream::crls`], by its place there.
-    Crls(usize),
-    /// The `roots` of the pinset of this name.
-    PinsetRoots(&'a str),
+    /// Where a file is named.
+    Named(&'a NamedFile),
     /// The pinset of this name.
     Pinset(&'a str),
     /// One of the `hosts` of a pinset.
@@ -82,48 +73,31 @@ pub struct WrittenPin {
 /// The spans behind [`Places`].
 #[derive(Default)]
 pub(super) struct Marks {
-    roots: Option<Span>,
-    extra_roots: Vec<Span>,
-    crls: Vec<Span>,
+    named: Vec<NamedFile>,
+    ca_directory: Option<PathBuf>,
     pinsets: HashMap<Box<str>, PinsetMarks>,
     expiry_warning: Duration,
 }
 
 struct PinsetMarks {
     header: Span,
-    roots: Option<Span>,
     hosts: Box<[Span]>,
     pins: Box<[WrittenPin]>,
 }
 
 impl Marks {
-    /// Of files without errors.
-    pub(super) fn of(root: &Table<'_>, pinsets: &[PinsetDraft], expiry_warning: Duration) -> Self {
-        let named = pinsets.iter().filter_map(|draft| {
+    /// Of what could be read.
+    pub(super) fn of(
+        config: &Config,
+        pinsets: &[PinsetDraft],
+        named: Vec<NamedFile>,
+        expiry_warning: Duration,
+    ) -> Self {
+        let marks = pinsets.iter().filter_map(|draft| {
             let name = draft.pinset.as_ref()?.name.as_str().into();
             Some((name, PinsetMarks::of(draft)))
         });
-        let marks = Self { pinsets: named.collect(), expiry_warning, ..Self::default() };
-        let Some(upstream) = root.item("upstream") else { return marks };
-        let DeValue::Table(table) = upstream.value.get_ref() else { return marks };
-        let span = |value: &Spanned<DeValue<'_>>| Span::new(upstream.file, value.span());
-        let file = |value: &Spanned<DeValue<'_>>| match value.get_ref() {
-            DeValue::Table(entry) => span(entry.get("file").unwrap_or(value)),
-            _ => span(value),
-        };
-        Self {
-            roots: table.get("roots").map(span),
-            extra_roots: elements(table, "extra_roots").iter().map(file).collect(),
-            crls: elements(table, "crls").iter().map(span).collect(),
-            ..marks
-        }
-    }
-}
-
-fn elements<'a, 't>(table: &'a DeTable<'t>, key: &str) -> &'a [Spanned<DeValue<'t>>] {
-    match table.get(key).map(Spanned::get_ref) {
-        Some(DeValue::Array(elements)) => elements,
-        _ => &[],
+        Self { named, ca_directory: config.ca.directory.clone(), pinsets: marks.collect(), expiry_warning }
     }
 }
 
@@ -138,12 +112,7 @@ impl PinsetMarks {
                 span: listed.span,
             })
         });
-        Self {
-            header: draft.span,
-            roots: draft.roots,
-            hosts: draft.hosts.iter().map(|host| host.span).collect(),
-            pins: pins.collect(),
-        }
+        Self { header: draft.span, hosts: draft.hosts.iter().map(|host| host.span).collect(), pins: pins.collect() }
     }
 }
 
@@ -155,6 +124,16 @@ impl Places {
     /// How long before an end it is told (`[defaults] expiry_warning`).
     pub const fn expiry_warning(&self) -> Duration {
         self.marks.expiry_warning
+    }
+
+    /// The files that it names.
+    pub fn named(&self) -> &[NamedFile] {
+        &self.marks.named
+    }
+
+    /// The folder of the CA, where one is written.
+    pub fn ca_directory(&self) -> Option<&Path> {
+        self.marks.ca_directory.as_deref()
     }
 
     /// The pins that a pinset was written with, without those that it inherits.
@@ -203,16 +182,19 @@ impl Places {
         diagnostics
     }
 
+    /// What is wrong with a text, and what was found besides.
+    pub fn joined(&self, errors: ConfigErrors, found: Vec<Diagnostic>) -> ConfigErrors {
+        let all = errors.diagnostics().iter().cloned().chain(found).collect();
+        errors.with_all(self.in_order(all))
+    }
+
     /// Where it stands, and a second place of the same pin.
     fn spans(&self, at: At<'_>) -> (Option<Span>, Option<Span>) {
         let marks = &self.marks;
         let of = |pinset: &str| marks.pinsets.get(pinset);
         let first = match at {
             At::File => None,
-            At::Roots => marks.roots,
-            At::ExtraRoots(index) => marks.extra_roots.get(index).copied(),
-            At::Crls(index) => marks.crls.get(index).copied(),
-            At::PinsetRoots(pinset) => of(pinset).and_then(|marks| marks.roots),
+            At::Named(file) => Some(file.span),
             At::Pinset(pinset) => of(pinset).map(|marks| marks.header),
             At::Host { pinset, index } => of(pinset).and_then(|marks| marks.hosts.get(index).copied()),
             At::Pin { pinset, pin } => {

@@ -6,16 +6,13 @@ use super::model::{
     Ca, ClientId, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots,
     Upstream,
 };
+use super::named::NamedFiles;
 use super::shape::{Key, Keys, SOCKET_ADDRESS, Shape};
 use super::span::Span;
 use super::table::Table;
 use super::words::quoted;
-use crate::policy::pinset::AnchorSet;
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Entries of a count that memory pays for.
@@ -194,12 +191,12 @@ fn duration(table: &Table<'_>, key: &str) -> Option<Duration> {
     table.item(key)?.duration()
 }
 
-pub(super) fn read_upstream(root: &Table<'_>) -> Upstream {
+pub(super) fn read_upstream(root: &Table<'_>, named: &NamedFiles) -> Upstream {
     let mut upstream = Upstream::default();
     let Some(table) = root.table("upstream") else { return upstream };
-    set(&mut upstream.roots, table.item("roots").and_then(|item| read_roots(&item)));
-    set(&mut upstream.extra_roots, table.item("extra_roots").map(|item| read_extra_roots(&item)));
-    set(&mut upstream.crls, table.item("crls").map(|item| item.paths()));
+    set(&mut upstream.roots, table.item("roots").and_then(|item| named.roots(&item)));
+    set(&mut upstream.extra_roots, table.item("extra_roots").map(|item| read_extra_roots(&item, named)));
+    set(&mut upstream.crls, table.item("crls").map(|item| named.revocation_lists(&item)));
     if let Some(item) = table.item("certificate_transparency") {
         item.choice(TRANSPARENCY);
     }
@@ -218,14 +215,15 @@ pub(super) fn read_upstream(root: &Table<'_>) -> Upstream {
 }
 
 /// Files with further anchors: paths, or tables that say more about one.
-fn read_extra_roots(item: &Item<'_>) -> Vec<ExtraRoots> {
+fn read_extra_roots(item: &Item<'_>, named: &NamedFiles) -> Vec<ExtraRoots> {
     let elements = item.elements().unwrap_or_default();
     let files = elements.iter().filter_map(|element| {
         if element.is_text() {
-            return element.path().map(|file| ExtraRoots { file, exempts_pins: false });
+            return named.extra_roots(element).map(|file| ExtraRoots { file, exempts_pins: false });
         }
         let table = element.table()?;
-        let file = table.required("file", Code::E14, "write file = \"roots.pem\"").and_then(|item| item.path());
+        let file =
+            table.required("file", Code::E14, "write file = \"roots.pem\"").and_then(|item| named.extra_roots(&item));
         let flag = table.item("exempts_pins").map(|item| (item.flag(), item));
         if let Some((Some(true), item)) = &flag {
             let message = "chains that end in an anchor of this file are let through whatever the pins say";
@@ -237,32 +235,7 @@ fn read_extra_roots(item: &Item<'_>) -> Vec<ExtraRoots> {
     files.collect()
 }
 
-/// The sources of trust anchors that pinsets name for themselves.
-#[derive(Default)]
-pub(super) struct AnchorSets {
-    named: RefCell<BTreeMap<Arc<str>, Roots>>,
-}
-
-impl AnchorSets {
-    /// The source under the key of a pinset.
-    pub(super) fn read(&self, item: &Item<'_>) -> Option<AnchorSet> {
-        let roots = read_roots(item)?;
-        let name: Arc<str> = match &roots {
-            Roots::System => "system".into(),
-            Roots::Webpki => "webpki".into(),
-            Roots::File(path) => path.display().to_string().into(),
-        };
-        self.named.borrow_mut().insert(Arc::clone(&name), roots);
-        Some(AnchorSet::Own(name))
-    }
-
-    /// Each source by the name that rules know it by.
-    pub(super) fn into_named(self) -> BTreeMap<Arc<str>, Roots> {
-        self.named.into_inner()
-    }
-}
-
-fn read_roots(item: &Item<'_>) -> Option<Roots> {
+pub(super) fn read_roots(item: &Item<'_>) -> Option<Roots> {
     let text = item.words()?.value;
     if let Some((_, word)) = ROOTS.iter().find(|(word, _)| *word == text) {
         return word.clone();

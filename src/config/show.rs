@@ -35,16 +35,14 @@ impl Config {
         path: &Path,
         now: SystemTime,
     ) -> Result<(String, Vec<Diagnostic>), ConfigErrors> {
-        let (text, finished) =
-            read_text(read_main(outside, path)?, path, now, outside, false, |root, _, _| write(root))?;
-        Ok((text, finished.diagnostics))
+        read_text(read_main(outside, path)?, path, now, outside, false, |root, _| write(root)).outcome
     }
 
     /// What is in effect without a file.
     pub fn show_builtin() -> String {
         let shown =
-            read_text(String::new(), Path::new(""), SystemTime::UNIX_EPOCH, &Nothing, false, |root, _, _| write(root));
-        shown.unwrap_or_else(|errors| unreachable!("an empty file is one: {errors}")).0
+            read_text(String::new(), Path::new(""), SystemTime::UNIX_EPOCH, &Nothing, false, |root, _| write(root));
+        shown.outcome.unwrap_or_else(|errors| unreachable!("an empty file is one: {errors}")).0
     }
 }
 

@@ -1,109 +1,59 @@
 //! The files that a configuration names: trust anchors, revocation lists, and the pins that depend on them.
 
 use super::certificate::{Facts, day};
-use crate::config::{self, At, Code, Config, Diagnostic, ExtraRoots, Places, Roots, WrittenPin};
+use crate::config::{At, Code, Config, Diagnostic, Named, Places, Roots, WrittenPin};
+use crate::materials::{self, Materials};
 use crate::policy::pin::Pin;
-use crate::policy::pinset::{AnchorSet, Basis, Pinset};
+use crate::policy::pinset::{AnchorSet, Basis};
 use crate::policy::rules::Rule;
-use crate::tls::anchors::{AnchorError, AnchorSource, ExtraAnchors, TrustAnchors};
+use crate::tls::anchors::{AnchorError, AnchorSource, TrustAnchors};
 use crate::tls::revocation::{Revocation, RevocationMode};
 use rustls::pki_types::CertificateDer;
 use std::cell::LazyCell;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Certificates of a file that are told; of more there is a count.
 const CERTIFICATES_TOLD_MAX: usize = 3;
 
-/// What the files of a configuration hold.
-#[derive(Clone, Debug)]
-pub struct Materials {
-    common: Arc<TrustAnchors>,
-    own: HashMap<Arc<str>, Arc<TrustAnchors>>,
-    pub(super) revocation: Arc<Revocation>,
-}
-
-impl Materials {
-    /// The trust anchors that chains under this rule may end in.
-    pub(super) fn anchors_of(&self, rule: &Rule) -> Option<&Arc<TrustAnchors>> {
-        match rule.pinset().and_then(Pinset::own_anchors) {
-            None => Some(&self.common),
-            Some(name) => self.own.get(name),
+/// Looks at each file that a text names by itself, so that each fault is told at its place, whatever else is wrong with
+/// the text.
+pub(super) fn inspect_files(places: &Places, ca: &[CertificateDer<'static>], now: SystemTime) -> Vec<Diagnostic> {
+    let mut look = Look { places, ca, now, found: Vec::new() };
+    for file in places.named() {
+        match &file.what {
+            Named::Anchors(roots) => look.source(roots, At::Named(file)),
+            Named::RevocationList(path) => look.list(path, At::Named(file)),
         }
     }
+    look.found
 }
 
-/// Loads every file by itself, so that each fault is told at its place; then all of it together. No materials where a
-/// file cannot be used.
-pub(super) fn inspect(
+/// Loads all of it together, and looks at the pins that depend on it. No materials where something cannot be used.
+pub(super) fn inspect_all(
     config: &Config,
     places: &Places,
-    own: &[CertificateDer<'static>],
+    ca: &[CertificateDer<'static>],
     now: SystemTime,
 ) -> (Option<Materials>, Vec<Diagnostic>) {
-    let mut look = Look { places, own, now, found: Vec::new() };
-    let upstream = &config.upstream;
-    look.source(&upstream.roots, At::Roots);
-    for (index, extra) in upstream.extra_roots.iter().enumerate() {
-        look.source(&Roots::File(extra.file.clone()), At::ExtraRoots(index));
+    let mut look = Look { places, ca, now, found: Vec::new() };
+    // What the text does not name has not been looked at.
+    let is_named = places.named().iter().any(|file| file.what == Named::Anchors(Roots::System));
+    if config.upstream.roots == Roots::System && !is_named {
+        look.source(&Roots::System, At::File);
     }
-    let mut users: HashMap<&Arc<str>, &str> = HashMap::with_capacity(config.anchor_sets.len());
-    for pinset in config.rules.rules().iter().filter_map(Rule::pinset) {
-        if let Some(name) = pinset.own_anchors() {
-            users.entry(name).or_insert(&pinset.name);
-        }
-    }
-    for (name, roots) in &config.anchor_sets {
-        look.source(roots, users.get(name).map_or(At::File, |pinset| At::PinsetRoots(pinset)));
-    }
-    for (index, path) in upstream.crls.iter().enumerate() {
-        look.list(path, At::Crls(index));
-    }
-    let materials = load(config, own);
+    let materials = Materials::load(config, ca).ok();
     if let Some(materials) = &materials {
         look.pins(config, materials);
     }
     (materials, look.found)
 }
 
-fn load(config: &Config, own: &[CertificateDer<'static>]) -> Option<Materials> {
-    let upstream = &config.upstream;
-    let extra: Vec<_> = upstream.extra_roots.iter().map(added).collect();
-    let common = TrustAnchors::load(&source(&upstream.roots), &extra, own).ok()?;
-    let mut sets = HashMap::with_capacity(config.anchor_sets.len());
-    for (name, roots) in &config.anchor_sets {
-        sets.insert(Arc::clone(name), Arc::new(TrustAnchors::load(&source(roots), &[], own).ok()?));
-    }
-    let revocation = Revocation::load(revocation_mode(upstream.revocation), &upstream.crls).ok()?;
-    Some(Materials { common: Arc::new(common), own: sets, revocation: Arc::new(revocation) })
-}
-
-fn added(extra: &ExtraRoots) -> ExtraAnchors {
-    ExtraAnchors { path: extra.file.clone(), exempts_pins: extra.exempts_pins }
-}
-
-fn source(roots: &Roots) -> AnchorSource {
-    match roots {
-        Roots::System => AnchorSource::System,
-        Roots::Webpki => AnchorSource::Mozilla,
-        Roots::File(path) => AnchorSource::File(path.clone()),
-    }
-}
-
-const fn revocation_mode(revocation: config::Revocation) -> RevocationMode {
-    match revocation {
-        config::Revocation::Off => RevocationMode::Off,
-        config::Revocation::WhenAvailable => RevocationMode::WhenAvailable,
-        config::Revocation::Require => RevocationMode::Require,
-    }
-}
-
 struct Look<'a> {
     places: &'a Places,
     /// The proxy's CA.
-    own: &'a [CertificateDer<'static>],
+    ca: &'a [CertificateDer<'static>],
     now: SystemTime,
     found: Vec<Diagnostic>,
 }
@@ -114,7 +64,7 @@ impl Look<'_> {
     }
 
     fn source(&mut self, roots: &Roots, at: At<'_>) {
-        match TrustAnchors::load(&source(roots), &[], self.own) {
+        match TrustAnchors::load(&materials::source(roots), &[], self.ca) {
             Ok(anchors) => {
                 if let Roots::File(path) = roots {
                     self.unsuitable(path, &anchors, at);

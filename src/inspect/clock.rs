@@ -45,17 +45,19 @@ impl Synchronisation {
     }
 }
 
-pub(super) fn inspect(config: &Config, places: &Places, world: &World) -> Option<Diagnostic> {
+/// Whether the clock tells a time that cannot be, whatever the configuration says.
+pub(super) fn inspect(places: &Places, world: &World) -> Option<Diagnostic> {
     let released = SystemTime::UNIX_EPOCH + RELEASED;
-    if world.now < released {
-        let message = format!(
-            "the clock of this machine says {}, and this version is not older than {}",
-            day(world.now),
-            day(released)
-        );
-        let help = "set the clock, and run an NTP client that keeps it right";
-        return Some(places.finding(Code::W59, At::File, message, help));
+    if world.now >= released {
+        return None;
     }
+    let (told, least) = (day(world.now), day(released));
+    let message = format!("the clock of this machine says {told}, and this version is not older than {least}");
+    Some(places.finding(Code::W59, At::File, message, "set the clock, and run an NTP client that keeps it right"))
+}
+
+/// Whether rules depend on a clock that nothing has set.
+pub(super) fn inspect_rules(config: &Config, places: &Places, world: &World) -> Option<Diagnostic> {
     let dated = config.rules.rules().iter().find(|rule| is_dated(rule))?;
     if world.clock != Synchronisation::Waiting {
         return None;

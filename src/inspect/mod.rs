@@ -14,13 +14,13 @@ mod seen;
 #[cfg(test)]
 mod tests;
 
-pub use anchors::Materials;
 pub use clock::{RELEASED, Synchronisation};
 pub use judge::Findings;
 pub use seen::{Matched, Outcome, Seen};
 
 use crate::authority;
-use crate::config::{Code, Config, ConfigErrors, Diagnostic, Places};
+use crate::config::{Code, Config, ConfigErrors, Diagnostic, Places, Reading};
+use crate::materials::Materials;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -48,19 +48,31 @@ pub struct Checked {
     pub materials: Option<Materials>,
 }
 
-/// Reads a configuration, and looks at what it names.
+/// Reads a configuration, and looks at what it names. Of a text with faults, too: what depends on one file or on the
+/// clock is told with them; what depends on the whole, such as a pinned root among the anchors, when it can be read.
 ///
 /// # Errors
-/// What is wrong with its text, all of it; then nothing else is looked at.
+/// What is wrong with its text, and with the files that it names.
 pub fn check(path: &Path, world: &World) -> Result<Checked, ConfigErrors> {
-    let crate::config::Loaded { config, mut diagnostics, places } = Config::load_with_places(path, world.now)?;
+    let Reading { outcome, places } = Config::load_with_places(path, world.now);
     // The CA is compared, never made: what would be made now is in no file yet.
-    let directory = config.ca.directory.as_ref().or(world.ca_directory.as_ref());
-    let own = directory.map(|directory| authority::peek(directory)).unwrap_or_default();
-    let (materials, found) = anchors::inspect(&config, &places, &own, world.now);
-    diagnostics.extend(found);
-    diagnostics.extend(clock::inspect(&config, &places, world));
-    let usable = diagnostics.iter().all(|diagnostic| !matches!(diagnostic.code(), Code::E65 | Code::E66));
-    let diagnostics = places.in_order(diagnostics);
+    let directory = places.ca_directory().or(world.ca_directory.as_deref());
+    let ca = directory.map(authority::peek).unwrap_or_default();
+    let mut found = anchors::inspect_files(&places, &ca, world.now);
+    let impossible = clock::inspect(&places, world);
+    let is_impossible = impossible.is_some();
+    found.extend(impossible);
+    let (config, diagnostics) = match outcome {
+        Ok(read) => read,
+        Err(errors) => return Err(places.joined(errors, found)),
+    };
+    found.extend(diagnostics);
+    let (materials, more) = anchors::inspect_all(&config, &places, &ca, world.now);
+    found.extend(more);
+    if !is_impossible {
+        found.extend(clock::inspect_rules(&config, &places, world));
+    }
+    let usable = found.iter().all(|diagnostic| !matches!(diagnostic.code(), Code::E65 | Code::E66));
+    let diagnostics = places.in_order(found);
     Ok(Checked { config, diagnostics, places, materials: materials.filter(|_| usable) })
 }

@@ -1,8 +1,8 @@
 //! Connects to a pinned host in the way of a session, and looks at everything that it shows.
 
-use super::anchors::Materials;
 use super::seen::{Outcome, Seen};
 use crate::config::Config;
+use crate::materials::Materials;
 use crate::policy::access::{Access, AccessError};
 use crate::policy::host::{Authority, Host};
 use crate::policy::moment::Circumstances;

@@ -124,6 +124,83 @@ fn files_that_cannot_be_used() {
     );
 }
 
+/// What is wrong with files is told in the same run as what is wrong with the text, and nothing about what nobody wrote.
+#[test]
+fn files_of_a_text_with_faults() {
+    let folder = Folder::new();
+    let (own, old) = (made("Own", true, 2040, None), made("Old", true, 2020, None));
+    folder.file("own.pem", &own.pem);
+    folder.file("ca/ca.pem", &own.pem);
+    folder.file("old.pem", own.pem.clone() + &old.pem);
+    let beyond = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400);
+    let early = World { now: beyond, ..world() };
+    let unreadable = (Code::E65, Some((4, 16)), "cannot read the trust anchors in ");
+    let table: [(&str, World, &[Told<&str>]); 9] = [
+        // A misspelt key in front must not move the places of the others.
+        (
+            "a = 1\n[upstream]\nx = 2\nextra_roots = [\"none.pem\"]",
+            world(),
+            &[(Code::E01, Some((1, 1)), ""), (Code::E01, Some((3, 1)), ""), unreadable],
+        ),
+        (
+            "a = 1\n[upstream]\n\nextra_roots = [\"none.pem\", 7]",
+            world(),
+            &[(Code::E01, Some((1, 1)), ""), unreadable, (Code::E15, Some((4, 28)), "")],
+        ),
+        (
+            "a = 1\n[upstream]\nextra_roots = [{}, 7,\n \"none.pem\"]",
+            world(),
+            &[
+                (Code::E01, Some((1, 1)), ""),
+                (Code::E14, Some((3, 16)), ""),
+                (Code::E15, Some((3, 20)), ""),
+                (Code::E65, Some((4, 2)), "none.pem"),
+            ],
+        ),
+        // Nobody wrote that the list of the system is to be used.
+        (
+            "a = 1\n[upstream]\nroot = \"none.pem\"",
+            world(),
+            &[(Code::E01, Some((1, 1)), ""), (Code::E01, Some((3, 1)), "")],
+        ),
+        (
+            "a = 1\n[ca]\ndirectory = \"ca\"\n[upstream]\nroots = \"own.pem\"\ncrls = [1, \"none.crl\"]",
+            world(),
+            &[
+                (Code::E01, Some((1, 1)), ""),
+                (Code::E66, Some((5, 9)), ""),
+                (Code::E15, Some((6, 9)), ""),
+                (Code::E65, Some((6, 12)), "revocation list"),
+            ],
+        ),
+        // The pinset is at fault itself.
+        (
+            "[[pinset]]\nname = \"a\"\nroots = \"none.pem\"\nhosts = [\"a.example\"]\npins = [\"sha256/x\"]",
+            world(),
+            &[(Code::E65, Some((3, 9)), "none.pem"), (Code::E05, Some((5, 9)), "")],
+        ),
+        (
+            "a = 1\n[upstream]\nroots = \"old.pem\"",
+            world(),
+            &[(Code::E01, Some((1, 1)), ""), (Code::W64, Some((3, 9)), "CN=Old ended on 2020-01-01")],
+        ),
+        ("a = 1", early, &[(Code::W59, None, "1970-01-02"), (Code::E01, Some((1, 1)), "")]),
+        // What stands in no readable file is not looked for.
+        ("[upstream]\nroots = \"none.pem\"\n]", world(), &[(Code::E17, Some((3, 1)), "")]),
+    ];
+    for (text, world, expected) in table {
+        folder.file("pinproxy.toml", text);
+        let errors = check(&folder.0.path().join("pinproxy.toml"), &world).expect_err(text);
+        let told: Vec<_> =
+            errors.diagnostics().iter().map(|told| (told.code(), told.position(), told.message())).collect();
+        assert_eq!(told.len(), expected.len(), "{text}\n{told:?}");
+        for ((code, place, message), expected) in told.into_iter().zip(expected) {
+            assert_eq!((code, place), (expected.0, expected.1), "{text}\n{message}");
+            assert!(message.contains(expected.2), "{text}\n{:?} is missing in {message:?}", expected.2);
+        }
+    }
+}
+
 #[test]
 fn the_own_ca_among_the_anchors() {
     let folder = Folder::new();

@@ -4,17 +4,13 @@ use super::{Clock, Generation, Parts, Proxy};
 use crate::authority::{CertificateAuthority, LeafKeyKind, LeafLifetime, LeafLifetimeError, Settings};
 use crate::config::{self, Config};
 use crate::intercept::{Acceptor, LeafKeyChoice};
-use crate::policy::pinset::Pinset;
-use crate::policy::rules::Rule;
+use crate::materials::{Materials, MaterialsError};
 use crate::report::{
     ACCESS_LINES_MAX, AccessFile, ClientId, JsonLines, RandomError, Reporter, Sink, SinkError, VIOLATION_LINES_MAX,
     ViolationFile,
 };
-use crate::tls::anchors::{AnchorError, AnchorSource, ExtraAnchors, TrustAnchors};
-use crate::tls::revocation::{Revocation, RevocationError, RevocationMode};
 use crate::upstream::resolve::Resolve;
 use rustls::pki_types::CertificateDer;
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,12 +28,9 @@ pub struct Assembled {
 /// Why a configuration cannot be put into practice. The texts are shown to operators.
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {
-    /// The trust anchors.
+    /// The trust anchors or the revocation lists.
     #[error(transparent)]
-    Anchors(#[from] AnchorError),
-    /// The revocation lists.
-    #[error(transparent)]
-    Revocation(#[from] RevocationError),
+    Materials(#[from] MaterialsError),
     /// A file for events.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -89,14 +82,6 @@ pub fn assemble(
     Ok(Assembled { proxy, sinks: guards })
 }
 
-fn source(roots: &config::Roots) -> AnchorSource {
-    match roots {
-        config::Roots::System => AnchorSource::System,
-        config::Roots::Webpki => AnchorSource::Mozilla,
-        config::Roots::File(path) => AnchorSource::File(path.clone()),
-    }
-}
-
 /// What the configuration says of leaves.
 ///
 /// # Errors
@@ -109,39 +94,13 @@ pub fn ca_settings(config: &Config) -> Result<Settings, LeafLifetimeError> {
 }
 
 impl Generation {
-    /// The trust anchors that chains under this rule may end in. `None` where they were not loaded, which [`Self::load`]
-    /// rules out; nothing is trusted then.
-    pub(super) fn anchors_of(&self, rule: &Rule) -> Option<&Arc<TrustAnchors>> {
-        match rule.pinset().and_then(Pinset::own_anchors) {
-            None => Some(&self.anchors),
-            Some(source) => self.own_anchors.get(source),
-        }
-    }
-
     /// The generation of this number that a configuration describes; reads its files. Certificates in `own`, the
     /// proxy's CA, do not become trust anchors.
     ///
     /// # Errors
     /// When anchors or revocation lists cannot be used.
-    pub fn load(config: &Config, number: u64, own: &[CertificateDer<'static>]) -> Result<Self, AssembleError> {
-        let upstream = &config.upstream;
-        let mode = match upstream.revocation {
-            config::Revocation::Off => RevocationMode::Off,
-            config::Revocation::WhenAvailable => RevocationMode::WhenAvailable,
-            config::Revocation::Require => RevocationMode::Require,
-        };
-        let added =
-            |extra: &config::ExtraRoots| ExtraAnchors { path: extra.file.clone(), exempts_pins: extra.exempts_pins };
-        let extra: Vec<_> = upstream.extra_roots.iter().map(added).collect();
-        let mut own_anchors = HashMap::new();
-        for (name, roots) in &config.anchor_sets {
-            own_anchors.insert(Arc::clone(name), Arc::new(TrustAnchors::load(&source(roots), &[], own)?));
-        }
-        Ok(Self {
-            policy: Arc::new(config.policy(number)),
-            anchors: Arc::new(TrustAnchors::load(&source(&upstream.roots), &extra, own)?),
-            own_anchors,
-            revocation: Arc::new(Revocation::load(mode, &upstream.crls)?),
-        })
+    pub fn load(config: &Config, number: u64, own: &[CertificateDer<'static>]) -> Result<Self, MaterialsError> {
+        let materials = Materials::load(config, own)?;
+        Ok(Self { policy: Arc::new(config.policy(number)), materials })
     }
 }

@@ -22,11 +22,10 @@ pub use listener::{serve, tell_losses};
 
 use crate::config::{Config, Limits};
 use crate::intercept::Acceptor;
+use crate::materials::Materials;
 use crate::policy::access::Access;
 use crate::policy::rules::Policy;
 use crate::report::Reporter;
-use crate::tls::anchors::TrustAnchors;
-use crate::tls::revocation::Revocation;
 use crate::upstream::resolve::Resolve;
 use crate::upstream::tickets::Tickets;
 use alpn::Offers;
@@ -35,7 +34,6 @@ use calendar::Calendar;
 use capacity::Capacity;
 use clock::Timekeeper;
 use rollouts::Rollouts;
-use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,12 +47,8 @@ use tokio_util::task::TaskTracker;
 pub struct Generation {
     /// The rules.
     pub policy: Arc<Policy>,
-    /// The trust anchors of every rule that has none of its own.
-    pub anchors: Arc<TrustAnchors>,
-    /// Those of pinsets with a source of their own, by its name.
-    pub own_anchors: HashMap<Arc<str>, Arc<TrustAnchors>>,
-    /// The revocation lists.
-    pub revocation: Arc<Revocation>,
+    /// What chains are verified with.
+    pub materials: Materials,
 }
 
 /// What a proxy is made of.

@@ -54,8 +54,8 @@ impl Session {
         check_expiry(rule, &circumstances, record)?;
         record.at(Stage::UpstreamTls);
         let question = Question {
-            anchors: Arc::clone(self.generation.anchors_of(rule).ok_or_else(no_permit)?),
-            revocation: Arc::clone(&self.generation.revocation),
+            anchors: Arc::clone(self.generation.materials.anchors_of(rule).ok_or_else(no_permit)?),
+            revocation: Arc::clone(&self.generation.materials.revocation),
             policy: Arc::clone(&self.generation.policy),
             rule: Arc::clone(rule),
             host: host.clone(),

@@ -19,6 +19,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["tokio", "rustls", "webpki", "rcgen", "hyper", "std::net::Tcp", "SystemTime::now"],
     ),
     ("tls", &["files", "policy"], &["tokio", "hyper", "http", "rcgen", "SystemTime::now"]),
+    ("materials", &["policy", "config", "tls"], &["tokio", "webpki", "rcgen", "hyper", "dangerous", "SystemTime::now"]),
     ("upstream", &["policy", "tls"], &["webpki", "rcgen", "dangerous", "SystemTime::now"]),
     ("authority", &[], &["tokio", "hyper", "webpki", "dangerous", "SystemTime::now"]),
     (
@@ -28,19 +29,31 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "inspect",
-        &["policy", "config", "tls", "upstream", "authority"],
+        &["policy", "config", "tls", "materials", "upstream", "authority"],
         &["webpki", "rcgen", "hyper", "dangerous", "SystemTime::now"],
     ),
     ("relay", &[], &["rustls", "tokio_rustls", "webpki", "rcgen", "hyper", "SystemTime::now"]),
     ("report", &["policy"], &["rustls", "webpki", "rcgen", "hyper", "SystemTime::now"]),
     (
         "proxy",
-        &["policy", "config", "tls", "upstream", "authority", "intercept", "relay", "report"],
+        &["policy", "config", "tls", "materials", "upstream", "authority", "intercept", "relay", "report"],
         &["webpki", "rcgen", "dangerous"],
     ),
     (
         "cli",
-        &["policy", "config", "tls", "upstream", "authority", "intercept", "inspect", "relay", "report", "proxy"],
+        &[
+            "policy",
+            "config",
+            "tls",
+            "materials",
+            "upstream",
+            "authority",
+            "intercept",
+            "inspect",
+            "relay",
+            "report",
+            "proxy",
+        ],
         &["webpki", "rcgen", "dangerous"],
     ),
 ];

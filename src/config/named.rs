@@ -1,0 +1,96 @@
+//! The files that a configuration names for trust anchors and revocation lists, as they are met while it is read.
+
+use super::item::Item;
+use super::model::Roots;
+use super::sections::read_roots;
+use super::span::Span;
+use crate::policy::pinset::AnchorSet;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a configuration names at one place. Files stand here whatever is wrong with the rest of the text, so that what is
+/// wrong with them is told in the same run.
+#[derive(Clone, Debug)]
+pub struct NamedFile {
+    /// What is named.
+    pub what: Named,
+    pub(super) span: Span,
+}
+
+/// What can be named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// Trust anchors.
+    Anchors(Roots),
+    /// A revocation list.
+    RevocationList(PathBuf),
+}
+
+fn escaped(path: &Path) -> Arc<str> {
+    path.as_os_str().as_encoded_bytes().escape_ascii().to_string().into()
+}
+
+/// Collects them.
+#[derive(Default)]
+pub(super) struct NamedFiles {
+    met: RefCell<Vec<NamedFile>>,
+    /// The sources of trust anchors that pinsets name for themselves.
+    own: RefCell<BTreeMap<Arc<str>, Roots>>,
+}
+
+impl NamedFiles {
+    fn add(&self, what: Named, span: Span) {
+        self.met.borrow_mut().push(NamedFile { what, span });
+    }
+
+    /// The trust anchors of everything that has none of its own.
+    pub(super) fn roots(&self, item: &Item<'_>) -> Option<Roots> {
+        let roots = read_roots(item)?;
+        self.add(Named::Anchors(roots.clone()), item.span());
+        Some(roots)
+    }
+
+    /// A file with anchors in addition.
+    pub(super) fn extra_roots(&self, item: &Item<'_>) -> Option<PathBuf> {
+        let file = item.path()?;
+        self.add(Named::Anchors(Roots::File(file.clone())), item.span());
+        Some(file)
+    }
+
+    pub(super) fn revocation_lists(&self, item: &Item<'_>) -> Vec<PathBuf> {
+        let elements = item.elements().unwrap_or_default();
+        let files = elements.iter().filter_map(|element| {
+            let file = element.path()?;
+            self.add(Named::RevocationList(file.clone()), element.span());
+            Some(file)
+        });
+        files.collect()
+    }
+
+    /// The trust anchors of a pinset of its own. A source that several pinsets name is met once.
+    pub(super) fn own_anchors(&self, item: &Item<'_>) -> Option<AnchorSet> {
+        let roots = read_roots(item)?;
+        let name: Arc<str> = match &roots {
+            Roots::System => "system".into(),
+            Roots::Webpki => "webpki".into(),
+            // What is no UTF-8 is escaped, so that two such folders stay two.
+            Roots::File(path) => path.to_str().map_or_else(|| escaped(path), Into::into),
+        };
+        if self.own.borrow_mut().insert(Arc::clone(&name), roots.clone()).is_none() {
+            self.add(Named::Anchors(roots), item.span());
+        }
+        Some(AnchorSet::Own(name))
+    }
+
+    /// In the order in which they were met.
+    pub(super) fn met(&self) -> Vec<NamedFile> {
+        self.met.borrow().clone()
+    }
+
+    /// The sources of pinsets' own anchors, each by the name that rules know it by.
+    pub(super) fn into_own(self) -> BTreeMap<Arc<str>, Roots> {
+        self.own.into_inner()
+    }
+}

@@ -1,0 +1,83 @@
+//! What the files of a configuration hold that chains are verified with: trust anchors and revocation lists.
+
+use crate::config::{self, Config, ExtraRoots, Roots};
+use crate::policy::pinset::Pinset;
+use crate::policy::rules::Rule;
+use crate::tls::anchors::{AnchorError, AnchorSource, ExtraAnchors, TrustAnchors};
+use crate::tls::revocation::{Revocation, RevocationError, RevocationMode};
+use rustls::pki_types::CertificateDer;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What chains are verified with, of one moment.
+#[derive(Clone, Debug)]
+pub struct Materials {
+    /// The trust anchors of every rule that has none of its own.
+    pub common: Arc<TrustAnchors>,
+    /// Those of pinsets with a source of their own, by the name that rules know it by.
+    pub own: HashMap<Arc<str>, Arc<TrustAnchors>>,
+    /// The revocation lists.
+    pub revocation: Arc<Revocation>,
+}
+
+/// Why the files cannot be used. The texts are shown to operators.
+#[derive(Debug, thiserror::Error)]
+pub enum MaterialsError {
+    /// The trust anchors.
+    #[error(transparent)]
+    Anchors(#[from] AnchorError),
+    /// The revocation lists.
+    #[error(transparent)]
+    Revocation(#[from] RevocationError),
+}
+
+impl Materials {
+    /// Reads every file that a configuration names for it, all or nothing. A certificate of `ca`, the proxy's own CA,
+    /// among the anchors is an error.
+    ///
+    /// # Errors
+    /// When anchors or revocation lists cannot be used.
+    pub fn load(config: &Config, ca: &[CertificateDer<'static>]) -> Result<Self, MaterialsError> {
+        let upstream = &config.upstream;
+        let extra: Vec<_> = upstream.extra_roots.iter().map(added).collect();
+        let mut own = HashMap::with_capacity(config.anchor_sets.len());
+        for (name, roots) in &config.anchor_sets {
+            own.insert(Arc::clone(name), Arc::new(TrustAnchors::load(&source(roots), &[], ca)?));
+        }
+        Ok(Self {
+            common: Arc::new(TrustAnchors::load(&source(&upstream.roots), &extra, ca)?),
+            own,
+            revocation: Arc::new(Revocation::load(revocation_mode(upstream.revocation), &upstream.crls)?),
+        })
+    }
+
+    /// The trust anchors that chains under this rule may end in. `None` where they were not loaded, which [`Self::load`]
+    /// rules out; nothing is trusted then.
+    pub fn anchors_of(&self, rule: &Rule) -> Option<&Arc<TrustAnchors>> {
+        match rule.pinset().and_then(Pinset::own_anchors) {
+            None => Some(&self.common),
+            Some(name) => self.own.get(name),
+        }
+    }
+}
+
+/// Where the anchors of a configuration come from.
+pub fn source(roots: &Roots) -> AnchorSource {
+    match roots {
+        Roots::System => AnchorSource::System,
+        Roots::Webpki => AnchorSource::Mozilla,
+        Roots::File(path) => AnchorSource::File(path.clone()),
+    }
+}
+
+fn added(extra: &ExtraRoots) -> ExtraAnchors {
+    ExtraAnchors { path: extra.file.clone(), exempts_pins: extra.exempts_pins }
+}
+
+const fn revocation_mode(revocation: config::Revocation) -> RevocationMode {
+    match revocation {
+        config::Revocation::Off => RevocationMode::Off,
+        config::Revocation::WhenAvailable => RevocationMode::WhenAvailable,
+        config::Revocation::Require => RevocationMode::Require,
+    }
+}
