@@ -77,7 +77,8 @@ fn reports_that_nobody_sees() {
 #[test]
 fn clients_from_everywhere() {
     let clients = |listeners: &[&str], networks: &[&str]| {
-        let listeners: String = listeners.iter().map(|at| format!("[[listener]]\naddress = {at:?}\n")).collect();
+        let listeners: Vec<_> = listeners.iter().map(|at| format!("[[listener]]\naddress = {at:?}\n")).collect();
+        let listeners = listeners.concat();
         format!("{listeners}[access]\nclients = {networks:?}\n{}", pinset_of(""))
     };
     let (v4, v6, both) = ("0.0.0.0:1", "[2001:db8::1]:1", "[::]:1");
