@@ -1,7 +1,7 @@
 //! `pinproxy config check`: everything that is wrong with a configuration, and with what it names.
 
 use super::{Exit, Failure, print, usual_ca_directory};
-use crate::config::{Class, Config, Diagnostic, Listing};
+use crate::config::{Class, Config, Diagnostic, Listing, Places};
 use crate::inspect::probe::{PROBES_AT_ONCE_MAX, Prober, Sight, Target, Unseen};
 use crate::inspect::{self, Checked, Findings, Outcome, Seen, Synchronisation, World};
 use crate::upstream::resolve::SystemResolver;
@@ -104,31 +104,8 @@ pub(super) fn execute(arguments: &Check) -> Result<Exit, Failure> {
     let answer = match materials.filter(|_| arguments.probing.probe) {
         None => Answer { diagnostics, seen: Vec::new(), lines: Vec::new(), probed: None },
         Some(materials) => {
-            let Probing { timeout, total_timeout, .. } = arguments.probing;
-            let prober = Prober::new(&config, materials, Arc::new(SystemResolver), timeout, now);
-            let (targets, skipped) = prober.targets();
-            let (mut seen, mut findings) = (Vec::new(), Findings::new(&places, now));
-            let within = humantime::format_duration(total_timeout);
-            for (target, probed) in probe_all(prober, targets, total_timeout)? {
-                seen.push(match probed {
-                    Some(Ok(sight)) => findings.judge(&target, &sight),
-                    Some(Err(unseen)) => findings.unseen(&target, &unseen),
-                    None => {
-                        let why = format!("the {within} for all hosts were over before");
-                        Seen::without(&target.authority, target.pinset(), Outcome::NotProbed, why)
-                    }
-                });
-            }
-            let left = seen.iter().filter(|seen| seen.outcome == Outcome::NotProbed).count();
-            let count = seen.len();
-            seen.extend(skipped);
-            let mut lines: Vec<_> = seen.iter().map(|seen| seen.line(&places)).collect();
-            if left > 0 {
-                let help = "nothing is known of them; give more time with --total-timeout";
-                lines.push(format!("\n{left} of {count} hosts were not probed within {within}: {help}"));
-            }
-            let probed = Some(seen.iter().map(|seen| seen.json(&places)).collect());
-            Answer { diagnostics: findings.with(diagnostics), seen, lines, probed }
+            let prober = Prober::new(&config, materials, Arc::new(SystemResolver), arguments.probing.timeout, now);
+            look_at_hosts(prober, arguments.probing.total_timeout, &places, Findings::new(&places, now), diagnostics)?
         }
     };
     let Answer { diagnostics, seen, mut lines, probed } = answer;
@@ -139,6 +116,38 @@ pub(super) fn execute(arguments: &Check) -> Result<Exit, Failure> {
     let exit = tell(arguments, listing, &lines, Some(&config))?;
     let is_open = |seen: &Seen| matches!(seen.outcome, Outcome::Unreachable | Outcome::NotProbed);
     Ok(if exit == Exit::Done && seen.iter().any(is_open) { Exit::Unreachable } else { exit })
+}
+
+/// Probes every pinned host, and tells what they show and what there was no time for.
+fn look_at_hosts(
+    prober: Prober,
+    within: Duration,
+    places: &Places,
+    mut findings: Findings<'_>,
+    diagnostics: Vec<Diagnostic>,
+) -> Result<Answer, Failure> {
+    let (targets, skipped) = prober.targets();
+    let (all, limit) = (targets.len(), humantime::format_duration(within));
+    let mut seen = Vec::with_capacity(all + skipped.len());
+    for (target, probed) in probe_all(prober, targets, within)? {
+        seen.push(match probed {
+            Some(Ok(sight)) => findings.judge(&target, &sight),
+            Some(Err(unseen)) => findings.unseen(&target, &unseen),
+            None => {
+                let why = format!("the {limit} for all hosts were over before");
+                Seen::without(&target.authority, target.pinset(), Outcome::NotProbed, why)
+            }
+        });
+    }
+    let left = seen.iter().filter(|seen| seen.outcome == Outcome::NotProbed).count();
+    seen.extend(skipped);
+    let mut lines: Vec<_> = seen.iter().map(|seen| seen.line(places)).collect();
+    if left > 0 {
+        let help = "nothing is known of them; give more time with --total-timeout";
+        lines.push(format!("\n{left} of {all} hosts were not probed within {limit}: {help}"));
+    }
+    let probed = Some(seen.iter().map(|seen| seen.json(places)).collect());
+    Ok(Answer { diagnostics: findings.with(diagnostics), seen, lines, probed })
 }
 
 /// What became of a probe; nothing when the time for all was over before.

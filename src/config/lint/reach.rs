@@ -7,9 +7,10 @@ use super::hosts::shared;
 use super::{Read, Strength, Subject};
 use crate::policy::access::{Deny, Ports};
 use crate::policy::host::{DnsName, Host};
-use crate::policy::pattern::{HostPattern, Scope, parent};
+use crate::policy::pattern::{HostPattern, Scope, ancestors, parent};
 use crate::policy::pinset::AfterExpiry;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 
 /// Ports with rules of their own that are looked at around a pattern: more than anybody writes, and few enough for any
@@ -123,9 +124,9 @@ impl<'a> Rules<'a> {
         if let Some(port) = pattern.port.filter(|port| !access.allows_port(*port)) {
             return Some(format!("[access] ports_allow lacks {port}"));
         }
-        if let Scope::Exact(Host::Address(address)) = &pattern.scope
-            && let Err(error) = access.check_address(*address)
-        {
+        let refused = |address: &IpAddr| access.check_address(*address).err();
+        let errors: Option<Vec<_>> = known_addresses(&pattern.scope).iter().map(refused).collect();
+        if let Some(error) = errors.and_then(|errors| errors.into_iter().next()) {
             return Some(error.to_string());
         }
         if let Some(by) = self.denied_by(pattern) {
@@ -217,7 +218,8 @@ impl<'a> Rules<'a> {
         let found = patterns.into_iter().find_map(|pattern| {
             let itself = apex(name, pattern.port.or(host.value.port));
             let is_ruled = self.patterns.contains_key(&itself) || self.patterns.contains_key(&apex(name, None));
-            let (wide, Owner::Pinset(owner)) = *self.patterns.get(&pattern).filter(|_| !is_ruled)? else { return None };
+            let is_open = || !is_ruled && self.denied_by(&itself).is_none();
+            let (wide, Owner::Pinset(owner)) = *self.patterns.get(&pattern).filter(|_| is_open())? else { return None };
             Some((itself, wide, self.weaker(owner, Owner::Pinset(index))?))
         });
         let Some((itself, wide, (weak, strict))) = found else { return false };
@@ -276,6 +278,18 @@ impl<'a> Rules<'a> {
             let help = "exempt only the hosts that need it; to look at a pinset first, write mode = \"report-only\"";
             let note = (&draft.span, "nothing is left of this one");
             self.subject.findings.conflict(Code::W27, &hole.span, message, note, help);
+        }
+    }
+}
+
+/// The addresses of these hosts, where they are known without asking anybody: those of `localhost` and of names below it
+/// are loopback (RFC 6761 section 6.3). None for any other name.
+fn known_addresses(scope: &Scope) -> Vec<IpAddr> {
+    match scope {
+        Scope::Exact(Host::Address(address)) => vec![*address],
+        Scope::Exact(Host::Name(name)) | Scope::OneLabel(name) | Scope::Subtree(name) => {
+            let is_local = ancestors(name.as_str()).last() == Some("localhost");
+            if is_local { vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] } else { Vec::new() }
         }
     }
 }

@@ -106,6 +106,11 @@ fn what_no_session_gets_to() {
             (access("", "10.0.0.1"), 1),
             (access("", "[fd00::1]:443 [::ffff:10.0.0.1]"), 2),
             (hosts("0.0.0.0"), 1),
+            (access("", "localhost:443 a.localhost **.b.localhost"), 3),
+            (deny("\"127.0.0.0/8\", \"::1\"", "localhost"), 1),
+            (deny("\"127.0.0.0/8\"", "localhost"), 0),
+            (hosts("localhost"), 0),
+            (access("", "localhost.example"), 0),
             (deny("\"203.0.113.0/24\"", "203.0.113.9"), 1),
             (deny("\"**.b.example\"", "b.example a.b.example *.b.example **.c.b.example a.b.example:8443"), 5),
             (deny("\"a.example:443\"", "a.example:443"), 1),
@@ -213,6 +218,7 @@ fn narrower_and_weaker() {
     let softer = "mode = \"report-only\"";
     let ended = |then: &str| format!("[pinset.expiry]\nat = 2026-12-31\nthen = \"{then}\"");
     let ports = |list: &str, text: &str| format!("[access]\nports_allow = [{list}]\n{text}");
+    let denied = |host: &str, text: &str| format!("[access]\ndestinations_deny = [{host:?}]\n{text}");
     let exempt = "[[exempt]]\nhosts = [\"*.b.example\"]\nreason = \"r\"\nuntil = 2030-01-01\n";
     expect(
         Code::W24,
@@ -278,6 +284,7 @@ fn narrower_and_weaker() {
             (named("soft", "*.b.example:443", softer) + &named("hard", "**.a.b.example a.b.example:443", ""), 0),
             (named("soft", "*.b.example", softer) + &named("hard", "**.c.a.b.example", ""), 0),
             (named("hard", "*.b.example", "") + &named("soft", "**.a.b.example", softer), 0),
+            (denied("a.b.example", &(named("soft", "*.b.example", softer) + &named("hard", "**.a.b.example", ""))), 0),
             // The exemption in between has softened it already.
             (modes("", "report-only") + exempt, 0),
         ],
