@@ -153,7 +153,8 @@ impl fmt::Display for Seen {
             (Outcome::Refused, _) => write!(f, "refused: {detail}"),
             (Outcome::Unreachable, _) => {
                 write!(f, "not seen: {detail}")?;
-                self.address.as_ref().map_or(Ok(()), |address| write!(f, ", at {address}"))
+                let resolved = self.address.as_ref().filter(|address| **address != self.host);
+                resolved.map_or(Ok(()), |address| write!(f, ", at {address}"))
             }
             (Outcome::Forbidden, _) => write!(f, "forbidden: {detail}"),
             (Outcome::NotProbed, _) => write!(f, "not probed: {detail}"),

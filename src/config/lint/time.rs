@@ -65,7 +65,7 @@ fn warn_of_reviews(subject: &Subject<'_>, pinset: &Read<'_>) {
 /// A slip of the year would keep everybody from being asked for a year.
 fn warn_of_future(subject: &Subject<'_>, code: Code, date: &Located<SystemTime>, what: &str) {
     if let Some(days) = further_than(date.value, AHEAD_MAX, subject.now) {
-        let message = format!("{what} says a day that is {} ahead", whole_days(days));
+        let message = format!("{what} lies {} ahead", whole_days(days));
         let help = "write the day on which it was; with a day to come nobody would be reminded";
         subject.findings.warning(code, &date.span, message, help);
     }
@@ -81,13 +81,12 @@ fn warn_of_rollout(subject: &Subject<'_>, pinset: &Read<'_>, rollout: &Rollout) 
         return;
     }
     if let Some(ends) = ends.filter(|ends| *ends <= last.from) {
-        let (before, at) = if ends <= first.from {
-            ("anybody is enforced", places.first_step)
+        let (enforces, at) = if ends <= first.from {
+            (format!("for nobody before {}", Timestamp(first.from)), places.first_step)
         } else {
-            ("everybody is enforced", places.enforce_from)
+            (format!("for everybody only from {} on", Timestamp(last.from)), places.enforce_from)
         };
-        let message =
-            format!("the pinset {name:?} ends before its rollout comes to where {before}: {}", Timestamp(ends));
+        let message = format!("the pinset {name:?} ends on {}, and its rollout enforces {enforces}", Timestamp(ends));
         let help = "move its end behind enforce_from, or the steps before its end";
         subject.findings.warning(Code::W57, &at.unwrap_or(pinset.draft.span), message, help);
     } else if let Some(days) = further_than(first.from, REPORT_ONLY_MAX, subject.now) {
@@ -103,7 +102,7 @@ fn warn_of_open_end(subject: &Subject<'_>, pinset: &Read<'_>) {
             (format!("from its end on the pinset {:?} protects nobody", pinset.name), pinset.draft.places.then)
         }
         Some(AfterExpiry::ReportOnly) if pinset.is_enforced(subject.now) && !pinset.is_pin_only() => (
-            format!("from its end on the pinset {:?} reports what it refuses now, and lets it through", pinset.name),
+            format!("from its end on the pinset {:?} lets through, and reports, what it refuses before", pinset.name),
             pinset.draft.places.then,
         ),
         _ => return,

@@ -99,12 +99,12 @@ fn rollouts_that_protect_nobody() {
         (
             rollout(&["2027-02-01"], "2027-03-01", &ends("2027-02-01")),
             (8, 8),
-            "comes to where anybody is enforced: 2027-02-01T00:00:00Z",
+            "ends on 2027-02-01T00:00:00Z, and its rollout enforces for nobody before 2027-02-01T00:00:00Z",
         ),
         (
             rollout(&["2027-02-01"], "2027-03-01", &ends("2027-02-15")),
             (9, 16),
-            "comes to where everybody is enforced: 2027-02-15T00:00:00Z",
+            "ends on 2027-02-15T00:00:00Z, and its rollout enforces for everybody only from 2027-03-01T00:00:00Z on",
         ),
     ];
     for (text, place, message) in table {
