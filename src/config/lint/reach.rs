@@ -15,7 +15,7 @@ use std::num::NonZeroU16;
 
 /// Ports with rules of their own that are looked at around a pattern: more than anybody writes, and few enough for any
 /// number of patterns.
-const PORTS_MAX: usize = 64;
+const PORTS_MAX: usize = 32;
 
 /// Where sessions usually go.
 const HTTPS: NonZeroU16 = NonZeroU16::new(443).unwrap();
