@@ -1,20 +1,25 @@
 //! `pinproxy config check`: everything that is wrong with a configuration, and with what it names.
 
 use super::{Exit, Failure, print, usual_ca_directory};
-use crate::config::{Class, Config, Diagnostic, Listing};
-use crate::inspect::probe::{PROBES_AT_ONCE_MAX, ProbeError, Prober, Sight, Target};
+use crate::config::{Class, Config, Diagnostic, Listing, Places};
+use crate::inspect::probe::{PROBES_AT_ONCE_MAX, Prober, Sight, Target, Unseen};
 use crate::inspect::{self, Checked, Findings, Outcome, Seen, Synchronisation, World};
 use crate::upstream::resolve::SystemResolver;
 use serde_json::Value;
 use std::collections::HashSet;
-use std::io;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, interval_at, sleep};
 
 /// Longest time that a probe may be given.
 const PROBE_TIMEOUT_MAX: Duration = Duration::from_secs(5 * 60);
+/// Longest time that all probes together may be given.
+const PROBES_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often a terminal is told how far the probes have come.
+const PROGRESS_EVERY: Duration = Duration::from_secs(3);
 
 /// Read a configuration and tell everything that is wrong with it
 ///
@@ -22,8 +27,8 @@ const PROBE_TIMEOUT_MAX: Duration = Duration::from_secs(5 * 60);
 /// the configuration names are looked at, too. Nothing is changed, and nothing is connected to, unless --probe is given.
 ///
 /// Exit code: 0 when there is no error; 1 when the file can be read but has errors, or warnings with --strict; 2 when
-/// the file, or a value in it, cannot be read at all; with --probe 3 when a host could not be reached and there is no
-/// error. `pinproxy config lints` tells it for each code.
+/// the file, or a value in it, cannot be read at all; with --probe 3 when a host could not be reached, or was not probed
+/// in time, and there is no error. `pinproxy config lints` tells it for each code.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  pinproxy config check /etc/pinproxy/pinproxy.toml\n  \
                         pinproxy config check --strict --sarif pinproxy.toml > pinproxy.sarif\n  \
@@ -56,12 +61,23 @@ struct Probing {
     /// How long a host may take to answer, and again for the TLS handshake
     #[arg(long, value_name = "DURATION", requires = "probe", default_value = "10s", value_parser = parse_timeout)]
     timeout: Duration,
+    /// How long all hosts together may take; those that are left then are told as not probed
+    #[arg(long, value_name = "DURATION", requires = "probe", default_value = "10m", value_parser = parse_total_timeout)]
+    total_timeout: Duration,
 }
 
 fn parse_timeout(text: &str) -> Result<Duration, String> {
-    let limits = || format!("write a duration above 0s, and up to {PROBE_TIMEOUT_MAX:?}, such as 10s");
+    parse_up_to(PROBE_TIMEOUT_MAX, text)
+}
+
+fn parse_total_timeout(text: &str) -> Result<Duration, String> {
+    parse_up_to(PROBES_TIMEOUT_MAX, text)
+}
+
+fn parse_up_to(most: Duration, text: &str) -> Result<Duration, String> {
+    let limits = || format!("write a duration above 0s, and up to {}, such as 10s", humantime::format_duration(most));
     let timeout = humantime::parse_duration(text).map_err(|_| limits())?;
-    if timeout.is_zero() || timeout > PROBE_TIMEOUT_MAX { Err(limits()) } else { Ok(timeout) }
+    if timeout.is_zero() || timeout > most { Err(limits()) } else { Ok(timeout) }
 }
 
 /// What is told at the end.
@@ -89,18 +105,7 @@ pub(super) fn execute(arguments: &Check) -> Result<Exit, Failure> {
         None => Answer { diagnostics, seen: Vec::new(), lines: Vec::new(), probed: None },
         Some(materials) => {
             let prober = Prober::new(&config, materials, Arc::new(SystemResolver), arguments.probing.timeout, now);
-            let (targets, skipped) = prober.targets();
-            let (mut seen, mut findings) = (Vec::new(), Findings::new(&places, now));
-            for (target, sight) in probe_all(prober, targets)? {
-                seen.push(match sight {
-                    Ok(sight) => findings.judge(&target, &sight),
-                    Err(error) => Seen::without(&target.authority, target.pinset(), Outcome::Unreachable, error),
-                });
-            }
-            seen.extend(skipped);
-            let lines = seen.iter().map(|seen| seen.line(&places)).collect();
-            let probed = Some(seen.iter().map(|seen| seen.json(&places)).collect());
-            Answer { diagnostics: findings.with(diagnostics), seen, lines, probed }
+            look_at_hosts(prober, arguments.probing.total_timeout, &places, Findings::new(&places, now), diagnostics)?
         }
     };
     let Answer { diagnostics, seen, mut lines, probed } = answer;
@@ -109,42 +114,86 @@ pub(super) fn execute(arguments: &Check) -> Result<Exit, Failure> {
     }
     let listing = Listing::new(&diagnostics).probed(probed.as_ref());
     let exit = tell(arguments, listing, &lines, Some(&config))?;
-    let unreachable = seen.iter().any(|seen| seen.outcome == Outcome::Unreachable);
-    Ok(if exit == Exit::Done && unreachable { Exit::Unreachable } else { exit })
+    let is_open = |seen: &Seen| matches!(seen.outcome, Outcome::Unreachable | Outcome::NotProbed);
+    Ok(if exit == Exit::Done && seen.iter().any(is_open) { Exit::Unreachable } else { exit })
 }
 
-type Probed = (Target, Result<Sight, ProbeError>);
+/// Probes every pinned host, and tells what they show and what there was no time for.
+fn look_at_hosts(
+    prober: Prober,
+    within: Duration,
+    places: &Places,
+    mut findings: Findings<'_>,
+    diagnostics: Vec<Diagnostic>,
+) -> Result<Answer, Failure> {
+    let (targets, skipped) = prober.targets();
+    let (all, limit) = (targets.len(), humantime::format_duration(within));
+    let mut seen = Vec::with_capacity(all + skipped.len());
+    for (target, probed) in probe_all(prober, targets, within)? {
+        seen.push(match probed {
+            Some(Ok(sight)) => findings.judge(&target, &sight),
+            Some(Err(unseen)) => findings.unseen(&target, &unseen),
+            None => {
+                let why = format!("the {limit} for all hosts were over before");
+                Seen::without(&target.authority, target.pinset(), Outcome::NotProbed, why)
+            }
+        });
+    }
+    let left = seen.iter().filter(|seen| seen.outcome == Outcome::NotProbed).count();
+    seen.extend(skipped);
+    let mut lines: Vec<_> = seen.iter().map(|seen| seen.line(places)).collect();
+    if left > 0 {
+        let help = "nothing is known of them; give more time with --total-timeout";
+        lines.push(format!("\n{left} of {all} hosts were not probed within {limit}: {help}"));
+    }
+    let probed = Some(seen.iter().map(|seen| seen.json(places)).collect());
+    Ok(Answer { diagnostics: findings.with(diagnostics), seen, lines, probed })
+}
 
-/// Connects to the targets, a bounded number at a time; in the order of the targets.
-fn probe_all(prober: Prober, targets: Vec<Target>) -> Result<Vec<Probed>, Failure> {
+/// What became of a probe; nothing when the time for all was over before.
+type Probed = Option<Result<Sight, Unseen>>;
+
+/// Connects to the targets, a bounded number at a time, for as long as all of them may take.
+fn probe_all(prober: Prober, targets: Vec<Target>, within: Duration) -> Result<Vec<(Target, Probed)>, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::unreachable)?;
     let probed = runtime.block_on(async {
         let prober = Arc::new(prober);
-        let mut waiting = targets.into_iter().enumerate();
-        let (mut running, mut probed) = (JoinSet::new(), Vec::new());
+        let mut waiting = targets.iter().enumerate();
+        let (mut running, mut done) = (JoinSet::new(), 0);
+        let mut probed: Vec<Probed> = targets.iter().map(|_| None).collect();
+        let (watched, mut ticks) =
+            (io::stderr().is_terminal(), interval_at(Instant::now() + PROGRESS_EVERY, PROGRESS_EVERY));
+        let mut end = std::pin::pin!(sleep(within));
         loop {
             for (index, target) in waiting.by_ref().take(PROBES_AT_ONCE_MAX - running.len()) {
-                let prober = Arc::clone(&prober);
-                running.spawn(async move {
-                    let sight = prober.probe(&target).await;
-                    (index, target, sight)
-                });
+                let (prober, target) = (Arc::clone(&prober), target.clone());
+                running.spawn(async move { (index, prober.probe(&target).await) });
             }
-            match running.join_next().await {
-                None => break Ok(probed),
-                Some(Ok(done)) => probed.push(done),
-                // No known input leads here; a host must not be left out without a word.
-                Some(Err(error)) => {
-                    break Err(Failure::unreachable(format!("a probe ended without a result: {error}")));
-                }
+            tokio::select! {
+                ended = running.join_next() => match ended {
+                    None => break Ok(probed),
+                    Some(Ok((index, result))) => {
+                        probed[index] = Some(result);
+                        done += 1;
+                    }
+                    // No known input leads here; a host must not be left out without a word.
+                    Some(Err(error)) => {
+                        break Err(Failure::unreachable(format!("a probe ended without a result: {error}")));
+                    }
+                },
+                () = &mut end => break Ok(probed),
+                _ = ticks.tick(), if watched => tell_progress(done, targets.len()),
             }
         }
     });
     // A resolver that hangs must not hold up the end: its thread cannot be told to stop.
     runtime.shutdown_timeout(Duration::ZERO);
-    let mut probed = probed?;
-    probed.sort_by_key(|(index, ..)| *index);
-    Ok(probed.into_iter().map(|(_, target, sight)| (target, sight)).collect())
+    Ok(targets.into_iter().zip(probed?).collect())
+}
+
+/// That nobody can read it is no reason to stop.
+fn tell_progress(done: usize, all: usize) {
+    let _unread = writeln!(io::stderr(), "probed {done} of {all} hosts");
 }
 
 fn tell(arguments: &Check, listing: Listing<'_>, lines: &[String], config: Option<&Config>) -> Result<Exit, Failure> {

@@ -9,7 +9,7 @@ use crate::policy::access::{Access, AddressClass, Deny, Ports};
 use crate::policy::host::Host;
 use crate::policy::pattern::{HostPattern, Scope};
 use ipnet::IpNet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 
@@ -45,6 +45,10 @@ const DEFAULT_PORTS: [u16; 3] = [443, 8443, 80];
 const CLASSES: [AddressClass; 4] =
     [AddressClass::Private, AddressClass::Loopback, AddressClass::LinkLocal, AddressClass::Metadata];
 
+const EVERY_IPV4: IpNet = IpNet::new_assert(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+/// Global unicast (RFC 4291 section 2.4): no other address comes from afar.
+const EVERY_IPV6: IpNet = IpNet::new_assert(IpAddr::V6(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0)), 3);
+
 const NETWORK_HELP: &str = "write a network or an address: \"10.0.0.0/8\", \"192.0.2.7\", \"2001:db8::/32\"";
 
 pub(super) fn read_access(root: &Table<'_>, listeners: &[Located<SocketAddr>]) -> Access {
@@ -55,8 +59,11 @@ pub(super) fn read_access(root: &Table<'_>, listeners: &[Located<SocketAddr>]) -
     }
     let mut access = Access::local();
     let Some(table) = table else { return access };
-    if let Some(networks) = clients.and_then(|item| item.some_elements()) {
+    if let Some(item) = &clients
+        && let Some(networks) = item.some_elements()
+    {
         access.clients = networks.iter().filter_map(read_network).collect();
+        warn_of_everybody(item, &access.clients, listeners);
     }
     access.deny = match table.item("destinations_deny") {
         Some(item) => item.elements().unwrap_or_default().iter().filter_map(read_deny).collect(),
@@ -72,9 +79,40 @@ pub(super) fn read_access(root: &Table<'_>, listeners: &[Located<SocketAddr>]) -
     access
 }
 
+/// Those that others can reach.
+fn reachable(listeners: &[Located<SocketAddr>]) -> impl Iterator<Item = &Located<SocketAddr>> {
+    listeners.iter().filter(|listener| !listener.value.ip().to_canonical().is_loopback())
+}
+
+/// A rule that lets in everybody who gets to a listener is as good as none; written by hand it may be meant.
+fn warn_of_everybody(item: &Item<'_>, clients: &Vec<IpNet>, listeners: &[Located<SocketAddr>]) {
+    let whole = [("IPv4", EVERY_IPV4), ("IPv6", EVERY_IPV6)];
+    let joined = IpNet::aggregate(clients);
+    let held = whole.into_iter().filter(|(_, all)| joined.iter().any(|network| network.contains(all)));
+    let held: Vec<_> = held.collect();
+    let open = reachable(listeners).find_map(|listener| {
+        let (version, _) = held.iter().find(|(_, all)| accepts_from(listener.value.ip(), all))?;
+        Some((listener, version))
+    });
+    if let Some((listener, version)) = open {
+        let message = format!("{} lets every {version} address use {}", item.path, listener.value);
+        let note = (&listener.span, "others can reach it here");
+        let help = "write the networks of your clients; keep it if a firewall says who gets to the listener";
+        item.findings.conflict(Code::W80, &item.span(), message, note, help);
+    }
+}
+
+/// Whether clients of this version get to a listener: those of IPv4 to `[::]`, too.
+fn accepts_from(listener: IpAddr, all: &IpNet) -> bool {
+    match listener.to_canonical() {
+        IpAddr::V4(_) => matches!(all, IpNet::V4(_)),
+        IpAddr::V6(address) => matches!(all, IpNet::V6(_)) || address.is_unspecified(),
+    }
+}
+
 /// A listener that others can reach needs a rule for who may use it.
 fn demand_clients(root: &Table<'_>, listeners: &[Located<SocketAddr>]) {
-    for listener in listeners.iter().filter(|l| !l.value.ip().to_canonical().is_loopback()) {
+    for listener in reachable(listeners) {
         let message = format!("{} can be reached from other machines, and nothing says who may use it", listener.value);
         let help = "write [access] with clients = [\"10.0.0.0/8\"] (your networks), or listen on 127.0.0.1";
         root.findings.error(Code::E80, &listener.span, message, help);

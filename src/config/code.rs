@@ -196,19 +196,19 @@ codes! {
         "Name the hosts, or the domain below the suffix that is meant.";
     W22 Unsafe
         "Wildcard over a suffix that is shared out, or that no registry knows"
-        "Below the suffix of a provider each customer has hosts of their own, and below a single label that no registry knows may be more than is meant. In a pinset clients are refused those that do not have these keys; a tunnel or an exemption is open for all of them."
+        "Below the suffix of a provider, or a name with such suffixes, each customer has hosts of their own; below a label that no registry knows may be more than is meant. In a pinset clients are refused those without these keys; a tunnel or an exemption is open for all."
         "Name the hosts that are meant, or the wildcard below your own name there.";
     W23 Unsafe
         "Pattern that decides nothing"
-        "No session gets to what it names, or other patterns decide all of it: what is written here protects nobody, and looks as if it did."
+        "No session gets to what it names, because `[access]` forbids it by name or by address, or other patterns decide all of it: what is written here protects nobody, and looks as if it did."
         "Remove the pattern, or correct what stands in front of it: `[access]`, or the other patterns.";
     W24 Unsafe
-        "Narrow rule with another mode than the wide one around it"
-        "For this host the narrow rule decides alone. Whoever reads the wide rule believes the host enforced, and it is not."
+        "Narrow rule that is weaker than the wide one around it"
+        "For this host, or for one of its ports, the narrow rule decides alone: of two patterns the one for fewer hosts, whatever their ports. Whoever reads the wide rule believes the host enforced, and it is not."
         "Give both the same mode, or write why they differ beside the rule.";
     W25 Unsafe
         "Wildcard without its own domain"
-        "`*.domain` does not cover `domain` itself: clients reach it unpinned, and it is often the host that links and redirects lead to."
+        "`*.domain` does not cover `domain` itself: on each port that no other rule names clients reach it unpinned, and it is often the host that links and redirects lead to."
         "Add the domain to `hosts`, or write `**.domain`, which covers it and every depth.";
     E26 Unsafe
         "Exemption without hosts, reason or end, or one that exempts nothing"
@@ -222,6 +222,10 @@ codes! {
         "Tunnel through a pinset"
         "The host looks pinned, but the tunnel would win: a forged certificate would reach the client without anybody looking at it."
         "Write `[[exempt]]` with a reason and an end, or narrow the pinset.";
+    W27 Unsafe
+        "Exemption without a real end, or of a whole pinset"
+        "An end that is years away closes nothing: when it comes, nobody knows what it was for. Where all hosts of a pinset are exempt on port 443, a forged certificate passes for each of them, and they look pinned."
+        "Write an `until` within two years, on which somebody looks at the exemption again, and exempt only the hosts that need it.";
     W28 Unsafe
         "IP address whose certificate has to name it"
         "Certificates seldom name IP addresses. Unless the address stands in the subjectAltName, clients are refused although the pin matches."
@@ -328,7 +332,7 @@ codes! {
         "Write `then = \"fail-closed\"`, `\"report-only\"` or `\"unpinned\"`.";
     W52 Unsafe
         "Pins that end and leave the host open"
-        "From that day on any certificate of any trusted authority passes, and no client notices."
+        "From that day on any certificate of any trusted authority passes, at best into a report, and no client notices."
         "Write `then = \"fail-closed\"` if the host has to stay protected; otherwise renew the pins before that day.";
     W53 Unsafe
         "End that is near"
@@ -347,12 +351,12 @@ codes! {
         "Clients that were protected yesterday would not be today, or all of them would be enforced at once without the steps that were to protect them from an outage."
         "Write `from` and `percent` in rising order, `percent` from 0 to 100, and `enforce_from` behind the last step.";
     W57 Unsafe
-        "Report-only for more than 90 days"
-        "Report-only protects nobody: a forged certificate is let through each time, and written down."
-        "Look at the reports, then write a `[pinset.rollout]` or `mode = \"enforce\"`, or remove the pinset.";
+        "Report-only for more than 90 days, or for good"
+        "Report-only protects nobody: a forged certificate is let through each time, and written down. A rollout that begins too late, or after the pinset has ended, does not change that; a `since` that lies ahead hides it."
+        "Look at the reports, then write `mode = \"enforce\"` or a `[pinset.rollout]` that begins soon and comes to everybody before the pinset ends, or remove the pinset.";
     W58 Unsafe
         "Pins that nobody has reviewed for a long time"
-        "Keys and people change. A backup whose private key nobody can find any more is noticed on the day when every client is refused."
+        "Keys and people change. A backup whose private key nobody can find any more is noticed on the day when every client is refused. With a `reviewed` that lies ahead nobody is reminded."
         "Ask the owners whether each key is in use or in reserve, and write the date into `reviewed`.";
     W59 Unsafe
         "Clock that is not synchronised"
@@ -410,6 +414,10 @@ codes! {
         "Listener that others can reach, and no rule for who may use it"
         "Everybody who can reach the address could use the proxy, and what they do would come from your address."
         "Write `[access]` with `clients`, or listen on 127.0.0.1.";
+    W80 Unsafe
+        "Listener that others can reach, and clients from everywhere"
+        "Nothing but what stands in front of this machine keeps strangers from using the proxy, and what they do comes from your address."
+        "Write the networks of your clients; keep it if a firewall decides who gets to the listener.";
 }
 
 impl Code {

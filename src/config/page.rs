@@ -44,8 +44,10 @@ do not matter there: E39 tells what would happen if it were enforced.
 | `related` | an array of second places: `message`, `file`, and the four above |
 
 With `--probe` the object has `probed`, an array of objects with `host`, `pinset`, `outcome` (`accepted`, `refused`,
-`unreachable` or `skipped`), `detail`, `address`, `subject`, `issuer`, `ends`, `days-left`, `paths` (how many verified) and
-`matched` (`pin`, `position` in the path from 0, and the first `path` that has it, from 1); what is not known is null.
+`unreachable`, `forbidden` by the access rules, `not-probed` in time, or `skipped`), `detail`, `address` (where none
+answered, the first one), `subject`, `issuer`, `ends`, `days-left` (negative when it has ended), `paths` (how many
+verified) and `matched` (`pin`, `position` in the path from 0, and the first `path` that has it, from 1); what is not
+known is null.
 
 Members may be added without a new `format`. `config check --sarif` prints the same as SARIF 2.1.0, with paths relative to
 the current folder, and `probed` among the properties of the run.

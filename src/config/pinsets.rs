@@ -191,6 +191,15 @@ pub(super) enum End {
     Over,
 }
 
+/// A time in words.
+pub(super) fn whole_days(days: u64) -> String {
+    match days {
+        0 => "less than a day".to_owned(),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
 impl Defaults {
     /// An end is over from its own moment on, as in the policy.
     pub(super) fn end(&self, at: SystemTime, now: SystemTime) -> End {
@@ -372,7 +381,7 @@ fn read_expiry(table: &Table<'_>, name: &str, basis: Option<&Basis>, around: &Su
     };
     match around.defaults.end(at.value, around.now) {
         End::Far => {}
-        End::Near { days } => warn(Code::W53, format!("the pinset {name:?} ends in {days} days")),
+        End::Near { days } => warn(Code::W53, format!("the pinset {name:?} ends in {}", whole_days(days))),
         End::Over => warn(Code::W54, format!("the pinset {name:?} has ended")),
     }
     Some(Expiry { at: at.value, then: after? })

@@ -5,14 +5,14 @@ use super::code::Code;
 use super::findings::Findings;
 use super::item::{Item, Located};
 use super::lint::refuse_mixed_scripts;
-use super::pinsets::{Defaults, End, PinsetDraft};
+use super::pinsets::{Defaults, End, PinsetDraft, whole_days};
 use super::shape::{ANY, HOST, Key, Keys, Shape};
 use super::table::Table;
 use crate::policy::host::{DnsName, Host};
 use crate::policy::pattern::{HostPattern, Scope, ancestors, parent};
 use crate::policy::rules::{Rule, RuleKind};
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub(super) const EXEMPT: Keys = Keys::new(&[
     Key::new("hosts", Shape::Filled(&Shape::Text(HOST)), "Host patterns; the chain is still verified.").required(),
@@ -23,6 +23,9 @@ pub(super) const TUNNEL: Keys = Keys::new(&[
     Key::new("hosts", Shape::Filled(&Shape::Text(HOST)), "Host patterns, none of them inside a pinset.").required(),
     Key::new("reason", Shape::Text(ANY), "Why.").required(),
 ]);
+
+/// How far off the end of an exemption may be: two years. By then its reason has changed, or it is no exemption.
+const EXEMPTION_MAX: Duration = Duration::from_secs(731 * 24 * 60 * 60);
 
 /// A rule as far as it could be read.
 pub(super) struct RuleDraft {
@@ -63,6 +66,14 @@ impl Holes {
 
     pub(super) fn hosts(&self) -> impl Iterator<Item = &Located<HostPattern>> {
         self.exempts.iter().chain(&self.tunnels).flat_map(|draft| &draft.hosts)
+    }
+
+    /// Without those of exemptions that are over.
+    pub(super) fn hosts_in_force(&self, now: SystemTime) -> impl Iterator<Item = &Located<HostPattern>> {
+        let is_over =
+            move |draft: &RuleDraft| matches!(draft.kind, Some(RuleKind::Exempt { until, .. }) if until <= now);
+        let exempts = self.exempts.iter().filter(move |draft| !is_over(draft));
+        exempts.chain(&self.tunnels).flat_map(|draft| &draft.hosts)
     }
 }
 
@@ -117,9 +128,14 @@ fn read_exempts(root: &Table<'_>, defaults: &Defaults, now: SystemTime) -> Vec<R
 
 fn warn_of_end(findings: &Findings, until: &Located<SystemTime>, defaults: &Defaults, now: SystemTime) {
     match defaults.end(until.value, now) {
+        End::Far if until.value.duration_since(now).is_ok_and(|left| left > EXEMPTION_MAX) => {
+            let message = "the exemption ends in more than two years, which is as good as never";
+            let help = "write a day on which somebody will look at it again";
+            findings.warning(Code::W27, &until.span, message, help);
+        }
         End::Far => {}
         End::Near { days } => {
-            let message = format!("the exemption ends in {days} days");
+            let message = format!("the exemption ends in {}", whole_days(days));
             findings.warning(Code::W53, &until.span, message, "from then on the pins around it are judged");
         }
         End::Over => findings.warning(Code::W26, &until.span, "the exemption is over and has no effect", "remove it"),

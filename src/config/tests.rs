@@ -774,7 +774,7 @@ fn warnings() {
     let table = [
         (expiry("2027-02-01"), None),
         (expiry("2027-01-31"), Some((Code::W53, "ends in 30 days"))),
-        (expiry("2027-01-01T00:00:01Z"), Some((Code::W53, "ends in 0 days"))),
+        (expiry("2027-01-01T00:00:01Z"), Some((Code::W53, "ends in less than a day"))),
         (expiry("2027-01-01"), Some((Code::W54, "has ended"))),
         (expiry("1969-12-31"), Some((Code::W54, "has ended"))),
         (expiry("9999-12-31T23:59:59.999999999-23:59"), None),

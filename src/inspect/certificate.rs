@@ -37,9 +37,26 @@ impl Facts {
         })
     }
 
-    /// Whole days until it ends; 0 when it has ended.
-    pub(super) fn days_left(&self, now: SystemTime) -> u64 {
-        self.not_after.duration_since(now).unwrap_or_default().as_secs() / (24 * 60 * 60)
+    /// Whole days until it ends; negative, and at least one, when it has ended.
+    pub(super) fn days_left(&self, now: SystemTime) -> i64 {
+        const DAY: u64 = 24 * 60 * 60;
+        let days = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        match self.not_after.duration_since(now) {
+            Ok(left) => days(left.as_secs() / DAY),
+            Err(over) => -days(over.duration().as_secs() / DAY + 1),
+        }
+    }
+}
+
+/// How far away the end of a certificate is, of which [`Facts::days_left`] tells.
+pub(super) fn distance(days_left: i64) -> String {
+    match days_left {
+        0 => "in less than a day".to_owned(),
+        1 => "in 1 day".to_owned(),
+        -1 => "less than a day ago".to_owned(),
+        -2 => "1 day ago".to_owned(),
+        over if over < 0 => format!("{} days ago", -(over + 1)),
+        left => format!("in {left} days"),
     }
 }
 
@@ -78,6 +95,30 @@ pub(super) fn day(moment: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_far_away_an_end_is() {
+        let now = moment(1_795_219_200);
+        let table = [
+            (-3 * 86_400, -4, "3 days ago"),
+            (-2 * 86_400 + 1, -2, "1 day ago"),
+            (-86_400, -2, "1 day ago"),
+            (-86_399, -1, "less than a day ago"),
+            (-1, -1, "less than a day ago"),
+            (0, 0, "in less than a day"),
+            (86_399, 0, "in less than a day"),
+            (86_400, 1, "in 1 day"),
+            (2 * 86_400, 2, "in 2 days"),
+        ];
+        for (seconds, days, words) in table {
+            let name = || "CN=a".to_owned();
+            let not_after = moment(1_795_219_200 + seconds);
+            let (subject, issuer) = (name(), name());
+            let not_before = now;
+            let facts = Facts { subject, issuer, not_before, not_after, self_issued: true, may_issue: false };
+            assert_eq!((facts.days_left(now), distance(days).as_str()), (days, words), "{seconds}");
+        }
+    }
 
     #[test]
     fn names_that_anybody_may_have_written() {

@@ -1,8 +1,8 @@
 //! Findings about what hosts showed.
 
-use super::certificate::Facts;
-use super::probe::{Sight, Target};
-use super::seen::Seen;
+use super::certificate::{Facts, distance};
+use super::probe::{Sight, Target, Unseen};
+use super::seen::{Outcome, Seen};
 use crate::config::{At, Code, Diagnostic, Places};
 use crate::policy::decision::{FailureClass, Rejection};
 use crate::policy::pin::Pin;
@@ -53,12 +53,25 @@ impl<'a> Findings<'a> {
         Seen::of(target, sight, leaf.as_ref(), self.now)
     }
 
+    /// Tells of a host that could not be looked at. That the access rules let nobody go there is a finding: it shows
+    /// only when the name is resolved.
+    pub fn unseen(&mut self, target: &Target, unseen: &Unseen) -> Seen {
+        let Some(error) = unseen.forbidden() else { return Seen::in_vain(target, Outcome::Unreachable, unseen) };
+        let message = format!("no session gets to {}: {error}", target.authority);
+        let help = "remove the pattern, or change [access]; if the proxy resolves the name otherwise, probe from there";
+        self.tell(Code::W23, host(target), message, help);
+        Seen::in_vain(target, Outcome::Forbidden, unseen)
+    }
+
     /// These, and those of the text that still hold, in the order of the files.
     pub fn with(self, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
         let mut all = diagnostics;
         let same = |one: &Diagnostic, other: &Diagnostic| one.code() == other.code() && one.place() == other.place();
         all.retain(|told| told.code() != Code::W28 || !self.superseded.iter().any(|seen| same(seen, told)));
-        all.extend(self.found);
+        // What the text has told of a host already is not told again.
+        let is_new = |found: &Diagnostic| found.code() != Code::W23 || !all.iter().any(|told| same(found, told));
+        let found: Vec<_> = self.found.into_iter().filter(is_new).collect();
+        all.extend(found);
         self.places.in_order(all)
     }
 
@@ -109,9 +122,9 @@ impl<'a> Findings<'a> {
         let depends = depends_on_leaf(pinset, &passing) && !self.has_successor(pinset);
         if let Some(leaf) = leaf.filter(|leaf| depends && self.ends_soon(leaf)) {
             let message = format!(
-                "the certificate of {} ends in {} days, and the pins fit no other key than the one in it",
+                "the certificate of {} ends {}, and the pins fit no other key than the one in it",
                 target.authority,
-                leaf.days_left(self.now)
+                distance(leaf.days_left(self.now))
             );
             let help = "ask the operator of the host which key comes next, and whether it is the backup";
             self.tell(Code::W55, host(target), message, help);

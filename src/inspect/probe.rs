@@ -3,8 +3,8 @@
 use super::seen::{Outcome, Seen};
 use crate::config::Config;
 use crate::materials::Materials;
-use crate::policy::access::{Access, AccessError};
-use crate::policy::host::{Authority, Host};
+use crate::policy::access::{Access, AccessError, Ports};
+use crate::policy::host::{Authority, DnsName, Host};
 use crate::policy::moment::Circumstances;
 use crate::policy::pattern::{HostPattern, Scope};
 use crate::policy::rules::{Policy, Rule, RuleKind};
@@ -13,17 +13,19 @@ use crate::tls::survey::Survey;
 use crate::tls::verify::Question;
 use crate::upstream::dial::{DialError, dial};
 use crate::upstream::handshake::{HandshakeError, handshake};
-use crate::upstream::resolve::Resolve;
+use crate::upstream::resolve::{Resolve, Resolving};
 use rustls::pki_types::CertificateDer;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// Hosts that are connected to at a time.
 pub const PROBES_AT_ONCE_MAX: usize = 16;
 /// The port of a host that is pinned on all of them.
 const PORT: NonZeroU16 = NonZeroU16::new(443).unwrap();
+/// Other ports that are thought of where clients may not go to that one.
+const OTHER_PORTS_MAX: usize = 16;
 
 /// A pinned host to connect to.
 #[derive(Clone, Debug)]
@@ -44,6 +46,15 @@ pub struct Sight {
     /// What it served, end entity first.
     pub(super) served: Vec<CertificateDer<'static>>,
     pub(super) survey: Survey,
+}
+
+/// A host that could not be looked at.
+#[derive(Debug)]
+pub struct Unseen {
+    /// Why.
+    pub error: ProbeError,
+    /// The address that answered, or those that did not.
+    pub(super) addresses: Vec<SocketAddr>,
 }
 
 /// Why a host could not be looked at. The texts are shown to operators.
@@ -104,7 +115,7 @@ impl Prober {
         let Scope::Exact(host) = &pattern.scope else {
             return Err("a wildcard names no host to connect to".to_owned());
         };
-        let authority = Authority { host: host.clone(), port: pattern.port.unwrap_or(PORT) };
+        let authority = Authority { host: host.clone(), port: pattern.port.unwrap_or_else(|| self.port(host)) };
         let winner = self.policy.select(&authority, self.now);
         if Arc::ptr_eq(winner, rule) {
             return Ok(Target { authority, rule: Arc::clone(rule), index });
@@ -115,16 +126,31 @@ impl Prober {
         })
     }
 
+    /// Where a host is looked at that is pinned on all ports: on the usual one, unless clients may not go there.
+    fn port(&self, host: &Host) -> NonZeroU16 {
+        let listed: &[NonZeroU16] = if let Ports::Only(ports) = &self.access.ports { ports } else { &[] };
+        let mut ports = std::iter::once(PORT).chain(listed.iter().copied().take(OTHER_PORTS_MAX));
+        let may_be_reached =
+            |port: &NonZeroU16| self.access.check_target(&Authority { host: host.clone(), port: *port }).is_ok();
+        ports.find(may_be_reached).unwrap_or(PORT)
+    }
+
     /// Connects to a host, and looks at everything that it shows.
     ///
     /// # Errors
-    /// [`ProbeError`].
-    pub async fn probe(&self, target: &Target) -> Result<Sight, ProbeError> {
+    /// [`Unseen`].
+    pub async fn probe(&self, target: &Target) -> Result<Sight, Unseen> {
+        let trail = Trail::new(Arc::clone(&self.resolver), &target.authority);
+        let looked = self.look(target, &trail).await;
+        looked.map_err(|error| Unseen { error, addresses: trail.addresses(&self.access) })
+    }
+
+    async fn look(&self, target: &Target, trail: &Trail) -> Result<Sight, ProbeError> {
         self.access.check_target(&target.authority)?;
         // As sessions do it: the usual guess, and nothing for a host that takes neither.
         let usual = [b"h2".to_vec(), b"http/1.1".to_vec()];
-        match self.shake(target, &usual).await {
-            Err(ProbeError::Handshake(HandshakeError::NoApplicationProtocol)) => self.shake(target, &[]).await,
+        match self.shake(target, &usual, trail).await {
+            Err(ProbeError::Handshake(HandshakeError::NoApplicationProtocol)) => self.shake(target, &[], trail).await,
             done => done,
         }
     }
@@ -151,15 +177,67 @@ impl Prober {
         })
     }
 
-    async fn shake(&self, target: &Target, alpn: &[Vec<u8>]) -> Result<Sight, ProbeError> {
+    async fn shake(&self, target: &Target, alpn: &[Vec<u8>], trail: &Trail) -> Result<Sight, ProbeError> {
         let (question, circumstances) = (self.question(target)?, self.circumstances());
-        let dialled = dial(&target.authority, &self.access, self.resolver.as_ref(), self.limit).await?;
+        let dialled = dial(&target.authority, &self.access, trail, self.limit).await?;
+        trail.set(vec![dialled.address]);
         let verifier = Arc::new(SessionVerifier::once(question, circumstances));
         let config = config(&verifier, alpn);
         let shaken = handshake(dialled.stream, config, &verifier, &circumstances, self.limit).await?;
         let served = shaken.attempt.served;
         let survey = verifier.question().survey(&served, &circumstances);
         Ok(Sight { address: dialled.address, served, survey })
+    }
+}
+
+/// Resolves for a probe, and remembers what became of it.
+#[derive(Debug)]
+struct Trail {
+    resolver: Arc<dyn Resolve>,
+    port: u16,
+    addresses: Mutex<Vec<SocketAddr>>,
+}
+
+impl Trail {
+    fn new(resolver: Arc<dyn Resolve>, authority: &Authority) -> Self {
+        let port = authority.port.get();
+        let known = match &authority.host {
+            Host::Address(address) => vec![SocketAddr::new(*address, port)],
+            Host::Name(_) => Vec::new(),
+        };
+        Self { resolver, port, addresses: Mutex::new(known) }
+    }
+
+    fn set(&self, addresses: Vec<SocketAddr>) {
+        *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// Those that were dialled; where none may be, all of them.
+    fn addresses(self, access: &Access) -> Vec<SocketAddr> {
+        let all = self.addresses.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let allowed: Vec<_> =
+            all.iter().filter(|address| access.check_address(address.ip()).is_ok()).copied().collect();
+        if allowed.is_empty() { all } else { allowed }
+    }
+}
+
+impl Resolve for Trail {
+    fn resolve<'a>(&'a self, name: &'a DnsName) -> Resolving<'a> {
+        Box::pin(async move {
+            let found = self.resolver.resolve(name).await?;
+            self.set(found.iter().map(|address| SocketAddr::new(address.to_canonical(), self.port)).collect());
+            Ok(found)
+        })
+    }
+}
+
+impl Unseen {
+    /// What the access rules have against the host, if it is that.
+    pub(super) const fn forbidden(&self) -> Option<&AccessError> {
+        match &self.error {
+            ProbeError::Access(error) | ProbeError::Dial(DialError::Denied(error)) => Some(error),
+            _ => None,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a probe saw of a host, as it is told.
 
-use super::certificate::{Facts, day};
-use super::probe::{Sight, Target};
+use super::certificate::{Facts, day, distance};
+use super::probe::{Sight, Target, Unseen};
 use crate::config::Places;
 use serde::Serialize;
 use serde_json::Value;
@@ -18,7 +18,11 @@ pub enum Outcome {
     Refused,
     /// There was no TLS connection.
     Unreachable,
-    /// None was tried.
+    /// The access rules let nobody go there, so no connection was tried.
+    Forbidden,
+    /// The time for all hosts was over before it was known.
+    NotProbed,
+    /// There is no such host, or another rule decides for it.
     Skipped,
 }
 
@@ -45,7 +49,7 @@ pub struct Seen {
     pub outcome: Outcome,
     /// Why, where that is not plain.
     pub detail: Option<String>,
-    /// The address that answered.
+    /// The address that answered; of a host that none answered for, the first one.
     pub address: Option<String>,
     /// Of the end entity.
     pub subject: Option<String>,
@@ -53,10 +57,10 @@ pub struct Seen {
     pub issuer: Option<String>,
     /// The day on which the end entity ends, in UTC.
     pub ends: Option<String>,
-    /// Whole days until then.
-    pub days_left: Option<u64>,
-    /// Paths that verified.
-    pub paths: usize,
+    /// Whole days until then; negative when it has ended.
+    pub days_left: Option<i64>,
+    /// Paths that verified; absent where no certificates were seen.
+    pub paths: Option<usize>,
     /// The pin that matched first.
     pub matched: Option<Matched>,
 }
@@ -74,9 +78,20 @@ impl Seen {
             issuer: None,
             ends: None,
             days_left: None,
-            paths: 0,
+            paths: None,
             matched: None,
         }
+    }
+
+    /// Of a host that was looked for in vain.
+    pub(super) fn in_vain(target: &Target, outcome: Outcome, unseen: &Unseen) -> Self {
+        let tried = match unseen.addresses.len() {
+            0 | 1 => String::new(),
+            count => format!(" ({count} addresses)"),
+        };
+        let why = format!("{}{tried}", unseen.error);
+        let address = unseen.addresses.first().map(ToString::to_string);
+        Self { address, ..Self::without(&target.authority, target.pinset(), outcome, why) }
     }
 
     pub(super) fn of(target: &Target, sight: &Sight, leaf: Option<&Facts>, now: SystemTime) -> Self {
@@ -94,7 +109,7 @@ impl Seen {
             issuer: leaf.map(|leaf| leaf.issuer.clone()),
             ends: leaf.map(|leaf| day(leaf.not_after)),
             days_left: leaf.map(|leaf| leaf.days_left(now)),
-            paths: survey.paths.len(),
+            paths: Some(survey.paths.len()),
             matched: first.map(|(index, found)| Matched {
                 pin: found.pin.to_string(),
                 position: found.position,
@@ -125,16 +140,24 @@ impl fmt::Display for Seen {
         write!(f, "{} (pinset {}): ", self.host, self.pinset)?;
         if let (Some(subject), Some(issuer), Some(days)) = (&self.subject, &self.issuer, self.days_left) {
             let ends = self.ends.as_deref().unwrap_or_default();
-            write!(f, "{subject}, issued by {issuer}, ends on {ends}, in {days} days; ")?;
+            let verb = if days < 0 { "ended" } else { "ends" };
+            write!(f, "{subject}, issued by {issuer}, {verb} on {ends}, {}; ", distance(days))?;
         }
         let detail = self.detail.as_deref().unwrap_or_default();
         match (self.outcome, &self.matched) {
             (Outcome::Accepted, Some(Matched { pin, position, path })) => {
-                write!(f, "{pin} matches at position {position} of path {path} of {}", self.paths)
+                let paths = self.paths.unwrap_or_default();
+                write!(f, "{pin} matches at position {position} of path {path} of {paths}")
             }
             (Outcome::Accepted, None) => write!(f, "accepted without a pin: its trust anchor exempts it"),
             (Outcome::Refused, _) => write!(f, "refused: {detail}"),
-            (Outcome::Unreachable, _) => write!(f, "not seen: {detail}"),
+            (Outcome::Unreachable, _) => {
+                write!(f, "not seen: {detail}")?;
+                let resolved = self.address.as_ref().filter(|address| **address != self.host);
+                resolved.map_or(Ok(()), |address| write!(f, ", at {address}"))
+            }
+            (Outcome::Forbidden, _) => write!(f, "forbidden: {detail}"),
+            (Outcome::NotProbed, _) => write!(f, "not probed: {detail}"),
             (Outcome::Skipped, _) => write!(f, "skipped: {detail}"),
         }
     }

@@ -55,6 +55,20 @@ pub(super) fn shared(name: &DnsName) -> Option<Shared> {
     })
 }
 
+/// Whether the Public Suffix List has entries below this name, as `blob.core.windows.net` below `windows.net`.
+///
+/// The list does not tell its entries. But it is searched from the last label on, and asks for one more label only where
+/// it has longer entries.
+fn has_suffixes_below(name: &DnsName) -> bool {
+    let mut asked_for_more = false;
+    let end = std::iter::from_fn(|| {
+        asked_for_more = true;
+        None
+    });
+    psl::List.find(name.as_str().rsplit('.').map(str::as_bytes).chain(end));
+    asked_for_more
+}
+
 fn refuse_suffix(findings: &Findings, host: &Located<HostPattern>) {
     let (Scope::OneLabel(suffix) | Scope::Subtree(suffix)) = &host.value.scope else { return };
     match shared(suffix) {
@@ -71,6 +85,11 @@ fn refuse_suffix(findings: &Findings, host: &Located<HostPattern>) {
             let message = format!("{} holds every host below {suffix}, which no registry knows", host.value);
             let help = "keep it if the whole name space is yours; otherwise name the domain that is meant";
             findings.warning(Code::W22, &host.span, message, help);
+        }
+        // One label does not get to what customers have below the suffix.
+        None if matches!(host.value.scope, Scope::Subtree(_)) && has_suffixes_below(suffix) => {
+            let message = format!("{} holds hosts of strangers: names below {suffix} are shared out", host.value);
+            findings.warning(Code::W22, &host.span, message, "name the hosts that are meant, or your own name there");
         }
         None => {}
     }

@@ -56,16 +56,21 @@ pub(super) struct Places {
     verify_name: Option<Span>,
     verify_validity: Option<Span>,
     then: Option<Span>,
+    first_step: Option<Span>,
+    enforce_from: Option<Span>,
 }
 
 impl Places {
     pub(super) fn of(table: &Table<'_>) -> Self {
         let at = |key| table.item(key).map(|item| item.span());
+        let within = |key, inside| table.item(key).and_then(|item| inner(&item, inside));
         Self {
             mode: at("mode"),
             verify_name: at("verify_name"),
             verify_validity: at("verify_validity"),
-            then: table.item("expiry").and_then(|item| inner(&item, "then")),
+            then: within("expiry", "then"),
+            first_step: within("rollout", "ramp").or_else(|| within("rollout", "enforce_from")),
+            enforce_from: within("rollout", "enforce_from"),
         }
     }
 }

@@ -2,40 +2,43 @@
 
 use super::super::code::Code;
 use super::super::item::Located;
+use super::super::pinsets::PinsetDraft;
 use super::hosts::shared;
-use super::{Read, Subject};
+use super::{Read, Strength, Subject};
 use crate::policy::access::{Deny, Ports};
-use crate::policy::host::Host;
-use crate::policy::pattern::{HostPattern, Scope};
-use std::collections::{HashMap, HashSet};
+use crate::policy::host::{DnsName, Host};
+use crate::policy::pattern::{HostPattern, Scope, ancestors, parent};
+use crate::policy::pinset::AfterExpiry;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
+
+/// Ports with rules of their own that are looked at around a pattern: more than anybody writes, and few enough for any
+/// number of patterns.
+const PORTS_MAX: usize = 32;
+
+/// Where sessions usually go.
+const HTTPS: NonZeroU16 = NonZeroU16::new(443).unwrap();
 
 pub(super) fn lint(subject: &Subject<'_>) {
     let rules = Rules::new(subject);
     for (index, draft) in subject.drafts.iter().enumerate() {
         let mut is_weaker = false;
         for host in &draft.hosts {
-            let wider = host.value.wider();
-            if let Some(why) = rules.unreachable(&host.value, &wider) {
+            if let Some(why) = rules.unreachable(&host.value) {
                 let message = format!("no session gets to {}: {why}", host.value);
                 subject.findings.warning(Code::W23, &host.span, message, "remove the pattern, or change [access]");
                 continue;
             }
             rules.warn_of_shadow(index, host);
-            match rules.next(&wider) {
-                Some((wide, Owner::Pinset(owner))) if owner == index => {
-                    let message = format!("{} changes nothing: {} of the same pinset holds it", host.value, wide.value);
-                    let note = (&wide.span, "held here");
-                    subject.findings.conflict(Code::W23, &host.span, message, note, "remove it");
-                }
+            let around = rules.around(&host.value);
+            if !rules.warn_of_repetition(index, host, &around) && !is_weaker {
                 // Told once, at the first host of that kind.
-                Some((wide, Owner::Pinset(owner))) if !is_weaker => {
-                    is_weaker = rules.warn_of_weakness(index, host, wide, owner);
-                }
-                Some(_) | None => {}
+                is_weaker = rules.warn_of_weakness(index, host, &around) || rules.warn_of_weaker_apex(index, host);
             }
             rules.warn_of_apex(index, host);
         }
+        rules.warn_of_exempt_pinset(draft);
     }
 }
 
@@ -47,11 +50,22 @@ enum Owner {
     Hole,
 }
 
+/// A pattern of a rule.
+type Ruled<'a> = (&'a Located<HostPattern>, Owner);
+
+/// What would decide in place of a pattern if it were not there.
+struct Around<'a> {
+    /// On this port; on all that no rule names when absent.
+    port: Option<NonZeroU16>,
+    rule: Option<Ruled<'a>>,
+}
+
 /// Every pattern of every rule.
 struct Rules<'a> {
     subject: &'a Subject<'a>,
-    patterns: HashMap<&'a HostPattern, (&'a Located<HostPattern>, Owner)>,
-    scopes: HashSet<&'a Scope>,
+    patterns: HashMap<&'a HostPattern, Ruled<'a>>,
+    /// The ports that have patterns of their own, and may be reached.
+    ports: HashMap<&'a Scope, Vec<NonZeroU16>>,
     /// Hosts that nobody may go to.
     denied: HashSet<&'a HostPattern>,
 }
@@ -61,51 +75,83 @@ impl<'a> Rules<'a> {
         let pinsets = subject.drafts.iter().enumerate();
         let pinned =
             pinsets.flat_map(|(index, draft)| draft.hosts.iter().map(move |host| (host, Owner::Pinset(index))));
-        let holes = subject.holes.hosts().map(|host| (host, Owner::Hole));
+        let holes = subject.holes.hosts_in_force(subject.now).map(|host| (host, Owner::Hole));
         let mut patterns = HashMap::new();
-        let mut scopes = HashSet::new();
+        let mut ports: HashMap<_, Vec<_>> = HashMap::new();
         for (host, owner) in pinned.chain(holes) {
             patterns.entry(&host.value).or_insert((host, owner));
-            scopes.insert(&host.value.scope);
+            if let Some(port) = host.value.port.filter(|port| subject.access.allows_port(*port)) {
+                ports.entry(&host.value.scope).or_default().push(port);
+            }
         }
         let denied = subject.access.deny.iter().filter_map(|deny| match deny {
             Deny::Hosts(pattern) => Some(pattern),
             Deny::Network(_) | Deny::Class(_) => None,
         });
-        Self { subject, patterns, scopes, denied: denied.collect() }
+        Self { subject, patterns, ports, denied: denied.collect() }
     }
 
-    /// What would decide for all hosts of a pattern if it were not there.
-    fn next(&self, wider: &[HostPattern]) -> Option<(&'a Located<HostPattern>, Owner)> {
-        wider.iter().find_map(|pattern| self.patterns.get(pattern)).copied()
+    /// The ports for which there are rules in one of these scopes.
+    fn ports_of<'p>(&self, patterns: impl Iterator<Item = &'p HostPattern>) -> BTreeSet<NonZeroU16> {
+        let ports = patterns.filter_map(|pattern| self.ports.get(&pattern.scope));
+        ports.flatten().copied().take(PORTS_MAX).collect()
+    }
+
+    /// What would decide for the hosts of a pattern if it were not there, on each port on which it decides.
+    fn around(&self, pattern: &HostPattern) -> Vec<Around<'a>> {
+        let next = |port, wider: &[HostPattern]| {
+            let mut wider = wider.iter().filter(|wide| *wide != pattern);
+            Around { port, rule: wider.find_map(|wide| self.patterns.get(wide)).copied() }
+        };
+        let wider = pattern.wider();
+        if pattern.port.is_some() {
+            return vec![next(pattern.port, &wider)];
+        }
+        let own = self.ports_of(std::iter::once(pattern));
+        let named = self.ports_of(wider.iter());
+        let of_port = |port: &NonZeroU16| next(Some(*port), &with_port(pattern, *port).wider());
+        let others = match &self.subject.access.ports {
+            Ports::AllButSmtp => true,
+            Ports::Only(ports) => ports.iter().any(|port| !own.contains(port) && !named.contains(port)),
+        };
+        let others = others.then(|| next(None, &wider));
+        others.into_iter().chain(named.difference(&own).map(of_port)).collect()
     }
 
     /// Why `[access]` lets nobody go there.
-    fn unreachable(&self, pattern: &HostPattern, wider: &[HostPattern]) -> Option<String> {
+    fn unreachable(&self, pattern: &HostPattern) -> Option<String> {
         let access = self.subject.access;
         if let Some(port) = pattern.port.filter(|port| !access.allows_port(*port)) {
             return Some(format!("[access] ports_allow lacks {port}"));
         }
-        if let Scope::Exact(Host::Address(address)) = &pattern.scope
-            && let Err(error) = access.check_address(*address)
-        {
+        let refused = |address: &IpAddr| access.check_address(*address).err();
+        let errors: Option<Vec<_>> = known_addresses(&pattern.scope).iter().map(refused).collect();
+        if let Some(error) = errors.and_then(|errors| errors.into_iter().next()) {
             return Some(error.to_string());
         }
+        if let Some(by) = self.denied_by(pattern) {
+            return Some(format!("[access] destinations_deny lists {by}"));
+        }
+        let (None, Ports::Only(ports)) = (pattern.port, &access.ports) else { return None };
+        let denied = |port: &NonZeroU16| self.denied_by(&with_port(pattern, *port)).is_some();
+        ports.iter().all(denied).then(|| "[access] destinations_deny lists it for each port of ports_allow".to_owned())
+    }
+
+    fn denied_by(&self, pattern: &HostPattern) -> Option<HostPattern> {
         if self.denied.is_empty() {
             return None;
         }
-        let by = std::iter::once(pattern).chain(wider).find(|pattern| self.denied.contains(pattern))?;
-        Some(format!("[access] destinations_deny lists {by}"))
+        std::iter::once(pattern.clone()).chain(pattern.wider()).find(|pattern| self.denied.contains(pattern))
     }
 
-    /// Other rules for each port that may be reached leave nothing to the one for all ports.
+    /// The rules for each port that may be reached, when they leave nothing to the one for all ports.
+    fn shadow(&self, pattern: &HostPattern) -> Option<Vec<Ruled<'a>>> {
+        let (None, Ports::Only(ports)) = (pattern.port, &self.subject.access.ports) else { return None };
+        ports.iter().map(|port| self.patterns.get(&with_port(pattern, *port)).copied()).collect()
+    }
+
     fn warn_of_shadow(&self, index: usize, host: &Located<HostPattern>) {
-        let (None, Ports::Only(ports)) = (host.value.port, &self.subject.access.ports) else { return };
-        let of = |port: &NonZeroU16| {
-            let narrow = HostPattern { scope: host.value.scope.clone(), port: Some(*port) };
-            self.patterns.get(&narrow)
-        };
-        let Some(found) = ports.iter().map(of).collect::<Option<Vec<_>>>() else { return };
+        let Some(found) = self.shadow(&host.value) else { return };
         // Those of the same pinset are what is too much, and are told instead.
         if let Some((other, _)) = found.into_iter().find(|(_, owner)| *owner != Owner::Pinset(index)) {
             let message = format!("{} decides nothing: each port of ports_allow has a rule of its own", host.value);
@@ -114,43 +160,144 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// A pinset that softens a wider one.
-    fn warn_of_weakness(
-        &self,
-        index: usize,
-        host: &Located<HostPattern>,
-        wide: &Located<HostPattern>,
-        owner: usize,
-    ) -> bool {
-        let drafts = self.subject.drafts;
-        let (Some(narrow), Some(around)) = (Read::of(&drafts[index]), Read::of(&drafts[owner])) else { return false };
-        let is_weaker = narrow.strength(self.subject.now) < around.strength(self.subject.now);
-        if is_weaker {
-            let message =
-                format!("for {} the pinset {:?} is weaker than {:?} around it", host.value, narrow.name, around.name);
-            let help = "give both the same mode, or write why they differ beside it";
-            let note = (&wide.span, "this one is stricter");
-            self.subject.findings.conflict(Code::W24, &host.span, message, note, help);
-        }
-        is_weaker
+    /// A pattern without which the same pinset would decide all the same.
+    fn warn_of_repetition(&self, index: usize, host: &Located<HostPattern>, around: &[Around<'_>]) -> bool {
+        let is_own = |next: &Around<'_>| matches!(next.rule, Some((_, owner)) if owner == Owner::Pinset(index));
+        let Some((wide, _)) = around.first().and_then(|next| next.rule).filter(|_| around.iter().all(is_own)) else {
+            return false;
+        };
+        let message = format!("{} changes nothing: {} of the same pinset holds it", host.value, wide.value);
+        self.subject.findings.conflict(Code::W23, &host.span, message, (&wide.span, "held here"), "remove it");
+        true
     }
 
-    /// `*.domain` and no rule for `domain`.
+    /// How much a pinset protects now; one that has ended, by what it says of that.
+    fn strength(&self, index: usize) -> Option<(&'a str, Strength)> {
+        let pinset = Read::of(&self.subject.drafts[index])?;
+        let strength = pinset.strength(self.subject.now);
+        let ended = pinset.expiry.filter(|expiry| expiry.at <= self.subject.now);
+        let strength = match ended.map(|expiry| expiry.then) {
+            Some(AfterExpiry::Unpinned) => Strength::Off,
+            Some(AfterExpiry::ReportOnly) => strength.min(Strength::ReportOnly),
+            Some(AfterExpiry::FailClosed) | None => strength,
+        };
+        Some((pinset.name, strength))
+    }
+
+    /// The names of two pinsets, when the first protects less.
+    fn weaker(&self, one: usize, other: Owner) -> Option<(&'a str, &'a str)> {
+        let Owner::Pinset(other) = other else { return None };
+        let ((weak, less), (strict, more)) = (self.strength(one)?, self.strength(other)?);
+        (less < more).then_some((weak, strict))
+    }
+
+    /// A pinset that softens a wider one.
+    fn warn_of_weakness(&self, index: usize, host: &Located<HostPattern>, around: &[Around<'_>]) -> bool {
+        let found = around.iter().find_map(|next| {
+            let (wide, owner) = next.rule?;
+            Some((next.port, wide, self.weaker(index, owner)?))
+        });
+        let Some((port, wide, (weak, strict))) = found else { return false };
+        let shown = HostPattern { port, ..host.value.clone() };
+        let message = format!("for {shown} the pinset {weak:?} is weaker than {strict:?} around it");
+        let help = "give both the same mode, or write why they differ beside it";
+        let note = (&wide.span, "this one is stricter");
+        self.subject.findings.conflict(Code::W24, &host.span, message, note, help);
+        true
+    }
+
+    /// `*.domain` decides for the name itself of a subtree below it, though the subtree looks narrower.
+    fn warn_of_weaker_apex(&self, index: usize, host: &Located<HostPattern>) -> bool {
+        let Scope::Subtree(name) = &host.value.scope else { return false };
+        let Some(above) = parent(name.as_str()).and_then(|above| Host::parse(above).ok()?.name().cloned()) else {
+            return false;
+        };
+        let any = HostPattern { scope: Scope::OneLabel(above), port: None };
+        let ports = host.value.port.map_or_else(|| self.ports_of(std::iter::once(&any)), |port| BTreeSet::from([port]));
+        let patterns = ports.iter().map(|port| with_port(&any, *port)).chain([any.clone()]);
+        let found = patterns.into_iter().find_map(|pattern| {
+            let itself = apex(name, pattern.port.or(host.value.port));
+            let is_ruled = self.patterns.contains_key(&itself) || self.patterns.contains_key(&apex(name, None));
+            let is_open = || !is_ruled && self.denied_by(&itself).is_none();
+            let (wide, Owner::Pinset(owner)) = *self.patterns.get(&pattern).filter(|_| is_open())? else { return None };
+            Some((itself, wide, self.weaker(owner, Owner::Pinset(index))?))
+        });
+        let Some((itself, wide, (weak, strict))) = found else { return false };
+        let message = format!("{itself} falls under {} of {weak:?}, which is weaker than {strict:?}", wide.value);
+        let help = format!("add \"{itself}\": for one label a pattern with * goes before one with **");
+        self.subject.findings.conflict(Code::W24, &host.span, message, (&wide.span, "this one decides"), help);
+        true
+    }
+
+    /// `*.domain`, and no rule for `domain` on some port.
     fn warn_of_apex(&self, index: usize, host: &Located<HostPattern>) {
         let Scope::OneLabel(domain) = &host.value.scope else { return };
-        let apex = HostPattern { scope: Scope::Exact(Host::Name(domain.clone())), port: host.value.port };
-        let held = || {
-            std::iter::once(&apex).chain(&apex.wider()).any(|pattern| match pattern.port {
-                // A rule for one of its ports is a sign that somebody has thought of it.
-                None if apex.port.is_none() => self.scopes.contains(&pattern.scope),
-                _ => self.patterns.contains_key(pattern),
-            })
+        let off = Read::of(&self.subject.drafts[index]).is_none_or(|pinset| pinset.is_off());
+        let itself = apex(domain, host.value.port);
+        let around = || std::iter::once(itself.clone()).chain(itself.wider());
+        if off || shared(domain).is_some() || around().any(|pattern| self.patterns.contains_key(&pattern)) {
+            return;
+        }
+        let around: Vec<_> = around().collect();
+        let held = if itself.port.is_some() { BTreeSet::new() } else { self.ports_of(around.iter()) };
+        let open = match (itself.port, &self.subject.access.ports) {
+            (None, Ports::Only(ports)) => {
+                let open =
+                    |port: &&NonZeroU16| !held.contains(port) && self.denied_by(&with_port(&itself, **port)).is_none();
+                ports.iter().find(open).map(|port| with_port(&itself, *port))
+            }
+            _ => Some(itself.clone()).filter(|itself| self.denied_by(itself).is_none()),
         };
-        let off = || Read::of(&self.subject.drafts[index]).is_none_or(|pinset| pinset.is_off());
-        if shared(domain).is_none() && !off() && !held() {
-            let message = format!("{} does not hold {domain}, and no other rule does", host.value);
-            let help = format!("add \"{domain}\", or write \"**.{domain}\", which holds it and every depth");
-            self.subject.findings.warning(Code::W25, &host.span, message, help);
+        let Some(open) = open else { return };
+        let message = if held.is_empty() {
+            format!("{} does not hold {domain}, and no other rule does", host.value)
+        } else if open.port.is_some() {
+            format!("{} does not hold {domain}, and no other rule holds {open}", host.value)
+        } else {
+            format!("{} does not hold {domain}, and other rules do on some ports only", host.value)
+        };
+        let help = format!("add \"{itself}\", or write \"**.{domain}\", which holds it and every depth");
+        self.subject.findings.warning(Code::W25, &host.span, message, help);
+    }
+
+    /// Exemptions for the usual port that leave nothing of a pinset.
+    fn warn_of_exempt_pinset(&self, draft: &PinsetDraft) {
+        let Some(pinset) = Read::of(draft).filter(|pinset| !pinset.is_off()) else { return };
+        if !self.subject.access.allows_port(HTTPS) {
+            return;
+        }
+        let exemption = |host: &Located<HostPattern>| {
+            // Where each port has a rule of its own, the host is told as one that decides nothing.
+            let is_told = || self.shadow(&host.value).is_some();
+            let (hole, owner) = self.patterns.get(&with_port(&host.value, HTTPS))?;
+            (host.value.port.is_none() && *owner == Owner::Hole && !is_told()).then_some(*hole)
+        };
+        let holes: Option<Vec<_>> = draft.hosts.iter().map(exemption).collect();
+        if let Some(hole) = holes.and_then(|holes| holes.first().copied()) {
+            let message = format!("on port {HTTPS} all hosts of the pinset {:?} are exempt", pinset.name);
+            let help = "exempt only the hosts that need it; to look at a pinset first, write mode = \"report-only\"";
+            let note = (&draft.span, "nothing is left of this one");
+            self.subject.findings.conflict(Code::W27, &hole.span, message, note, help);
         }
     }
+}
+
+/// The addresses of these hosts, where they are known without asking anybody: those of `localhost` and of names below it
+/// are loopback (RFC 6761 section 6.3). None for any other name.
+fn known_addresses(scope: &Scope) -> Vec<IpAddr> {
+    match scope {
+        Scope::Exact(Host::Address(address)) => vec![*address],
+        Scope::Exact(Host::Name(name)) | Scope::OneLabel(name) | Scope::Subtree(name) => {
+            let is_local = ancestors(name.as_str()).last() == Some("localhost");
+            if is_local { vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] } else { Vec::new() }
+        }
+    }
+}
+
+fn with_port(pattern: &HostPattern, port: NonZeroU16) -> HostPattern {
+    HostPattern { port: Some(port), ..pattern.clone() }
+}
+
+fn apex(domain: &DnsName, port: Option<NonZeroU16>) -> HostPattern {
+    HostPattern { scope: Scope::Exact(Host::Name(domain.clone())), port }
 }

@@ -231,6 +231,13 @@ async fn what_is_told_of_a_host() {
     let log: Value = serde_json::from_str(&ended.out).expect("JSON");
     assert_eq!(log["runs"][0]["properties"]["probed"][0]["outcome"], "accepted", "{ended}");
 
+    let over = Scene::new(leaf().validity(Validity::expired()), pinned_leaf);
+    let (ended, _origin) = over.played(&user, &[], 1).await;
+    let line = ended.out.lines().next().expect("a line");
+    assert!(line.contains(", ended on ") && line.contains(" ago; refused: "), "{ended}");
+    let (_, seen) = over.told(&user, 1).await;
+    assert!(seen["days-left"].as_i64().is_some_and(|days| days < 0), "{seen}");
+
     let wrong = Scene::new(leaf(), |_, _| in_use(&[spare()], &spare()));
     let (ended, _origin) = wrong.played(&user, &[], 1).await;
     let shown = format!("{}, {}", wrong.chain.pin(), wrong.roots[0].pin());
@@ -273,6 +280,7 @@ async fn hosts_that_are_not_seen() {
         let line = ended.out.lines().find(|line| line.starts_with(&host));
         assert!(line.is_some_and(|line| line.contains(part)), "{host}: {part:?} is missing in {ended}");
     }
+    assert!(ended.out.contains(&format!("300ms, at 127.0.0.1:{}\n", silent.origin.port())), "{ended}");
     // A finding says more than a host that is not seen.
     let wrong = format!("{text}{}", set("wrong", &at(&sound).replace("localhost", "127.0.0.1"), &spare()));
     probe(&user, &wrong, &["--timeout", "300ms"], 1).await;
@@ -291,6 +299,40 @@ async fn many_hosts() {
     let refused: Vec<_> = probed.iter().filter(|seen| seen["outcome"] != "unreachable").collect();
     assert_eq!(refused.len(), 1, "one of them listens: {ended}");
     assert_eq!(refused[0]["detail"], "the chain does not lead to a trusted root");
+    for seen in probed.iter().filter(|seen| seen["outcome"] == "unreachable") {
+        assert_eq!((&seen["address"], &seen["paths"]), (&seen["host"], &Value::Null), "{ended}");
+    }
+}
+
+/// What there was no time for is told as that, and is not fine.
+#[tokio::test]
+async fn more_hosts_than_there_is_time_for() {
+    let user = User::new();
+    let silent = Site::start(Behaviour::NeverHandshake).await;
+    let sound = Site::start(Behaviour::Echo).await;
+    let set = |name: &str, hosts: &[String]| {
+        format!("[[pinset]]\nname = \"{name}\"\nhosts = {hosts:?}\n{}\n", in_use(&[sound.chain.pin()], &spare()))
+    };
+    user.file("roots.pem", &sound.root.pem());
+    let at = |host: &str, site: &Site| format!("{host}:{}", site.origin.port());
+    let text = format!(
+        "[upstream]\nroots = \"./roots.pem\"\n{}{}{}",
+        set("silent", &[at("localhost", &silent), at("127.0.0.1", &silent)]),
+        set("sound", &[at("localhost", &sound)]),
+        set("wide", &["**.wide.example".to_owned()]),
+    );
+    let options = ["--timeout", "1m", "--total-timeout", "3s"];
+    let ended = probe(&user, &text, &options, 3).await;
+    let lines: Vec<_> = ended.out.lines().collect();
+    for (line, host) in lines.iter().zip([at("localhost", &silent), at("127.0.0.1", &silent)]) {
+        assert_eq!(*line, format!("{host} (pinset silent): not probed: the 3s for all hosts were over before"));
+    }
+    assert!(lines[2].contains("matches at position 0"), "{ended}");
+    assert!(lines.iter().any(|line| line.starts_with("2 of 3 hosts were not probed within 3s: ")), "{ended}");
+    let ended = probe(&user, &text, &[&options[..], &["--json"]].concat(), 3).await;
+    let told: Value = serde_json::from_str(&ended.out).expect("JSON");
+    let outcomes: Vec<_> = told["probed"].as_array().into_iter().flatten().map(|seen| &seen["outcome"]).collect();
+    assert_eq!(outcomes, ["not-probed", "not-probed", "accepted", "skipped"], "{ended}");
 }
 
 /// An upstream that speaks neither of the usual protocols is asked once more without any, as in a session.
@@ -308,6 +350,22 @@ async fn a_host_with_a_protocol_of_its_own() {
     assert_eq!(origin.tally().handshakes_finished(), 1);
 }
 
+/// A host that is pinned on all ports is looked at where clients may go.
+#[tokio::test]
+async fn ports_that_clients_may_reach() {
+    let (user, site) = (User::new(), Site::start(Behaviour::Echo).await);
+    let pinned = pinset(&site.chain.pin());
+    let access = format!("destinations_deny = []\nports_allow = [1, {}]", site.origin.port());
+    let denied = access.replace("[]", "[\"localhost:1\"]");
+    let path = site.trusted_by(&user, &format!("{pinned}[access]\n{denied}\n"));
+    let text = std::fs::read_to_string(path).expect("a configuration");
+    let ended = probe(&user, &text, &["--json"], 0).await;
+    let told: Value = serde_json::from_str(&ended.out).expect("JSON");
+    let seen = &told["probed"][0];
+    assert_eq!(seen["host"], format!("localhost:{}", site.origin.port()), "{ended}");
+    assert_eq!(seen["outcome"], "accepted", "{ended}");
+}
+
 /// The access rules are those of the clients.
 #[tokio::test]
 async fn denied_hosts_are_not_connected_to() {
@@ -317,14 +375,18 @@ async fn denied_hosts_are_not_connected_to() {
     for (access, part) in [
         (
             format!("destinations_deny = [\"loopback\"]\nports_allow = [{port}]"),
-            "not seen: address 127.0.0.1 may not be reached through this proxy",
+            "forbidden: address 127.0.0.1 may not be reached through this proxy",
         ),
         ("destinations_deny = []\nports_allow = [443]".to_owned(), "[access] ports_allow"),
+        ("destinations_deny = [\"localhost\"]".to_owned(), "forbidden: port "),
     ] {
         let path = site.trusted_by(&user, &format!("{pinned}[access]\nclients = [\"127.0.0.1\"]\n{access}\n"));
         let text = std::fs::read_to_string(path).expect("a configuration");
-        let ended = probe(&user, &text, &[], 3).await;
-        assert!(ended.out.contains(part), "{ended}");
+        let ended = probe(&user, &text, &[], 0).await;
+        assert!(ended.out.contains(part) && ended.out.contains(": forbidden: "), "{ended}");
+        let finding = "warning[W23]: no session gets to localhost:";
+        assert_eq!(ended.out.matches(finding).count(), 1, "what the text tells already is not told twice: {ended}");
+        probe(&user, &text, &["--strict"], 1).await;
     }
     assert_eq!(site.origin.tally().connections.len(), 0);
 }
@@ -341,6 +403,8 @@ async fn nothing_is_connected_to_unless_it_is_asked_for_and_the_files_can_be_use
     assert!(ended.out.contains("no host was connected to") && ended.out.contains("error[E65]"), "{ended}");
     assert_eq!(site.origin.tally().connections.len(), 0);
     check(&["--timeout", "1s"]).run().await.with_code(2).says(&["--probe"]);
+    check(&["--total-timeout", "1s"]).run().await.with_code(2).says(&["--probe"]);
+    check(&["--probe", "--total-timeout", "25h"]).run().await.with_code(2).says(&["above 0s, and up to 1day"]);
     check(&["--probe", "--timeout", "0s"]).run().await.with_code(2).says(&["write a duration above 0s"]);
     assert!(!user.ca().exists(), "no CA is made");
 }

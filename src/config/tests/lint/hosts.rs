@@ -61,10 +61,29 @@ fn wildcards_over_what_providers_share_out() {
         &[
             ("**.github.io", 1),
             ("*.github.io:8443", 1),
+            ("*.googleapis.com", 1),
             ("**.s3.amazonaws.com", 1),
             // Nobody's that is known, so perhaps the operator's.
             ("**.internal", 1),
             ("*.corp:8443", 1),
+            // Themselves no suffixes, but there are some below them.
+            ("**.amazonaws.com", 1),
+            ("**.eu-central-1.amazonaws.com:443", 1),
+            ("**.windows.net", 1),
+            ("**.core.windows.net", 1),
+            ("**.googleapis.com", 1),
+            ("**.hedmark.no", 1),
+            // One label in front of them is the provider's own.
+            ("*.amazonaws.com", 0),
+            ("*.core.windows.net", 0),
+            ("amazonaws.com", 0),
+            ("**.bank.s3.amazonaws.com", 0),
+            ("**.bank.blob.core.windows.net", 0),
+            ("**.amazonaws.example", 0),
+            ("**.windows.com", 0),
+            ("**.bank.com", 0),
+            ("**.bank.co.uk", 0),
+            ("**.city.kawasaki.jp", 0),
             ("**.plant.internal", 0),
             ("github.io", 0),
             ("**.bank.github.io", 0),
@@ -87,6 +106,11 @@ fn what_no_session_gets_to() {
             (access("", "10.0.0.1"), 1),
             (access("", "[fd00::1]:443 [::ffff:10.0.0.1]"), 2),
             (hosts("0.0.0.0"), 1),
+            (access("", "localhost:443 a.localhost **.b.localhost"), 3),
+            (deny("\"127.0.0.0/8\", \"::1\"", "localhost"), 1),
+            (deny("\"127.0.0.0/8\"", "localhost"), 0),
+            (hosts("localhost"), 0),
+            (access("", "localhost.example"), 0),
             (deny("\"203.0.113.0/24\"", "203.0.113.9"), 1),
             (deny("\"**.b.example\"", "b.example a.b.example *.b.example **.c.b.example a.b.example:8443"), 5),
             (deny("\"a.example:443\"", "a.example:443"), 1),
@@ -94,6 +118,8 @@ fn what_no_session_gets_to() {
             (hosts("a.example:25 a.example"), 1),
             (access("ports_allow = [443, 8443]", "a.example:443 a.example:8443 a.example"), 2),
             (access("ports_allow = [443]", "a.example") + &named("q", "a.example:443", ""), 1),
+            (deny("\"a.example:443\", \"**.example:80\", \"a.example:8443\"", "a.example"), 1),
+            (deny("\"*.b.example:443\"]\nports_allow = [443", "a.b.example *.b.example **.b.example"), 2),
             (access("ports_allow = [443, 8443]", "a.example") + &named("q", "a.example:443", ""), 0),
             (hosts("a.example") + &named("q", "a.example:443", ""), 0),
             (access("", "a.example:8443 a.b.example:443 c.example"), 0),
@@ -103,6 +129,53 @@ fn what_no_session_gets_to() {
             (deny("\"*.b.example\"", "b.example a.a.b.example"), 0),
             (deny("\"*.b.example\"", "**.b.example"), 0),
             (deny("\"a.example:443\"", "a.example"), 0),
+            (deny("\"a.example:443\", \"a.example:80\"", "a.example"), 0),
+        ],
+    );
+}
+
+/// An exemption that is over is no rule.
+#[test]
+fn what_exemptions_that_are_over_leave() {
+    let exempt =
+        |host: &str, until: &str| format!("[[exempt]]\nhosts = [\"{host}\"]\nreason = \"r\"\nuntil = {until}\n");
+    let shadow = |until: &str| {
+        format!("[access]\nports_allow = [443]\n{}{}", hosts("a.example"), exempt("a.example:443", until))
+    };
+    expect(Code::W23, &[(shadow("2027-02-01"), 1), (shadow("2027-01-01"), 0)]);
+    let softened = |until: &str| {
+        let softer = named("narrow", "a.b.example", "mode = \"report-only\"");
+        named("wide", "**.b.example", "") + &softer + &exempt("*.b.example", until)
+    };
+    expect(Code::W24, &[(softened("2027-01-01"), 1), (softened("2027-01-02"), 0)]);
+    let apex = |until: &str| named("wide", "**.a.b.example *.b.example", "") + &exempt("b.example:443", until);
+    let only = |text: String| format!("[access]\nports_allow = [443]\n{text}");
+    expect(Code::W25, &[(only(apex("2027-01-01")), 1), (only(apex("2027-01-02")), 0)]);
+}
+
+#[test]
+fn exemptions_of_whole_pinsets() {
+    let exempt = |hosts: &str, until: &str| {
+        let hosts: Vec<_> = hosts.split(' ').collect();
+        format!("[[exempt]]\nhosts = {hosts:?}\nreason = \"r\"\nuntil = {until}\n")
+    };
+    let soon = "2027-02-01";
+    let only = |text: String| format!("[access]\nports_allow = [443]\n{text}");
+    expect(
+        Code::W27,
+        &[
+            (hosts("a.example") + &exempt("a.example:443", soon), 1),
+            (hosts("**.b.example") + &exempt("**.b.example:443", soon), 1),
+            (hosts("*.b.example b.example") + &exempt("*.b.example:443 b.example:443", soon), 1),
+            (hosts("**.b.example a.example") + &named("q", "c.example", "") + &exempt("c.example:443", soon), 1),
+            (hosts("*.b.example b.example") + &exempt("*.b.example:443", soon), 0),
+            (hosts("**.b.example") + &exempt("*.b.example b.example", soon), 0),
+            (hosts("a.example") + &exempt("a.example:8443", soon), 0),
+            (hosts("a.example a.example:8443") + &exempt("a.example:443", soon), 0),
+            (hosts("a.example") + &exempt("a.example:443", "2026-12-31"), 0),
+            (named("p", "a.example", "mode = \"off\"") + &exempt("a.example:443", soon), 0),
+            // W23 tells it.
+            (only(hosts("a.example") + &exempt("a.example:443", soon)), 0),
         ],
     );
 }
@@ -124,6 +197,9 @@ fn what_the_same_pinset_holds_already() {
             (hosts("*.b.example b.example"), 0),
             (hosts("**.b.example:443 a.b.example"), 0),
             (hosts("a.example:443 a.example:8443"), 0),
+            (hosts("**.b.example **.b.example:443 a.b.example"), 2),
+            // Without it another rule would decide on one port.
+            (hosts("**.b.example a.b.example") + &named("q", "**.b.example:443", ""), 0),
             // Without it the rule in between would decide.
             (between(&named("q", "**.a.b.example", "")), 0),
             (between(&format!("[[exempt]]\nuntil = 2030-01-01\n{hole}")), 0),
@@ -140,6 +216,9 @@ fn narrower_and_weaker() {
     let rollout = |from: &str| format!("mode = \"report-only\"\n[pinset.rollout]\nenforce_from = {from}");
     let rolled = |from: &str| named("wide", "**.b.example", "") + &named("narrow", "a.b.example", &rollout(from));
     let softer = "mode = \"report-only\"";
+    let ended = |then: &str| format!("[pinset.expiry]\nat = 2026-12-31\nthen = \"{then}\"");
+    let ports = |list: &str, text: &str| format!("[access]\nports_allow = [{list}]\n{text}");
+    let denied = |host: &str, text: &str| format!("[access]\ndestinations_deny = [{host:?}]\n{text}");
     let exempt = "[[exempt]]\nhosts = [\"*.b.example\"]\nreason = \"r\"\nuntil = 2030-01-01\n";
     expect(
         Code::W24,
@@ -164,6 +243,48 @@ fn narrower_and_weaker() {
             (rolled("2026-12-31"), 0),
             (named("other", "**.c.example", "") + &named("narrow", "a.b.example", softer), 0),
             (named("wide", "a.example:8443", "") + &named("narrow", "a.example", softer), 0),
+            // On one port.
+            (named("wide", "**.b.example:443", "") + &named("narrow", "a.b.example", softer), 1),
+            (named("wide", "**.b.example:443 **.b.example:8443", "") + &named("narrow", "*.b.example", softer), 1),
+            (
+                named("soft", "**.b.example", softer)
+                    + &named("wide", "*.b.example:443", "")
+                    + &named("narrow", "a.b.example", softer),
+                1,
+            ),
+            (ports("443", &(named("wide", "**.b.example:443", "") + &named("narrow", "a.b.example", softer))), 1),
+            (named("wide", "**.b.example:443", "") + &named("narrow", "a.b.example:443", softer), 1),
+            (named("wide", "**.b.example:443", "") + &named("narrow", "a.b.example:8443", softer), 0),
+            (named("wide", "**.b.example:443", softer) + &named("narrow", "a.b.example", ""), 0),
+            // Which nobody gets to, or which has a rule of its own.
+            (ports("443", &(named("wide", "**.b.example:8443", "") + &named("narrow", "a.b.example", softer))), 0),
+            (named("wide", "**.b.example:443 a.b.example:443", "") + &named("narrow", "a.b.example", softer), 0),
+            // A rule for the one port in between leaves nothing to the wide one.
+            (
+                ports(
+                    "443",
+                    &(named("wide", "**.b.example", "")
+                        + &named("soft", "*.b.example:443", softer)
+                        + &named("narrow", "a.b.example", softer)),
+                ),
+                1,
+            ),
+            // By what holds since a pinset has ended.
+            (named("wide", "**.b.example", "") + &named("narrow", "a.b.example", &ended("report-only")), 1),
+            (named("wide", "**.b.example", "") + &named("narrow", "a.b.example", &ended("unpinned")), 1),
+            (named("wide", "**.b.example", "") + &named("narrow", "a.b.example", &ended("fail-closed")), 0),
+            (named("wide", "**.b.example", &ended("unpinned")) + &named("narrow", "a.b.example", softer), 0),
+            (named("wide", "**.b.example", &ended("report-only")) + &named("narrow", "a.b.example", softer), 0),
+            // `*.` goes before `**.` where both hold a name.
+            (named("soft", "*.b.example", softer) + &named("hard", "**.a.b.example", ""), 1),
+            (named("soft", "*.b.example:443", softer) + &named("hard", "**.a.b.example", ""), 1),
+            (named("soft", "*.b.example", softer) + &named("hard", "**.a.b.example:443", ""), 1),
+            (named("soft", "*.b.example:8443", softer) + &named("hard", "**.a.b.example:443", ""), 0),
+            (named("soft", "*.b.example", softer) + &named("hard", "**.a.b.example a.b.example", ""), 0),
+            (named("soft", "*.b.example:443", softer) + &named("hard", "**.a.b.example a.b.example:443", ""), 0),
+            (named("soft", "*.b.example", softer) + &named("hard", "**.c.a.b.example", ""), 0),
+            (named("hard", "*.b.example", "") + &named("soft", "**.a.b.example", softer), 0),
+            (denied("a.b.example", &(named("soft", "*.b.example", softer) + &named("hard", "**.a.b.example", ""))), 0),
             // The exemption in between has softened it already.
             (modes("", "report-only") + exempt, 0),
         ],
@@ -174,6 +295,7 @@ fn narrower_and_weaker() {
 fn wildcards_without_their_domain() {
     let rule = |kind: &str, host: &str| format!("[[{kind}]]\nreason = \"r\"\nhosts = [\"{host}\"]\n");
     let exempt = |host: &str| format!("[[exempt]]\nreason = \"r\"\nuntil = 2030-01-01\nhosts = [\"{host}\"]\n");
+    let access = |lines: &str, patterns: &str| format!("[access]\n{lines}\n{}", hosts(patterns));
     expect(
         Code::W25,
         &[
@@ -184,7 +306,16 @@ fn wildcards_without_their_domain() {
             (hosts("*.b.example c.example"), 1),
             (hosts("*.b.example") + &rule("tunnel", "c.example"), 1),
             (hosts("*.b.example b.example"), 0),
-            (hosts("*.b.example b.example:443"), 0),
+            (hosts("*.b.example b.example:443"), 1),
+            (hosts("*.b.example **.b.example:443"), 1),
+            (access("", "*.b.example b.example:443 b.example:80"), 1),
+            (access("ports_allow = [443]", "*.b.example b.example:8443"), 1),
+            (access("ports_allow = [443]", "*.b.example b.example:443"), 0),
+            (access("", "*.b.example b.example:443 **.b.example:80 b.example:8443"), 0),
+            (access("destinations_deny = [\"b.example\"]", "*.b.example"), 0),
+            (access("destinations_deny = [\"b.example:80\", \"b.example:8443\"]", "*.b.example b.example:443"), 0),
+            (access("destinations_deny = [\"b.example:80\"]", "*.b.example b.example:443"), 1),
+            (access("destinations_deny = [\"b.example:8443\"]", "*.b.example:8443"), 0),
             (hosts("*.b.example:8443 b.example"), 0),
             (hosts("*.b.example:8443 b.example:8443"), 0),
             (hosts("*.a.b.example **.b.example"), 0),

@@ -75,6 +75,43 @@ fn reports_that_nobody_sees() {
 }
 
 #[test]
+fn clients_from_everywhere() {
+    let clients = |listeners: &[&str], networks: &[&str]| {
+        let listeners: Vec<_> = listeners.iter().map(|at| format!("[[listener]]\naddress = {at:?}\n")).collect();
+        let listeners = listeners.concat();
+        format!("{listeners}[access]\nclients = {networks:?}\n{}", pinset_of(""))
+    };
+    let (v4, v6, both) = ("0.0.0.0:1", "[2001:db8::1]:1", "[::]:1");
+    expect(
+        Code::W80,
+        &[
+            (clients(&[v4], &["0.0.0.0/0"]), 1),
+            (clients(&[v4], &["10.0.0.0/8", "0.0.0.0/0", "::/0"]), 1),
+            (clients(&[v4], &["0.0.0.0/1", "128.0.0.0/1"]), 1),
+            (clients(&[v4], &["0.0.0.0/2", "128.0.0.0/1", "64.0.0.0/2"]), 1),
+            (clients(&[v6], &["::/0"]), 1),
+            (clients(&[v6], &["2000::/3"]), 1),
+            (clients(&[v6], &["::/1", "8000::/1"]), 1),
+            (clients(&[both], &["::/0"]), 1),
+            (clients(&[both], &["0.0.0.0/0"]), 1),
+            (clients(&["[::ffff:192.0.2.1]:1"], &["0.0.0.0/0"]), 1),
+            (clients(&["127.0.0.1:1", v4, both], &["0.0.0.0/0"]), 1),
+            // Nobody else gets there.
+            (clients(&["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"], &["0.0.0.0/0", "::/0"]), 0),
+            (clients(&[], &["0.0.0.0/0", "::/0"]), 0),
+            (clients(&[v4], &["::/0"]), 0),
+            (clients(&[v6], &["0.0.0.0/0"]), 0),
+            (clients(&[v4], &["0.0.0.0/1", "192.0.0.0/2"]), 0),
+            (clients(&[v4], &["10.0.0.0/8", "192.168.0.0/16"]), 0),
+            (clients(&[v6], &["2000::/4", "fd00::/8"]), 0),
+        ],
+    );
+    let told = told(&clients(&["127.0.0.1:1", v4], &["0.0.0.0/0"]));
+    let told: Vec<_> = told.iter().map(|told| (told.code(), told.position(), told.message())).collect();
+    assert_eq!(told, [(Code::W80, Some((6, 11)), "access.clients lets every IPv4 address use 0.0.0.0:1")]);
+}
+
+#[test]
 fn nothing_is_pinned() {
     let pins = format!("pins = [\"{K1}\"]\nbackup = [\"{K2}\"]\n");
     expect(
