@@ -189,7 +189,10 @@ fn check_role(findings: &Findings, list: &List, listed: &ListedPin, trust: Optio
         Some(Trust::PinOnly) => return,
         _ if in_leaves && listed.is_authority() => (Code::E13, format!("{who} in {}", list.key), BELONGS),
         Some(Trust::Roots) if its_own_authority && (in_leaves || listed.role == Some(Role::Leaf)) => {
-            let message = format!("{who} in {}: no verified chain begins with an authority (CA:TRUE)", list.key);
+            let message = format!(
+                "{who} in {}: its certificate is an authority's (CA:TRUE), and no verified chain begins with one",
+                list.key
+            );
             let help = "write trust = \"pin-only\" for a host that is its own authority; roots belong into ca_pins";
             (Code::E13, message, help)
         }
