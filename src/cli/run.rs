@@ -105,11 +105,12 @@ pub(super) fn configuration(arguments: &Arguments) -> Result<(Config, Vec<Diagno
     let (mut config, warnings) = match &arguments.config {
         None => (Config::builtin(), Vec::new()),
         Some(path) => {
-            // Files that cannot be used, and the own CA among them, are refused when they are loaded for good.
+            // Files that cannot be used, and the own CA among them, are refused when they are loaded for good. What is
+            // worse than a warning and does not keep from starting, such as roots that have ended, is told with them.
             let world = World { now: SystemTime::now(), clock: Synchronisation::of_system(), ca_directory: None };
             let checked = inspect::check(path, &world).map_err(|errors| Failure::configuration(&errors))?;
             let Checked { config, mut diagnostics, .. } = checked;
-            diagnostics.retain(|diagnostic| diagnostic.severity() == Severity::Warning);
+            diagnostics.retain(|diagnostic| diagnostic.severity() != Severity::Info);
             (config, diagnostics)
         }
     };

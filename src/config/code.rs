@@ -143,9 +143,9 @@ codes! {
         "The digest of a certificate is never that of its key. One of the two entries matches nothing, and a host that depends on it is refused."
         "`spki` is the SHA-256 of the public key, `cert` that of the whole certificate: keep the one that it is.";
     E13 Unsafe
-        "Key in a list that its role contradicts"
+        "Key whose list or role contradicts what it is"
         "The key is looked for where it never stands in a chain: the pin matches nothing, and a host that depends on it is refused."
-        "Put leaf keys into `leaf_pins`, keys of authorities into `ca_pins`, or correct the `role`.";
+        "Put leaf keys into `leaf_pins`, keys of authorities into `ca_pins`, or correct the `role`. A host whose own certificate is that of an authority (CA:TRUE) needs `trust = \"pin-only\"`.";
     E14 Malformed
         "Required key missing"
         "What the file does not say would have to be guessed, and a wrong guess refuses clients or leaves a host unpinned."
@@ -259,12 +259,12 @@ codes! {
         "The next time the host renews with a key that is not listed, every client behind this proxy is refused. Many hosts make a new key at each renewal."
         "Agree with the operator of the host that the key is kept or the backup is used next, or pin an authority as well.";
     W34 Unsafe
-        "Only intermediates of a public authority"
+        "Dependent on intermediates of a public authority"
         "Public authorities change their intermediates without notice, and some choose one at random: at a renewal every client is refused although the host has done nothing wrong."
         "Pin the roots of the authority, or keys that the operator of the host controls.";
     I35 Unsafe
-        "Only roots of public authorities"
-        "Whoever gets a certificate for the host from this authority passes. The pins keep other authorities out, and nobody else."
+        "The root of a public authority is enough"
+        "Whoever gets a certificate for the host from this authority passes, whatever is pinned beside its root. The pins keep other authorities out, and nobody else."
         "Pin the host's own key as well (`leaf_pins` and `combine = \"all\"`), or restrict issuance with CAA records, and keep it if that is enough.";
     E36 Unsafe
         "Empty list, or a pinset without pins"
@@ -275,7 +275,7 @@ codes! {
         "If both are meant and either is enough, an attacker needs one of them; if either is meant and both are needed, clients are refused."
         "Write `combine = \"all\"` or `combine = \"any\"`; a backup that could belong to several lists needs a `role`.";
     E38 Unsafe
-        "Pin that is both accepted and blocked"
+        "Key that is both accepted and blocked"
         "The blocklist always wins: clients are refused as soon as the host shows this key."
         "Remove the pin from the pinset, or the entry from the blocklist.";
     E39 Unsafe
@@ -384,8 +384,8 @@ codes! {
         "Replace it by the current root, or remove it.";
     E65 Unsafe
         "Trust anchors or revocation lists that cannot be used"
-        "The file cannot be read, or does not hold what it should. No chain could be judged as the file wants it, so the proxy does not start, and a running one keeps its policy."
-        "Name a file with at least one certificate, or with a revocation list, that the user of the proxy can read.";
+        "A file that cannot be read, or does not hold what it should, keeps the proxy from starting; a running one keeps its policy. Where all roots have ended no chain verifies, and every client is refused."
+        "Name a file with the current roots, or with a revocation list, that the user of the proxy can read.";
     E66 Unsafe
         "The proxy's own CA among the upstream anchors"
         "Whoever gets hold of the CA key of this proxy could pass as any upstream that is not pinned, to everybody behind it."

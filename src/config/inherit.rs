@@ -6,7 +6,7 @@ use super::findings::Findings;
 use super::pinsets::PinsetDraft;
 use super::span::Span;
 use crate::policy::pattern::HostPattern;
-use crate::policy::pin::{Pin, Sha256};
+use crate::policy::pin::Sha256;
 use crate::policy::pinset::{Accepts, Basis, Denied, Pinset};
 use std::collections::{HashMap, HashSet};
 
@@ -123,10 +123,10 @@ fn refuse_contradictions(findings: &Findings, denying: &PinsetDraft, accepting: 
         return;
     }
     let pins = accepting.lists.iter().flat_map(|list| &list.pins);
-    let accepted: HashMap<Pin, Span> = pins.map(|listed| (listed.pin, listed.span)).collect();
+    let accepted: HashMap<Sha256, Span> = pins.filter_map(|listed| Some((listed.key()?, listed.span))).collect();
     for denied in &denying.denied {
-        if let Some(span) = accepted.get(&Pin::Spki(denied.value)) {
-            let message = "this pin is denied here and accepted in the same line of pinsets that inherit";
+        if let Some(span) = accepted.get(&denied.value) {
+            let message = "this key is denied here and accepted in the same line of pinsets that inherit";
             let help = "remove it from one of them; what is denied is refused, whatever else matches";
             findings.conflict(Code::E38, &denied.span, message, (span, "accepted here"), help);
         }

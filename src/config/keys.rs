@@ -2,9 +2,10 @@
 
 use super::code::Code;
 use super::findings::Findings;
-use super::item::{Item, Located, Word};
+use super::item::{Item, Located};
 use super::outside::Outside;
 use super::pem::Pem;
+use super::roles::{Contradiction, ListedPin, ROLES, Role, Standing};
 use super::shape::{ANY, CERTIFICATE, Key, Keys, NAME, PIN_OR_NAME, SPKI, Shape};
 use super::span::Span;
 use super::table::Table;
@@ -40,42 +41,11 @@ pub(super) const BLOCKLIST: Keys = Keys::new(&[
 /// Longest name of a key or a pinset.
 pub(super) const NAME_OCTETS_MAX: usize = 64;
 
-/// What a key is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    Leaf,
-    Intermediate,
-    Root,
-}
-
-const ROLES: &[Word<Role>] =
-    &[("leaf", Some(Role::Leaf)), ("intermediate", Some(Role::Intermediate)), ("root", Some(Role::Root))];
-
-/// An entry of a list of pins.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ListedPin {
-    pub(super) pin: Pin,
-    /// The key of a certificate, where a file has told it.
-    key_of_certificate: Option<Sha256>,
-    /// Known of named keys only, and only where it was written.
-    pub(super) role: Option<Role>,
-    pub(super) span: Span,
-}
-
-impl ListedPin {
-    /// The key that has to be there for the pin to match, as far as it is known.
-    pub(super) const fn key(&self) -> Option<Sha256> {
-        match self.pin {
-            Pin::Spki(digest) => Some(digest),
-            Pin::Certificate(_) => self.key_of_certificate,
-        }
-    }
-}
-
 struct NamedKey {
     /// Absent when it was malformed, which has been reported.
     pin: Option<Pin>,
     key_of_certificate: Option<Sha256>,
+    standing: Option<Standing>,
     role: Option<Role>,
     span: Span,
     used: bool,
@@ -100,8 +70,9 @@ impl<'a> KeyRing<'a> {
             check_name(ring.findings, &name);
             let pem = table.item("pem").map(|item| Pem::load(item, outside));
             let pin = ring.read_key(&table, pem.as_ref());
+            let role = read_role(&table, pin.as_ref(), pem.as_ref());
+            let standing = pem.as_ref().and_then(Pem::standing);
             let key_of_certificate = pem.and_then(|pem| pem.key());
-            let role = table.item("role").and_then(|item| item.choice(ROLES));
             for text in ["owner", "note"] {
                 table.item(text).and_then(|item| item.words());
             }
@@ -116,7 +87,7 @@ impl<'a> KeyRing<'a> {
             }
             ring.keys
                 .borrow_mut()
-                .insert(name.value, NamedKey { pin, key_of_certificate, role, span: name.span, used: false });
+                .insert(name.value, NamedKey { pin, key_of_certificate, standing, role, span: name.span, used: false });
         }
         ring
     }
@@ -204,8 +175,8 @@ impl<'a> KeyRing<'a> {
         let text = item.text()?;
         if let Some(key) = self.keys.borrow_mut().get_mut(text.value) {
             key.used = true;
-            let key_of_certificate = key.key_of_certificate;
-            return Some(ListedPin { pin: key.pin?, key_of_certificate, role: key.role, span: text.span });
+            let NamedKey { pin, key_of_certificate, standing, role, .. } = *key;
+            return Some(ListedPin { pin: pin?, key_of_certificate, standing, role, span: text.span });
         }
         let parsed = Pin::parse(text.value);
         if matches!(parsed, Err(PinError::Form)) && is_name(text.value) {
@@ -218,7 +189,7 @@ impl<'a> KeyRing<'a> {
             return None;
         }
         let pin = self.accept(parsed, &text.span)?;
-        Some(ListedPin { pin, key_of_certificate: None, role: None, span: text.span })
+        Some(ListedPin { pin, key_of_certificate: None, standing: None, role: None, span: text.span })
     }
 
     /// Reports the keys that nothing uses.
@@ -259,6 +230,18 @@ impl<'a> KeyRing<'a> {
         }
         blocklist.insert(digest, (Arc::clone(blocked), listed.span));
     }
+}
+
+/// The role as it is written, or the one that the key has where that is another.
+fn read_role(table: &Table<'_>, pin: Option<&Pin>, pem: Option<&Pem<'_>>) -> Option<Role> {
+    let item = table.item("role")?;
+    let role = item.choice(ROLES)?;
+    let contradicted = pin.and_then(|pin| role.contradicted(pin, pem.and_then(Pem::standing)));
+    let Some(Contradiction { is, because }) = contradicted else { return Some(role) };
+    let message = format!("{} does not fit the key: {because}", item.path);
+    let help = "correct the role or leave it out, or correct the key";
+    table.findings.error(Code::E13, &item.span(), message, help);
+    Some(is)
 }
 
 fn pin_advice(error: &PinError) -> (Code, &'static str) {

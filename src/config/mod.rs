@@ -2,7 +2,8 @@
 //!
 //! `document` parses the text and lets each section be read; `include` brings in other files, `variables` the values of
 //! environment variables, both through `outside`, which alone looks at the machine; `table` and `item` check keys and
-//! read values; `sections`, `access`, `keys`, `pem`, `pinsets`, `pins`, `rollout` and `rules` know what the keys mean;
+//! read values; `sections`, `access`, `keys`, `pem`, `roles`, `pinsets`, `pins`, `rollout` and `rules` know what the keys
+//! mean;
 //! `lint` looks at all that has been read together; `diagnostic` tells what is wrong, where, and what to write instead, and
 //! `legible` keeps what it shows from steering a terminal.
 //! `shape` is how all of them describe keys; `schema` and `show` write by those descriptions. Nothing of the text's form
@@ -28,6 +29,7 @@ mod pem;
 mod pins;
 mod pinsets;
 mod places;
+mod roles;
 mod rollout;
 mod rules;
 mod sarif;

@@ -22,8 +22,10 @@ pub struct NamedFile {
 /// What can be named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {
-    /// Trust anchors.
+    /// Trust anchors, of everything or of pinsets.
     Anchors(Roots),
+    /// Trust anchors beside those.
+    ExtraAnchors(PathBuf),
     /// A revocation list.
     RevocationList(PathBuf),
 }
@@ -55,7 +57,7 @@ impl NamedFiles {
     /// A file with anchors in addition.
     pub(super) fn extra_roots(&self, item: &Item<'_>) -> Option<PathBuf> {
         let file = item.path()?;
-        self.add(Named::Anchors(Roots::File(file.clone())), item.span());
+        self.add(Named::ExtraAnchors(file.clone()), item.span());
         Some(file)
     }
 

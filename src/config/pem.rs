@@ -3,6 +3,7 @@
 use super::code::Code;
 use super::item::Item;
 use super::outside::{Kind, Outside};
+use super::roles::Standing;
 use super::span::Span;
 use crate::policy::pin::{Pin, Sha256};
 use rustls_pki_types::pem::{PemObject as _, SectionKind};
@@ -26,6 +27,8 @@ struct KeyFile {
     spki: Sha256,
     /// SHA-256 of its certificate; absent when it holds a public key alone.
     certificate: Option<Sha256>,
+    /// What its certificate shows of the key.
+    standing: Option<Standing>,
 }
 
 /// Why a file is not taken. Its content is never told: it may be a private key.
@@ -60,6 +63,11 @@ impl<'a> Pem<'a> {
     /// SHA-256 of its SubjectPublicKeyInfo.
     pub(super) fn key(&self) -> Option<Sha256> {
         self.file.map(|file| file.spki)
+    }
+
+    /// What its certificate shows of the key, if it holds one that says so.
+    pub(super) fn standing(&self) -> Option<Standing> {
+        self.file?.standing
     }
 
     /// The pin that stands beside the file, unless they contradict each other.
@@ -154,13 +162,14 @@ const PRIVATE: &[u8] = b"PRIVATE KEY-----";
 fn parse_certificate(der: &[u8]) -> Option<(KeyFile, Option<&'static str>)> {
     let (rest, certificate) = X509Certificate::from_der(der).ok()?;
     let key = certificate.public_key();
-    let file = KeyFile { spki: digest(key.raw), certificate: Some(digest(der)) };
+    let (certificate_pin, standing) = (Some(digest(der)), Standing::of(&certificate));
+    let file = KeyFile { spki: digest(key.raw), certificate: certificate_pin, standing };
     rest.is_empty().then(|| (file, weakness(key)))
 }
 
 fn parse_key(der: &[u8]) -> Option<(KeyFile, Option<&'static str>)> {
     let (rest, key) = SubjectPublicKeyInfo::from_der(der).ok()?;
-    rest.is_empty().then(|| (KeyFile { spki: digest(der), certificate: None }, weakness(&key)))
+    rest.is_empty().then(|| (KeyFile { spki: digest(der), certificate: None, standing: None }, weakness(&key)))
 }
 
 fn digest(octets: &[u8]) -> Sha256 {

@@ -3,8 +3,9 @@
 use super::code::Code;
 use super::findings::Findings;
 use super::item::{Item, Located, Word};
-use super::keys::{Blocklist, ListedPin, Role};
+use super::keys::Blocklist;
 use super::pinsets::{Surroundings, Trust};
+use super::roles::{ListedPin, Role, Standing};
 use super::span::Span;
 use super::table::Table;
 use crate::policy::pin::{Pin, Sha256};
@@ -89,11 +90,15 @@ pub(super) fn read_deny(table: &Table<'_>, lists: &[List], around: &Surroundings
             table.findings.error(Code::E05, &listed.span, "a certificate pin cannot be denied", help);
             continue;
         };
-        let accepted = lists.iter().flat_map(|list| &list.pins).find(|accepted| accepted.pin == listed.pin);
+        let accepted = lists.iter().flat_map(|list| &list.pins).find(|accepted| accepted.key() == Some(digest));
         if let Some(accepted) = accepted {
             let help = "remove it from one of them; what is denied is refused, whatever else matches";
             let note = (&accepted.span, "accepted here");
-            table.findings.conflict(Code::E38, &listed.span, "this pin is accepted and denied", note, help);
+            let message = match accepted.pin {
+                Pin::Spki(_) => "this pin is accepted and denied",
+                Pin::Certificate(_) => "this key is denied, and a certificate of it is accepted",
+            };
+            table.findings.conflict(Code::E38, &listed.span, message, note, help);
         }
         if let Some(first) = denied.insert(digest, listed.span) {
             let note = (&first, "first given here");
@@ -155,9 +160,13 @@ fn check_list(findings: &Findings, list: &List, trust: Option<Trust>, blocklist:
             let message = format!("this pin is twice in {}", list.key);
             findings.conflict(Code::E09, &listed.span, message, (first, "first given here"), help);
         }
-        let blocked = if let Pin::Spki(digest) = &listed.pin { blocklist.get(digest) } else { None };
-        if let Some((entry, span)) = blocked {
-            let message = format!("this pin is accepted here and blocked by {:?}", entry.name);
+        if let Some((entry, span)) = listed.key().and_then(|key| blocklist.get(&key)) {
+            let message = match listed.pin {
+                Pin::Spki(_) => format!("this pin is accepted here and blocked by {:?}", entry.name),
+                Pin::Certificate(_) => {
+                    format!("this certificate is accepted here and its key blocked by {:?}", entry.name)
+                }
+            };
             let help = "remove it here; the blocklist always wins";
             findings.conflict(Code::E38, &listed.span, message, (span, "blocked here"), help);
         }
@@ -165,19 +174,31 @@ fn check_list(findings: &Findings, list: &List, trust: Option<Trust>, blocklist:
     first_seen.len() == list.pins.len()
 }
 
+/// Reports a key that the list can never see.
 fn check_role(findings: &Findings, list: &List, listed: &ListedPin, trust: Option<Trust>) {
-    let (role, contradicts) = match listed.role {
-        Some(Role::Leaf) => ("leaf", list.position == Position::Ca),
-        Some(Role::Intermediate) => ("intermediate", list.position == Position::Leaf),
-        Some(Role::Root) => ("root", list.position == Position::Leaf),
-        None => return,
+    let (in_leaves, in_authorities) = (list.position == Position::Leaf, list.position == Position::Ca);
+    let its_own_authority = listed.standing == Some(Standing::SelfIssued);
+    let who = listed.described();
+    let (code, message, help) = match trust {
+        _ if in_authorities && listed.is_end_entity() => (Code::E13, format!("{who} in {}", list.key), BELONGS),
+        // ca_pins are refused as a whole there.
+        Some(Trust::PinOnly) if listed.is_authority() && !in_authorities => {
+            let message = format!("{who} and trust = \"pin-only\": no authority is ever seen");
+            (Code::E60, message, "pin the host's own key")
+        }
+        Some(Trust::PinOnly) => return,
+        _ if in_leaves && listed.is_authority() => (Code::E13, format!("{who} in {}", list.key), BELONGS),
+        Some(Trust::Roots) if its_own_authority && (in_leaves || listed.role == Some(Role::Leaf)) => {
+            let message = format!(
+                "{who} in {}: its certificate is an authority's (CA:TRUE), and no verified chain begins with one",
+                list.key
+            );
+            let help = "write trust = \"pin-only\" for a host that is its own authority; roots belong into ca_pins";
+            (Code::E13, message, help)
+        }
+        _ => return,
     };
-    if contradicts {
-        let message = format!("a key with the role {role} in {}", list.key);
-        let help = "leaf keys belong into leaf_pins, intermediate and root keys into ca_pins, any key into pins";
-        findings.error(Code::E13, &listed.span, message, help);
-    } else if role != "leaf" && trust == Some(Trust::PinOnly) {
-        let message = format!("a key with the role {role} and trust = \"pin-only\": no authority is ever seen");
-        findings.error(Code::E60, &listed.span, message, "pin the host's own key");
-    }
+    findings.error(code, &listed.span, message, help);
 }
+
+const BELONGS: &str = "leaf keys belong into leaf_pins, intermediate and root keys into ca_pins, any key into pins";

@@ -3,7 +3,6 @@
 
 use super::code::{Code, Severity};
 use super::diagnostic::{ConfigErrors, Diagnostic, KEPT_OF_A_CODE_MAX, Note};
-use super::keys::Role;
 use super::model::Config;
 use super::named::NamedFile;
 use super::pinsets::PinsetDraft;
@@ -63,8 +62,8 @@ pub enum At<'a> {
 pub struct WrittenPin {
     /// The pin.
     pub pin: Pin,
-    /// Whether its key was declared with `role = "root"`.
-    pub is_root: bool,
+    /// Why it is taken for that of a root, if so: its role, or its certificate.
+    pub root_because: Option<&'static str>,
     /// Whether it stands under `backup`.
     pub is_backup: bool,
     span: Span,
@@ -107,7 +106,7 @@ impl PinsetMarks {
             let in_use = list.pins.len() - list.backups;
             list.pins.iter().enumerate().map(move |(index, listed)| WrittenPin {
                 pin: listed.pin,
-                is_root: listed.role == Some(Role::Root),
+                root_because: listed.root_because(),
                 is_backup: index >= in_use,
                 span: listed.span,
             })

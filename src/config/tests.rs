@@ -10,8 +10,10 @@ use super::*;
 use crate::policy::access::{Access, AddressClass, Deny, Ports};
 use crate::policy::host::Authority;
 use crate::policy::moment::Circumstances;
+use crate::policy::pin::{Pin, Sha256};
 use crate::policy::pinset::{AfterExpiry, Basis, Demand, NameCheck, ValidityCheck};
 use crate::policy::rules::{RuleKind, Unpinned};
+use sha2::{Digest as _, Sha256 as Hasher};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -20,11 +22,28 @@ const X1: &str = "sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=";
 const X2: &str = "sha256/diGVwiVYbubAI3RW4hB9xU8e/CH2GnkuvVFZE8zmgzI=";
 const R1: &str = "sha256/hxqRlPTu1bMS/0DITB1SSu0vd4u/8l8TjPgfaAp63Gc=";
 const R3: &str = "sha256/QXnt2YHvdHR3tJYmQIr0Paosp6t/nggsEGD4QJZ3Q0g=";
-/// Two keys that nobody uses.
+/// Keys that nobody uses, and no roots.
 const K1: &str = "sha256/afwiKY3RxoMmLkuRW1l7QsPZTJPwDS2pdDROQjXw8ig=";
 const K2: &str = "sha256/IPMbDAjLVSGntGO3WP53X/zilCVndez5YJ2+vJvhJsA=";
+const K3: &str = "sha256/r/mIkG3eEpVdm+u/ko/cwxzOMo1bk4TyHIlByibiA5E=";
+const K4: &str = "sha256/TQEtdMbmwFgYUifM4LDF+xgEtd0z69mPGmkp014d6ZY=";
 const R4: &str = "sha256/mEflZT5enoR1FuXLgYYGqnVEoZvmf9c2bVBpiOjYQ0c=";
 const X1_HEX: &str = "0b9fa5a59eed715c26c1020c711b4f6ec42d58b0015e14337a39dad301c5afc3";
+
+/// A digest that belongs to nothing.
+fn digest_of_nothing(number: usize) -> Sha256 {
+    Hasher::digest(number.to_be_bytes()).into()
+}
+
+/// The pin of a key that nobody has.
+pub(super) fn nobodys(number: usize) -> String {
+    Pin::Spki(digest_of_nothing(number)).to_string()
+}
+
+/// The same in hexadecimal digits, without a word before them.
+fn nobodys_hex(number: usize) -> String {
+    Pin::Certificate(digest_of_nothing(number)).to_string().replace("cert:sha256:", "")
+}
 
 /// 2027-01-01T00:00:00Z.
 fn now() -> SystemTime {
@@ -267,8 +286,8 @@ fn refused_keys() {
 #[test]
 fn refused_pinsets() {
     let roles = format!(
-        "\n[keys.leaf]\nspki = \"{X1}\"\nrole = \"leaf\"\n[keys.root]\nspki = \"{X2}\"\nrole = \"root\"\n\
-         [keys.plain]\nspki = \"{R1}\""
+        "\n[keys.leaf]\nspki = \"{K1}\"\nrole = \"leaf\"\n[keys.root]\nspki = \"{X2}\"\nrole = \"root\"\n\
+         [keys.plain]\nspki = \"{K3}\""
     );
     let table: &[(&str, &str, Code, usize, usize, &str)] = &[
         ("", "", Code::E36, 1, 1, "no pins"),
@@ -278,8 +297,8 @@ fn refused_pinsets() {
         ("pins = \"X1\"", "", Code::E15, 4, 8, "a list, not a text"),
         ("pins = [\"X1\", \"X1\"]", "", Code::E09, 4, 64, "twice in pins"),
         ("pins = [\"X1\"]\nbackup = [\"X1\"]", "", Code::E09, 5, 11, "another key"),
-        ("leaf_pins = [\"X1\"]\nca_pins = [\"X2\"]", "", Code::E37, 5, 11, "combine = \"all\""),
-        ("leaf_pins = [\"X1\"]\nca_pins = [\"X2\"]\ncombine = \"both\"", "", Code::E01, 6, 11, "\"all\" or \"any\""),
+        ("leaf_pins = [\"K1\"]\nca_pins = [\"X2\"]", "", Code::E37, 5, 11, "combine = \"all\""),
+        ("leaf_pins = [\"K1\"]\nca_pins = [\"X2\"]\ncombine = \"both\"", "", Code::E01, 6, 11, "\"all\" or \"any\""),
         (
             "leaf_pins = [\"leaf\"]\nca_pins = [\"root\"]\ncombine = \"all\"\nbackup = [\"plain\"]",
             &roles,
@@ -293,16 +312,16 @@ fn refused_pinsets() {
         ("leaf_pins = [\"leaf\"]\nbackup = [\"root\"]", &roles, Code::E13, 5, 11, "role root in leaf_pins"),
         ("trust = \"pin-only\"\nca_pins = [\"X1\", \"X2\"]", "", Code::E60, 5, 11, "no chain is built"),
         ("trust = \"pin-only\"\npins = [\"root\", \"plain\"]", &roles, Code::E60, 5, 9, "role root"),
-        ("trust = \"pin-only\"\nmode = \"off\"\npins = [\"X1\", \"X2\"]", "", Code::E69, 5, 8, "nothing is left"),
+        ("trust = \"pin-only\"\nmode = \"off\"\npins = [\"K1\", \"K2\"]", "", Code::E69, 5, 8, "nothing is left"),
         (
-            "trust = \"pin-only\"\nmode = \"report-only\"\npins = [\"X1\", \"X2\"]",
+            "trust = \"pin-only\"\nmode = \"report-only\"\npins = [\"K1\", \"K2\"]",
             "",
             Code::E69,
             5,
             8,
             "nothing is left",
         ),
-        ("trust = \"pin-only\"\npins = [\"X1\", \"X2\"]", "\n[defaults]\nmode = \"off\"", Code::E69, 4, 9, "enforce"),
+        ("trust = \"pin-only\"\npins = [\"K1\", \"K2\"]", "\n[defaults]\nmode = \"off\"", Code::E69, 4, 9, "enforce"),
         ("trust = \"tofu\"\npins = [\"X1\", \"X2\"]", "", Code::E01, 4, 9, "\"roots\" or \"pin-only\""),
         ("verify_name = \"skip\"\npins = [\"X1\", \"X2\"]", "", Code::E69, 4, 15, "needs trust = \"pin-only\""),
         ("verify_validity = \"ignore\"\npins = [\"X1\", \"X2\"]", "", Code::E69, 4, 19, "needs trust = \"pin-only\""),
@@ -318,7 +337,8 @@ fn refused_pinsets() {
         ),
     ];
     for (lines, rest, code, line, column, part) in table {
-        let text = format!("{}{rest}", pinset(lines)).replace("X1", X1).replace("X2", X2);
+        let text =
+            format!("{}{rest}", pinset(lines)).replace("X1", X1).replace("X2", X2).replace("K1", K1).replace("K2", K2);
         refuse_each(&[(&text, &[(*code, *line, *column, part)])]);
     }
 }
@@ -519,7 +539,7 @@ fn refused_times() {
         (&expiry("at = 2027-06-30\nthen = \"open\""), &[(Code::E01, 7, 8, "\"fail-closed\"")]),
         (
             &pinset(&format!(
-                "trust = \"pin-only\"\npins = [\"{X1}\", \"{X2}\"]\n[pinset.expiry]\nat = 2027-06-30\nthen = \"report-only\""
+                "trust = \"pin-only\"\npins = [\"{K1}\", \"{K2}\"]\n[pinset.expiry]\nat = 2027-06-30\nthen = \"report-only\""
             )),
             &[(Code::E69, 8, 8, "nothing is left")],
         ),
@@ -722,22 +742,22 @@ fn hostile_characters_are_not_shown() {
 fn rules() {
     let text = format!(
         "[keys.root]\nspki = \"{X1}\"\nrole = \"root\"\nowner = \"o\"\nnote = \"n\"\n\
-         [keys.plain]\ncert = \"18:ce:6c:fe:7b:f1:4e:60:b2:e3:47:b8:df:e8:68:cb:31:d0:2e:bb:3a:da:27:15:69:f5:03:43:b4:6d:b3:a4\"\n\
+         [keys.plain]\ncert = \"3f:85:18:a9:bb:7c:47:3e:92:e1:b3:34:b7:58:8b:1e:23:7e:17:75:df:07:9a:de:78:d7:a0:b3:62:19:b4:f0\"\n\
          [keys.hex]\nspki = \"{}\"\nrole = \"leaf\"\n\
          [[pinset]]\nname = \"wide\"\nhosts = [\"**.shop.example\"]\nca_pins = [\"root\"]\nleaf_pins = [\"plain\"]\n\
          combine = \"any\"\nbackup = [\"hex\"]\n\
          [[pinset]]\nname = \"soft\"\nhosts = [\"*.eu.shop.example:8443\"]\npins = [\"{X2}\"]\nmode = \"report-only\"\n\
-         [[pinset]]\nname = \"device\"\nhosts = [\"192.0.2.7\"]\ntrust = \"pin-only\"\nleaf_pins = [\"plain\", \"{R3}\"]\n\
+         [[pinset]]\nname = \"device\"\nhosts = [\"192.0.2.7\"]\ntrust = \"pin-only\"\nleaf_pins = [\"plain\", \"{K3}\"]\n\
          verify_name = \"skip\"\nverify_validity = \"ignore\"\n\
          [pinset.expiry]\nat = 2027-06-30\nthen = \"fail-closed\"\n\
          [[exempt]]\nhosts = [\"old.shop.example\"]\nreason = \"CHG\"\nuntil = 2027-03-01T01:00:00+01:00\n\
          [[tunnel]]\nhosts = [\"updates.vendor.example\", \"**.shared.example\"]\nreason = \"pins itself\"\n\
          [[blocklist]]\nname = \"lost\"\nspki = [\"{R1}\"]\nreason = \"published\"",
-        "3a".repeat(32)
+        nobodys_hex(1)
     );
     let (config, warnings) = parse(&text).unwrap_or_else(|errors| panic!("{errors}"));
     let told: Vec<_> = warnings.iter().map(Diagnostic::code).collect();
-    assert_eq!(told, [Code::W42, Code::W24, Code::I35, Code::W73, Code::W31, Code::W61]);
+    assert_eq!(told, [Code::I35, Code::W42, Code::W24, Code::I35, Code::W73, Code::W31, Code::W61]);
     let day = Duration::from_secs(24 * 3600);
     let table = [
         ("shop.example:443", 0, "wide enforced"),
@@ -758,7 +778,7 @@ fn rules() {
     let RuleKind::Pinned(device) = &config.rules.rules()[2].kind else { panic!() };
     assert!(matches!(device.basis, Basis::PinOnly { name: NameCheck::Skip, validity: ValidityCheck::Ignore, .. }));
     assert_eq!(device.expiry.map(|e| e.then), Some(AfterExpiry::FailClosed));
-    let digest = *crate::policy::pin::Pin::parse(R1).unwrap().digest();
+    let digest = *Pin::parse(R1).unwrap().digest();
     assert_eq!(config.policy(1).blocklist().get(&digest).map(|b| b.reason.as_str()), Some("published"));
     assert_eq!(config.rules.blocklist().len(), 1);
 }

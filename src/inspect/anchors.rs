@@ -1,7 +1,7 @@
 //! The files that a configuration names: trust anchors, revocation lists, and the pins that depend on them.
 
 use super::certificate::{Facts, day};
-use crate::config::{At, Code, Config, Diagnostic, Named, Places, Roots, WrittenPin};
+use crate::config::{At, Code, Config, Diagnostic, Named, NamedFile, Places, Roots, WrittenPin};
 use crate::materials::{self, Materials};
 use crate::policy::pin::Pin;
 use crate::policy::pinset::{AnchorSet, Basis};
@@ -24,6 +24,7 @@ pub(super) fn inspect_files(places: &Places, ca: &[CertificateDer<'static>], now
     for file in places.named() {
         match &file.what {
             Named::Anchors(roots) => look.source(roots, At::Named(file)),
+            Named::ExtraAnchors(path) => look.source(&Roots::File(path.clone()), At::Named(file)),
             Named::RevocationList(path) => look.list(path, At::Named(file)),
         }
     }
@@ -91,8 +92,23 @@ impl Look<'_> {
 
     /// Certificates that no root store should hold.
     fn unsuitable(&mut self, path: &Path, anchors: &TrustAnchors, at: At<'_>) {
-        let facts = anchors.records().iter().filter_map(|record| Facts::of(&record.certificate));
-        let faults: Vec<_> = facts.filter_map(|facts| Some((fault(&facts, self.now)?, facts.subject))).collect();
+        let facts: Vec<_> = anchors.records().iter().filter_map(|record| Facts::of(&record.certificate)).collect();
+        let all_ended = facts.iter().all(|facts| self.now > facts.not_after);
+        // Beside other anchors it takes nothing away.
+        if let Some(last) = facts.iter().map(|facts| facts.not_after).max().filter(|_| all_ended)
+            && !matches!(at, At::Named(NamedFile { what: Named::ExtraAnchors(_), .. }))
+        {
+            let (path, last) = (path.display(), day(last));
+            let message = match facts.len() {
+                1 => format!("the certificate in {path} ended on {last}: nothing verifies below it"),
+                count => format!(
+                    "all {count} certificates in {path} have ended, the last on {last}: nothing verifies below them"
+                ),
+            };
+            return self.tell(Code::E65, at, message, "put the current roots into the file");
+        }
+        let faults: Vec<_> =
+            facts.into_iter().filter_map(|facts| Some((fault(&facts, self.now)?, facts.subject))).collect();
         if faults.is_empty() {
             return;
         }
@@ -118,14 +134,13 @@ impl Look<'_> {
             let Some(in_use) = in_use else { continue };
             let mut told = HashSet::new();
             let missing = self.places.pins(&pinset.name).iter().filter(|written| !in_use.contains(&written.pin));
-            for WrittenPin { pin, is_root, .. } in missing {
+            for WrittenPin { pin, root_because, .. } in missing {
                 let public = mozilla.as_ref().is_some_and(|mozilla| mozilla.contains(pin));
-                if !(*is_root || public) || !told.insert(*pin) {
-                    continue;
-                }
-                let what = if public { "a root of Mozilla's list" } else { "declared as a root" };
-                let message = format!("{pin} is {what}, and not among the trust anchors of {:?}", pinset.name);
-                let help = "add the root to the trust anchors if it is to be trusted, or remove the pin";
+                let because = if public { Some("a root of Mozilla's list") } else { *root_because };
+                let Some(because) = because.filter(|_| told.insert(*pin)) else { continue };
+                let message = format!("{pin} is {because}, and not among the trust anchors of {:?}", pinset.name);
+                let help = "add the root to the trust anchors if it is to be trusted, or remove the pin; \
+                            write role = \"intermediate\" if another root has signed its key";
                 let at = At::Pin { pinset: &pinset.name, pin: *pin };
                 self.found.push(self.places.finding(Code::W41, at, message, help));
             }

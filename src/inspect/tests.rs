@@ -80,6 +80,9 @@ fn made(name: &str, is_ca: bool, until: i32, issuer: Option<&Made>) -> Made {
     Made { pem: certificate.unwrap().pem(), pin, params, key }
 }
 
+/// A key that nobody has.
+const NOBODYS: &str = "sha256/afwiKY3RxoMmLkuRW1l7QsPZTJPwDS2pdDROQjXw8ig=";
+
 const LIST: &str = "[upstream]\nroots = \"webpki\"\n";
 
 #[test]
@@ -92,8 +95,8 @@ fn files_that_cannot_be_used() {
     folder.file("junk.pem", "-----BEGIN CERTIFICATE-----\nanVuaw==\n-----END CERTIFICATE-----\n");
     folder.file(
         "a.toml",
-        "[[pinset]]\nname = \"a\"\nhosts = [\"a.example\"]\npins = [\"sha256:".to_owned()
-            + &"5a".repeat(32)
+        "[[pinset]]\nname = \"a\"\nhosts = [\"a.example\"]\npins = [\"".to_owned()
+            + NOBODYS
             + "\"]\nroots = \"empty.pem\"\nmode = \"report-only\"\n",
     );
     let missing = |from: usize| [(Code::E65, Some((3, from)), "cannot read the trust anchors in ")];
@@ -230,9 +233,11 @@ fn anchors_that_are_no_current_roots() {
     folder.file("leaf.pem", made("Leaf", false, 2040, None).pem);
     let many: Vec<_> = (0..5).map(|n| made(&format!("Old {n}"), true, 2020, None).pem).collect();
     folder.file("many.pem", root.pem.clone() + &many.concat());
+    folder.file("ended.pem", many.concat() + &made("Last", true, 2025, None).pem);
+    folder.file("below.pem.and.old", made("Old", true, 2026, None).pem + &made("Leaf", false, 2040, None).pem);
     for (file, says) in [
         ("below.pem", "CN=Below is issued by CN=Root, so it is no root"),
-        ("old.pem", "CN=Old ended on 2026-01-01"),
+        ("below.pem.and.old", "CN=Old ended on 2026-01-01; CN=Leaf is no certificate authority"),
         ("leaf.pem", "CN=Leaf is no certificate authority"),
         ("many.pem", "CN=Old 2 ended on 2020-01-01; and 2 more"),
     ] {
@@ -240,6 +245,21 @@ fn anchors_that_are_no_current_roots() {
         folder.has(&format!("[upstream]\nroots = \"./{file}\""), &world(), &[(Code::W64, Some((2, 9)), says)]);
     }
     folder.has(&format!("{LIST}extra_roots = [\"root.pem\"]"), &world(), &[]);
+    // Nothing is left but what others add.
+    for (file, says) in [
+        ("old.pem", "the certificate in FILE ended on 2026-01-01"),
+        ("ended.pem", "all 6 certificates in FILE have ended, the last on 2025-01-01"),
+    ] {
+        let says = says.replace("FILE", &folder.0.path().join("./").join(file).display().to_string());
+        folder.has(&format!("[upstream]\nroots = \"./{file}\""), &world(), &[(Code::E65, Some((2, 9)), &says)]);
+        let pinset = format!(
+            "[[pinset]]\nname = \"p\"\nhosts = [\"p.example\"]\nroots = \"./{file}\"\npins = [\"{NOBODYS}\"]\n"
+        );
+        let text = format!("{LIST}{pinset}mode = \"report-only\"\n");
+        folder.has(&text, &world(), &[(Code::E65, Some((6, 9)), &says)]);
+        let extra = format!("{LIST}extra_roots = [\"{file}\"]");
+        folder.has(&extra, &world(), &[(Code::W64, Some((3, 16)), "ended on")]);
+    }
 }
 
 #[test]
@@ -249,6 +269,9 @@ fn pins_of_roots_that_are_not_trusted() {
     let folder = Folder::new();
     let (root, other) = (made("Root", true, 2040, None), made("Other", true, 2040, None));
     folder.file("root.pem", &root.pem);
+    folder.file("other.pem", &other.pem);
+    folder.file("below.pem", made("Below", true, 2040, Some(&other)).pem);
+    folder.file("self.pem", made("Self", false, 2040, None).pem);
     let text = |head: &str, more: &str, pins: &str| {
         let key = format!("[keys.k]\nspki = \"{}\"\nrole = \"root\"\n", other.pin);
         format!(
@@ -273,6 +296,23 @@ fn pins_of_roots_that_are_not_trusted() {
         let text = text(head, more, &pins);
         let expected: Vec<_> =
             expected.map(|(column, says)| (Code::W41, Some((8, column)), says)).into_iter().collect();
+        folder.has(&text, &world(), &expected);
+    }
+    // Known by their files.
+    let shown = "is that of a self-issued authority, and not among";
+    for (file, more, expected) in [
+        ("other.pem", "", Some(shown)),
+        ("other.pem", "role = \"root\"", Some("declared as a root")),
+        ("root.pem", "", None),
+        // Another root may have signed its key.
+        ("other.pem", "role = \"intermediate\"", None),
+        ("below.pem", "", None),
+        ("self.pem", "", None),
+    ] {
+        let key = format!("[keys.k]\npem = \"{file}\"\n{more}\n");
+        let hosts = "hosts = [\"p.example\"]\npins = [\"k\"]\nmode = \"report-only\"\n";
+        let text = format!("{own}{key}[[pinset]]\nname = \"p\"\n{hosts}");
+        let expected: Vec<_> = expected.map(|says| (Code::W41, Some((9, 9)), says)).into_iter().collect();
         folder.has(&text, &world(), &expected);
     }
 }
@@ -316,7 +356,7 @@ fn a_certificate_that_was_seen_beats_a_suspicion() {
     let (folder, leaf) = (Folder::new(), made("192.0.2.1", false, 2040, None));
     let served = [CertificateDer::from_pem_slice(leaf.pem.as_bytes()).unwrap()];
     let hosts = "hosts = [\"192.0.2.1\", \"192.0.2.2\", \"192.0.2.3\"]";
-    let pins = format!("trust = \"pin-only\"\npins = [\"{}\", \"sha256:{}\"]", leaf.pin, "5a".repeat(32));
+    let pins = format!("trust = \"pin-only\"\npins = [\"{}\", \"{NOBODYS}\"]", leaf.pin);
     folder.file("c.toml", format!("{LIST}[[pinset]]\nname = \"p\"\n{hosts}\n{pins}\n"));
     let Checked { config, places, materials, .. } = check(&folder.0.path().join("c.toml"), &world()).unwrap();
     let resolver = std::sync::Arc::new(crate::upstream::resolve::SystemResolver);
@@ -367,7 +407,7 @@ fn clocks() {
     folder.file("timesync/synchronized", "");
     assert_eq!(told(), Synchronisation::Synchronised);
 
-    let pins = format!("pins = [\"sha256:{}\"]\nmode = \"report-only\"\n", "5a".repeat(32));
+    let pins = format!("pins = [\"{NOBODYS}\"]\nmode = \"report-only\"\n");
     let pinset = format!("{LIST}[[pinset]]\nname = \"p\"\nhosts = [\"p.example\"]\n{pins}");
     let ends = format!("{pinset}[pinset.expiry]\nat = 2029-01-01\nthen = \"fail-closed\"\n");
     let exempt = format!("{pinset}[[exempt]]\nhosts = [\"p.example:443\"]\nreason = \"r\"\nuntil = 2029-01-01\n");

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
+use std::collections::HashSet;
 use std::fmt;
 
 /// A SHA-256 digest.
@@ -125,11 +126,38 @@ impl Pin {
 
     fn refuse_placeholder(self) -> Result<Self, PinError> {
         let canonical = STANDARD.encode(self.digest());
-        match PLACEHOLDERS.iter().find(|(digest, _)| *digest == canonical) {
-            Some((_, what)) => Err(PinError::Placeholder(what)),
-            None => Ok(self),
-        }
+        let known = PLACEHOLDERS.iter().find(|(digest, _)| *digest == canonical).map(|(_, what)| *what);
+        known.or_else(|| filler(self.digest())).map_or(Ok(self), |what| Err(PinError::Placeholder(what)))
     }
+}
+
+/// What somebody made up in place of a digest. Of the digests that are computed not one in 10^13 looks like that.
+fn filler(digest: &Sha256) -> Option<&'static str> {
+    let text = digest.iter().rposition(|octet| *octet != 0).map_or(&[][..], |last| &digest[..=last]);
+    if digest.iter().collect::<HashSet<_>>().len() <= FILLER_OCTETS_MAX {
+        Some("a pattern of few different octets")
+    } else if COUNTED_OCTETS.iter().any(|width| counts(digest, *width)) {
+        Some("a row of numbers in equal steps")
+    } else if text.iter().all(|octet| matches!(octet, b' '..=b'~')) {
+        Some("a text in ASCII")
+    } else {
+        None
+    }
+}
+
+/// Different octets of a filler: what repeats after 16 octets or fewer has no more. Of 32 octets that are drawn by lot
+/// about 30 are different.
+const FILLER_OCTETS_MAX: usize = 16;
+
+/// Widths of the numbers that somebody may have counted in; three octets are four characters of base64.
+const COUNTED_OCTETS: &[usize] = &[1, 2, 3, 4, 8];
+
+/// Whether numbers of this many octets go up or down in equal steps.
+fn counts(digest: &Sha256, octets: usize) -> bool {
+    let number = |word: &[u8]| word.iter().fold(0_u64, |number, octet| number << 8 | u64::from(*octet));
+    let numbers: Vec<_> = digest.chunks_exact(octets).map(number).collect();
+    let mask = u64::MAX >> (64 - 8 * octets);
+    numbers.windows(3).all(|three| (three[0].wrapping_add(three[2]).wrapping_sub(three[1].wrapping_mul(2))) & mask == 0)
 }
 
 fn refuse_other_hashes(text: &str) -> Result<(), PinError> {

@@ -18,11 +18,13 @@ const COMPANIONS: &[(Code, &[Code])] = &[
     // The name that was meant is used by nobody.
     (Code::E10, &[Code::W11]),
     // Their subject is what public authorities alone can be.
+    (Code::W40, &[Code::I35]),
     (Code::W41, &[Code::I35]),
+    (Code::W43, &[Code::I35]),
     // Neither is done yet.
     (Code::W71, &[Code::I18]),
-    // Two certificates of one key are two certificates.
-    (Code::W32, &[Code::W42]),
+    // Two certificates of one key are two certificates, and those are of the host.
+    (Code::W32, &[Code::I33, Code::W42]),
 ];
 
 /// 2026-11-21T00:00:00Z, as the page says.

@@ -10,6 +10,9 @@ use std::time::{Duration, SystemTime};
 const JUDGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/schema/judge.py");
 
 const R4: &str = "sha256/mEflZT5enoR1FuXLgYYGqnVEoZvmf9c2bVBpiOjYQ0c=";
+/// Keys that nobody uses, and no roots.
+const K1: &str = "sha256/afwiKY3RxoMmLkuRW1l7QsPZTJPwDS2pdDROQjXw8ig=";
+const K2: &str = "sha256/IPMbDAjLVSGntGO3WP53X/zilCVndez5YJ2+vJvhJsA=";
 const X1: &str = "sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=";
 const X2: &str = "sha256/diGVwiVYbubAI3RW4hB9xU8e/CH2GnkuvVFZE8zmgzI=";
 const HEX: &str = "0b9fa5a59eed715c26c1020c711b4f6ec42d58b0015e14337a39dad301c5afc3";
@@ -101,7 +104,7 @@ fn forms() -> Vec<String> {
     let pins = spki.iter().chain(&certificates).map(|pin| pinset(&format!("pins = [\"{pin}\"]\nbackup = [\"{R4}\"]")));
     let keys = spki.iter().map(|pin| format!("spki = \"{pin}\""));
     let keys = keys.chain(certificates.iter().map(|pin| format!("cert = \"{pin}\""))).chain(only_named);
-    let keys = keys.map(|line| format!("[keys.\"A-z.0_9\"]\n{line}\nrole = \"leaf\""));
+    let keys = keys.map(|line| format!("[keys.\"A-z.0_9\"]\n{line}\nrole = \"intermediate\""));
     let hosts = [
         "A.example.",
         "b\u{fc}cher.example:8443",
@@ -129,12 +132,12 @@ fn forms() -> Vec<String> {
         "include = []\npinset = []\nkeys = {}".into(),
         "[upstream]\nextra_roots = [\"a.pem\", { file = \"b.pem\", exempts_pins = true }]".into(),
         pinset(&format!("pins = [\"{X1}\", \"{R4}\"]\ndeny = [\"{X2}\"]\nroots = \"a.pem\"\nsince = 2026-01-01")),
-        pinset(&format!("pins = [\"{X1}\", \"{R4}\"]\ntrust = \"pin-only\"\nverify_name = \"as:b.example\"")),
+        pinset(&format!("pins = [\"{K1}\", \"{K2}\"]\ntrust = \"pin-only\"\nverify_name = \"as:b.example\"")),
         pinset(&format!(
             "pins = [\"{X1}\", \"{R4}\"]\nmode = \"report-only\"\n[pinset.rollout]\nenforce_from = 2027-02-08\n\
              ramp = [{{ from = 2027-01-11, percent = 5.5 }}]\nhold_if_violations_over = 0.001"
         )),
-        pinset(&format!("leaf_pins = [\"{X1}\", \"{R4}\"]\nca_pins = [\"{X2}\"]\ncombine = \"any\"\nmode = \"off\"")),
+        pinset(&format!("leaf_pins = [\"{K1}\", \"{K2}\"]\nca_pins = [\"{X2}\"]\ncombine = \"any\"\nmode = \"off\"")),
     ];
     let all = pins.chain(keys).chain(hosts).chain(durations).chain(sizes).chain(addresses).chain(times).chain(others);
     all.collect()
@@ -234,7 +237,7 @@ async fn the_schema_refuses_what_the_program_refuses() {
             "pins = [\"{X1}\"]\nmode = \"report-only\"\n[pinset.rollout]\nenforce_from = 2027-02-08\n\
              ramp = [{{ from = 2027-01-11, percent = 101 }}]"
         )),
-        pinset(&format!("pins = [\"{X1}\"]\ntrust = \"pin-only\"\nverify_name = \"as:\"")),
+        pinset(&format!("pins = [\"{K1}\"]\ntrust = \"pin-only\"\nverify_name = \"as:\"")),
         pinset(&format!("pins = [\"{X1}\"]\n[pinset.expiry]\nat = 2027-01-01\nthen = \"open\"")),
         format!("[[pinset]]\nname = \"p\"\npins = [\"{X1}\"]"),
         format!("[[pinset]]\nname = \"a b\"\nhosts = [\"a.example\"]\npins = [\"{X1}\"]"),

@@ -22,7 +22,7 @@ use super::rules::Holes;
 use super::span::Span;
 use super::table::Table;
 use crate::policy::access::Access;
-use crate::policy::pinset::{Accepts, AnchorSet, Basis, Expiry, Mode, Stance};
+use crate::policy::pinset::{Accepts, AnchorSet, Basis, Combine, Expiry, Mode, Stance};
 use std::time::SystemTime;
 use toml::de::DeValue;
 
@@ -96,11 +96,25 @@ impl<'a> Subject<'a> {
         self.drafts.iter().filter_map(Read::of)
     }
 
-    /// The lists of a pinset, and those of the pinsets that it inherits from.
-    fn lists(&self, pinset: &Read<'a>) -> impl Iterator<Item = &'a List> + use<'a> {
+    /// A pinset, and those that it inherits from.
+    fn line(&self, pinset: &Read<'a>) -> impl Iterator<Item = &'a PinsetDraft> + use<'a> {
         let drafts = self.drafts;
         let line = std::iter::successors(Some(pinset.draft), |draft| draft.parent.map(|parent| &drafts[parent]));
-        line.take(drafts.len()).flat_map(|draft| &draft.lists)
+        line.take(drafts.len())
+    }
+
+    /// The lists of a pinset, and those of the pinsets that it inherits from.
+    fn lists(&self, pinset: &Read<'a>) -> impl Iterator<Item = &'a List> + use<'a> {
+        self.line(pinset).flat_map(|draft| &draft.lists)
+    }
+
+    /// Whether some way to satisfy the pinset goes through such lists alone.
+    fn can_be_met(&self, pinset: &Read<'a>, suits: impl Fn(&List) -> bool) -> bool {
+        self.line(pinset).any(|draft| match draft.own_pins.as_ref().map(Accepts::combine) {
+            Some(Combine::All) => draft.lists.iter().all(&suits),
+            Some(Combine::Any) => draft.lists.iter().any(&suits),
+            None => false,
+        })
     }
 }
 

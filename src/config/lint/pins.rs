@@ -1,8 +1,8 @@
 //! Which keys are pinned, and which are kept in reserve.
 
 use super::super::code::Code;
-use super::super::keys::ListedPin;
 use super::super::pins::List;
+use super::super::roles::ListedPin;
 use super::{Read, Subject};
 use crate::policy::pin::{Pin, Sha256};
 use crate::policy::pinset::Combine;

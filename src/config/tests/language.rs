@@ -44,7 +44,7 @@ fn refused_rollouts() {
         (&enforced("mode = \"off\"\n"), &[(Code::E56, 5, 8, "is not report-only")]),
         (
             &pinset(&format!(
-                "trust = \"pin-only\"\npins = [\"{X1}\", \"{X2}\"]\nmode = \"report-only\"\n[pinset.rollout]\n{end}"
+                "trust = \"pin-only\"\npins = [\"{K1}\", \"{K2}\"]\nmode = \"report-only\"\n[pinset.rollout]\n{end}"
             )),
             &[(Code::E69, 6, 8, "a mode other than enforce")],
         ),
@@ -82,9 +82,9 @@ fn pinsets(sets: &[(&str, &str, &str)]) -> String {
 
 #[test]
 fn refused_inheritance() {
-    let own = format!("pins = [\"{X1}\", \"{R1}\"]");
+    let own = format!("pins = [\"{K1}\", \"{K2}\"]");
     let heir = format!("{own}\ninherit = true");
-    let other = format!("pins = [\"{X2}\", \"{R1}\"]");
+    let other = format!("pins = [\"{K3}\", \"{K2}\"]");
     let pin_only = format!("{other}\ntrust = \"pin-only\"");
     let table = [
         (vec![("p", "a.example", &heir)], "no pinset holds a.example but this one"),
@@ -164,10 +164,10 @@ fn denied_keys_come_with_inherited_pins() {
 
 #[test]
 fn inherited_pins_satisfy_the_heir_and_not_the_parent() {
-    let heir = |pin: &str| format!("leaf_pins = [\"{pin}\", \"{R1}\"]\ninherit = true");
+    let heir = |pin: &str| format!("leaf_pins = [\"{pin}\", \"{K3}\"]\ninherit = true");
     let text = pinsets(&[
-        ("child", "a.b.c.example a.b.c.example:8443", &heir(X1)),
-        ("parent", "*.b.c.example", &heir(X2)),
+        ("child", "a.b.c.example a.b.c.example:8443", &heir(K1)),
+        ("parent", "*.b.c.example", &heir(K2)),
         ("grandparent", "**.c.example", &format!("ca_pins = [\"{R3}\", \"{R4}\"]")),
         ("alone", "d.example", &format!("pins = [\"{X1}\", \"{X2}\"]\ninherit = false")),
     ]);
@@ -179,9 +179,9 @@ fn inherited_pins_satisfy_the_heir_and_not_the_parent() {
     };
     let table = [
         // pin, where it stands, child, parent, grandparent
-        (X1, 0, [Some(0), None, None]),
-        (X1, 1, [None, None, None]),
-        (X2, 0, [Some(0), Some(0), None]),
+        (K1, 0, [Some(0), None, None]),
+        (K1, 1, [None, None, None]),
+        (K2, 0, [Some(0), Some(0), None]),
         (R3, 0, [None, None, None]),
         (R3, 2, [Some(2), Some(2), Some(2)]),
     ];
@@ -195,7 +195,7 @@ fn inherited_pins_satisfy_the_heir_and_not_the_parent() {
 #[test]
 fn denied_keys() {
     let lines = |deny: &str| pinset(&format!("pins = [\"{X1}\", \"{X2}\"]\ndeny = [{deny}]"));
-    let certificate = format!("\"cert:sha256:{}\"", "3a".repeat(32));
+    let certificate = format!("\"cert:sha256:{}\"", nobodys_hex(1));
     refuse_each(&[
         (&lines(""), &[(Code::E36, 5, 8, "empty list")]),
         (&lines("\"none\""), &[(Code::E10, 5, 9, "no key named")]),
@@ -214,7 +214,7 @@ fn denied_keys() {
 
 #[test]
 fn anchors_of_a_pinset() {
-    let lines = |lines: &str| pinset(&format!("pins = [\"{X1}\", \"{X2}\"]\n{lines}"));
+    let lines = |lines: &str| pinset(&format!("pins = [\"{K1}\", \"{K2}\"]\n{lines}"));
     refuse_each(&[
         (&lines("roots = \"sistem\""), &[(Code::E01, 5, 9, "did you mean \"system\"?")]),
         (&lines("roots = [\"a.pem\"]"), &[(Code::E15, 5, 9, "a text, not a list")]),
@@ -249,7 +249,7 @@ fn extra_roots_that_exempt_from_pins() {
 #[test]
 fn the_name_of_a_pin_only_host() {
     let device =
-        |name: &str| pinset(&format!("trust = \"pin-only\"\npins = [\"{X1}\", \"{X2}\"]\nverify_name = \"{name}\""));
+        |name: &str| pinset(&format!("trust = \"pin-only\"\npins = [\"{K1}\", \"{K2}\"]\nverify_name = \"{name}\""));
     refuse_each(&[
         (&device("as:"), &[(Code::E16, 6, 15, "names no host")]),
         (&device("as:a..b"), &[(Code::E16, 6, 15, "names no host")]),

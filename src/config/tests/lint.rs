@@ -5,6 +5,7 @@ use super::*;
 mod files;
 mod hosts;
 mod pins;
+mod roles;
 mod time;
 mod trust;
 

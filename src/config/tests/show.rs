@@ -53,7 +53,7 @@ fn a_rich_configuration() {
                  [upstream]\nextra_roots = [\"a.pem\", {{ file = \"b.pem\", exempts_pins = true }}]\n\
                  [defaults]\nunpinned = \"deny\"\n\
                  [[pinset]]\nname = \"own\"\nhosts = [\"a.b.example\"]\npins = [\"root\"]\ninherit = true\nroots = \"d/own.pem\"\n\
-                 [[pinset]]\nname = \"device\"\nhosts = [\"192.0.2.7\"]\ntrust = \"pin-only\"\nleaf_pins = [\"{X2}\", \"{R1}\"]\n\
+                 [[pinset]]\nname = \"device\"\nhosts = [\"192.0.2.7\"]\ntrust = \"pin-only\"\nleaf_pins = [\"{K1}\", \"{K2}\"]\n\
                  [pinset.expiry]\nat = 2027-06-30\nthen = \"fail-closed\"\n\
                  [[tunnel]]\nhosts = [\"t.example\"]\nreason = \"a \\\"b\\\" \u{fc} \\\\\"\n\
                  [log]\naccess = \"${{DIR}}/$${{x}}.jsonl\"\nlevel = \"${{LEVEL}}\""

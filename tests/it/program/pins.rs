@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 const AT: &str = "2027-01-11T00:00:00Z";
 
 const LEAF: &str = "sha256/afwiKY3RxoMmLkuRW1l7QsPZTJPwDS2pdDROQjXw8ig=";
-const STANDBY: &str = "sha256/f0KW/FtqTjs108NpYj42SrGvOB2PpxIVM8nWxjPqJGE=";
+const STANDBY: &str = "sha256/TQEtdMbmwFgYUifM4LDF+xgEtd0z69mPGmkp014d6ZY=";
 const X1: &str = "sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=";
 const X2: &str = "sha256/diGVwiVYbubAI3RW4hB9xU8e/CH2GnkuvVFZE8zmgzI=";
 const R1: &str = "sha256/hxqRlPTu1bMS/0DITB1SSu0vd4u/8l8TjPgfaAp63Gc=";
@@ -18,7 +18,7 @@ const OLD: &str = r#"
 name = "bank-api"
 hosts = ["api.bank.example", "pay.bank.example:8443"]
 leaf_pins = ["sha256/afwiKY3RxoMmLkuRW1l7QsPZTJPwDS2pdDROQjXw8ig="]
-backup = ["sha256/f0KW/FtqTjs108NpYj42SrGvOB2PpxIVM8nWxjPqJGE="]
+backup = ["sha256/TQEtdMbmwFgYUifM4LDF+xgEtd0z69mPGmkp014d6ZY="]
 expiry = { at = 2027-06-30T00:00:00Z, then = "fail-closed" }
 
 [[pinset]]

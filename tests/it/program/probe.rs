@@ -9,6 +9,9 @@ use pinproxy::config::Code;
 use serde_json::{Value, json};
 use std::time::Duration;
 
+/// The digest of a certificate that nobody has.
+const NOBODYS: &str = "3f8518a9bb7c473e92e1b334b7588b1e237e1775df079ade78d7a0b36219b4f0";
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What an origin serves, what is trusted, and how it is pinned.
@@ -164,7 +167,7 @@ fn scenes(code: Code) -> (Vec<Scene>, Vec<Scene>) {
             vec![
                 Scene::new(ends_in(60), pinned_leaf),
                 Scene::new(ends_in(10), |root, _| in_use(&[root.pin()], &spare())),
-                Scene::new(ends_in(10), |_, chain| in_use(&[chain.pin()], &format!("cert:sha256:{}", "5a".repeat(32)))),
+                Scene::new(ends_in(10), |_, chain| in_use(&[chain.pin()], &format!("cert:sha256:{NOBODYS}"))),
             ],
         ),
         other => panic!("no hosts show {other}"),

@@ -4,7 +4,7 @@ use super::*;
 
 use crate::support::client::{ClientTls, RawClient};
 
-use crate::support::pki::hex;
+use crate::support::pki::{Validity, hex};
 use sha2::{Digest as _, Sha256};
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -52,6 +52,18 @@ async fn warnings_about_the_files_are_told() {
             && told.contains("CN=Below is issued by CN=Root"),
         "{told}"
     );
+    program.stop().await;
+}
+
+/// Nothing verifies below them, which is an error of the file; a proxy that is up can still tell so to every client.
+#[tokio::test]
+async fn roots_that_have_ended_are_told_of() {
+    let user = User::new();
+    user.file("ended.pem", &Ca::builder("Ended").validity(Validity::expired()).self_signed().pem());
+    let text = "[upstream]\nroots = \"./ended.pem\"\n";
+    let mut program = Program::start(user.run(Some(&user.file("pinproxy.toml", text)))).await;
+    let told = program.running.err.until("1 error, 1 warning in the configuration").await;
+    assert!(told.contains("error[E65]: the certificate in ") && told.contains("ended.pem ended on "), "{told}");
     program.stop().await;
 }
 

@@ -244,7 +244,7 @@ fn a_backup_of_the_key_in_use() {
         ("pins = [\"first\"]\nbackup = [\"foreign\"]", 0),
         ("pins = [\"first\", \"renewed\"]", 0),
         (
-            "pins = [\"first\"]\nbackup = [\"cert:sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f\"]",
+            "pins = [\"first\"]\nbackup = [\"cert:sha256:3f8518a9bb7c473e92e1b334b7588b1e237e1775df079ade78d7a0b36219b4f0\"]",
             0,
         ),
     ];

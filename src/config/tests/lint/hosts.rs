@@ -386,7 +386,7 @@ fn owners_of_one_pinset() {
             (hosts("a.one.example b.two.example c.three.example"), 1),
             (hosts("**.one.example *.two.example three.example"), 1),
             (hosts("one.example two.example three.example four.example"), 1),
-            (authorities("leaf_pins", X1), 1),
+            (authorities("leaf_pins", K1), 1),
             (authorities("pins", X1), 1),
             (authorities("ca_pins", K1), 0),
             (authorities("pins", X1).replace(K2, X2), 0),

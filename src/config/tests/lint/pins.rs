@@ -2,7 +2,7 @@ use super::*;
 
 fn pins(lines: &str) -> String {
     let text = pinset(lines);
-    [("X1", X1), ("X2", X2), ("R1", R1), ("R3", R3), ("R4", R4)]
+    [("X1", X1), ("X2", X2), ("R1", R1), ("R3", R3), ("R4", R4), ("K1", K1), ("K2", K2), ("K3", K3), ("K4", K4)]
         .iter()
         .fold(text, |text, (name, pin)| text.replace(&format!("\"{name}\""), &format!("\"{pin}\"")))
 }
@@ -18,11 +18,11 @@ fn enforced_with_one_key() {
         Code::E30,
         &[
             (pins("pins = [\"X1\"]"), 1),
-            (pins("leaf_pins = [\"X1\"]"), 1),
+            (pins("leaf_pins = [\"K1\"]"), 1),
             (pins("ca_pins = [\"X1\"]\nmode = \"enforce\""), 1),
             (pins(&format!("pins = [\"X1\"]\n{rollout}")), 1),
-            (pins("pins = [\"X1\"]\ntrust = \"pin-only\""), 1),
-            (pins("leaf_pins = [\"X1\"]\nca_pins = [\"X1\"]\ncombine = \"any\""), 1),
+            (pins("pins = [\"K1\"]\ntrust = \"pin-only\""), 1),
+            (pins("leaf_pins = [\"K1\"]\nca_pins = [\"K1\"]\ncombine = \"any\""), 1),
             (pins("pins = [\"X1\"]\ninherit = false"), 1),
             (parent(&pins("pins = [\"X1\"]\n")), 1),
             (pins("pins = [\"X1\"]\nmode = \"report-only\""), 0),
@@ -30,11 +30,11 @@ fn enforced_with_one_key() {
             (pins("pins = [\"X1\"]") + "\n[defaults]\nmode = \"off\"", 0),
             (pins("pins = [\"X1\"]\nbackup = [\"X2\"]"), 0),
             (pins("pins = [\"X1\", \"X2\"]"), 0),
-            (pins("leaf_pins = [\"X1\"]\nca_pins = [\"X2\"]\ncombine = \"all\""), 1),
-            (pins("leaf_pins = [\"X1\", \"R1\"]\nca_pins = [\"X2\"]\ncombine = \"all\""), 1),
-            (pins("leaf_pins = [\"X1\", \"R1\"]\nca_pins = [\"X2\", \"R3\"]\ncombine = \"all\""), 0),
-            (pins("leaf_pins = [\"X1\"]\nca_pins = [\"X2\"]\ncombine = \"any\""), 0),
-            (pins("leaf_pins = [\"X1\"]\nca_pins = [\"X2\"]\ncombine = \"all\"\nmode = \"report-only\""), 0),
+            (pins("leaf_pins = [\"K1\"]\nca_pins = [\"X2\"]\ncombine = \"all\""), 1),
+            (pins("leaf_pins = [\"K1\", \"K3\"]\nca_pins = [\"X2\"]\ncombine = \"all\""), 1),
+            (pins("leaf_pins = [\"K1\", \"K3\"]\nca_pins = [\"X2\", \"R3\"]\ncombine = \"all\""), 0),
+            (pins("leaf_pins = [\"K1\"]\nca_pins = [\"X2\"]\ncombine = \"any\""), 0),
+            (pins("leaf_pins = [\"K1\"]\nca_pins = [\"X2\"]\ncombine = \"all\"\nmode = \"report-only\""), 0),
             (heir("pins = [\"X1\"]"), 0),
             // What is wrong with the pins or the parent has been said, and may be all that is.
             (pins("pins = [\"X1\", \"sha256/AAAA\"]"), 0),
@@ -49,7 +49,7 @@ fn enforced_with_one_key() {
     let one = &told(&pins("pins = [\"X1\"]"))[0];
     assert_eq!(one.position(), Some((4, 8)));
     assert!(one.help().contains("report-only"));
-    assert!(!told(&pins("pins = [\"X1\"]\ntrust = \"pin-only\""))[0].help().contains("report-only"));
+    assert!(!told(&pins("pins = [\"K1\"]\ntrust = \"pin-only\""))[0].help().contains("report-only"));
 }
 
 /// Pins that a parent adds count, but for a parent of which something is wrong.
@@ -74,8 +74,8 @@ fn one_key_beside_those_of_a_parent() {
 #[test]
 fn enforced_without_a_backup() {
     let leaf =
-        format!("[keys.standby]\nspki = \"{R3}\"\nrole = \"leaf\"\n[keys.root]\nspki = \"{R4}\"\nrole = \"root\"\n");
-    let lists = |more: &str| leaf.clone() + &pins(&format!("leaf_pins = [\"X1\"]\nca_pins = [\"X2\"]\n{more}"));
+        format!("[keys.standby]\nspki = \"{K4}\"\nrole = \"leaf\"\n[keys.root]\nspki = \"{R4}\"\nrole = \"root\"\n");
+    let lists = |more: &str| leaf.clone() + &pins(&format!("leaf_pins = [\"K1\"]\nca_pins = [\"X2\"]\n{more}"));
     let rollout = "mode = \"report-only\"\n[pinset.rollout]\nenforce_from = 2027-02-08\n";
     let heir = |parent: &str| {
         let heir = "[[pinset]]\nname = \"heir\"\nhosts = [\"a.b.example\"]\npins = [\"X1\", \"R1\"]\ninherit = true\n";
@@ -87,9 +87,9 @@ fn enforced_without_a_backup() {
         &[
             (pins("pins = [\"X1\", \"X2\"]"), 1),
             (pins(&format!("pins = [\"X1\", \"X2\"]\n{rollout}")), 1),
-            (pins("pins = [\"X1\", \"X2\"]\ntrust = \"pin-only\""), 1),
+            (pins("pins = [\"K1\", \"K2\"]\ntrust = \"pin-only\""), 1),
             (lists("combine = \"any\""), 1),
-            (pins("leaf_pins = [\"X1\", \"R1\"]\nca_pins = [\"X2\", \"R3\"]\ncombine = \"all\""), 1),
+            (pins("leaf_pins = [\"K1\", \"K3\"]\nca_pins = [\"X2\", \"R3\"]\ncombine = \"all\""), 1),
             (heir("pins = [\"X1\", \"X2\"]"), 2),
             (pins("pins = [\"X1\", \"X2\"]\nmode = \"report-only\""), 0),
             (pins("pins = [\"X1\"]\nbackup = [\"X2\"]"), 0),
@@ -114,24 +114,23 @@ fn enforced_without_a_backup() {
 
 #[test]
 fn certificates_as_pins() {
-    let cert = format!("\"cert:sha256:{X1_HEX}\"");
+    let (cert, other) = (format!("\"cert:sha256:{}\"", nobodys_hex(1)), nobodys_hex(2));
     expect(
         Code::W42,
         &[
             (pins(&format!("pins = [{cert}]\nbackup = [\"X2\"]")), 1),
             (pins(&format!("pins = [\"X2\"]\nbackup = [{cert}]")), 1),
-            (pins(&format!("leaf_pins = [{cert}, \"cert:sha256:{}\"]\nbackup = [\"X2\"]", "1f".repeat(32))), 1),
-            (pins(&format!("[keys.k]\ncert = \"{}\"\n", "1f".repeat(32))), 0),
-            (pins(&format!("pins = [{cert}, \"X2\"]\ntrust = \"pin-only\"")), 0),
+            (pins(&format!("leaf_pins = [{cert}, \"cert:sha256:{other}\"]\nbackup = [\"X2\"]")), 1),
+            (pins(&format!("[keys.k]\ncert = \"{other}\"\n")), 0),
+            (pins(&format!("pins = [{cert}, \"K2\"]\ntrust = \"pin-only\"")), 0),
             (pins(&format!("pins = [{cert}]\nmode = \"off\"")), 0),
             (pins("pins = [\"X1\", \"X2\"]"), 0),
         ],
     );
 }
 
-/// A pin of a key that nobody has.
 fn pin(number: usize) -> String {
-    format!("\"sha256:{:064x}\"", number + 1)
+    format!("\"{}\"", nobodys(number))
 }
 
 #[test]
@@ -164,18 +163,19 @@ fn many_pins() {
 fn pins_of_one_kind() {
     let keys = format!(
         "[keys.leaf]\nspki = \"{K1}\"\nrole = \"leaf\"\n[keys.standby]\nspki = \"{K2}\"\nrole = \"leaf\"\n\
-         [keys.middle]\nspki = \"sha256:{0}1\"\nrole = \"intermediate\"\n\
-         [keys.second]\nspki = \"sha256:{0}2\"\nrole = \"intermediate\"\n",
-        "0".repeat(63)
+         [keys.middle]\nspki = \"{}\"\nrole = \"intermediate\"\n\
+         [keys.second]\nspki = \"{}\"\nrole = \"intermediate\"\n",
+        nobodys(1),
+        nobodys(2)
     );
     let with = |lines: &str| keys.clone() + &pins(lines);
     expect(
         Code::I33,
         &[
-            (with("leaf_pins = [\"X1\", \"X2\"]"), 1),
+            (with("leaf_pins = [\"K1\", \"K2\"]"), 1),
             (with("pins = [\"leaf\"]\nbackup = [\"standby\"]"), 1),
             (with("leaf_pins = [\"leaf\", \"standby\"]\nmode = \"report-only\""), 1),
-            (with("leaf_pins = [\"X1\"]\npins = [\"leaf\"]\ncombine = \"any\""), 1),
+            (with("leaf_pins = [\"K1\"]\npins = [\"leaf\"]\ncombine = \"any\""), 1),
             (with("leaf_pins = [\"leaf\", \"standby\"]\nmode = \"off\""), 0),
             (with("leaf_pins = [\"leaf\", \"standby\"]\ntrust = \"pin-only\""), 0),
             (with("pins = [\"leaf\", \"X1\"]"), 0),
@@ -184,6 +184,11 @@ fn pins_of_one_kind() {
         ],
     );
     let middle = "ca_pins = [\"middle\", \"second\"]\n";
+    let both = "leaf_pins = [\"leaf\"]\nca_pins = [\"X1\", \"middle\"]";
+    let heir = |own: &str, parent: &str| {
+        let parent = pins(parent).replace("\"p\"", "\"q\"").replace("a.example", "**.example");
+        with(&format!("{own}\ninherit = true\n{parent}\n"))
+    };
     let upstream = |roots: &str, lines: &str| format!("[upstream]\nroots = \"{roots}\"\n{}", with(lines));
     expect(
         Code::W34,
@@ -196,6 +201,15 @@ fn pins_of_one_kind() {
             (upstream("own.pem", middle), 0),
             (with(&format!("{middle}roots = \"own.pem\"")), 0),
             (with(&format!("{middle}mode = \"off\"")), 0),
+            (with("leaf_pins = [\"leaf\", \"standby\"]\nca_pins = [\"middle\", \"second\"]\ncombine = \"all\""), 1),
+            (with("ca_pins = [\"middle\", \"second\"]\npins = [\"X1\", \"leaf\"]\ncombine = \"all\""), 1),
+            (with("ca_pins = [\"middle\"]\npins = [\"second\"]\ncombine = \"any\""), 1),
+            (heir(middle, middle), 2),
+            (with("leaf_pins = [\"leaf\", \"standby\"]\nca_pins = [\"middle\", \"second\"]\ncombine = \"any\""), 0),
+            (with("leaf_pins = [\"leaf\", \"standby\"]\nca_pins = [\"middle\", \"X1\"]\ncombine = \"all\""), 0),
+            // What is inherited will do in its place.
+            (heir(middle, "ca_pins = [\"X1\", \"X2\"]"), 0),
+            (heir("ca_pins = [\"X1\", \"X2\"]", middle), 1),
             (with("ca_pins = [\"middle\", \"X1\"]"), 0),
             (with("ca_pins = [\"middle\"]\nbackup = [\"X1\"]\nmode = \"report-only\""), 0),
         ],
@@ -208,11 +222,25 @@ fn pins_of_one_kind() {
             (with("pins = [\"X1\"]\nbackup = [\"R1\"]"), 1),
             (with(&format!("ca_pins = [{root_certificate}, \"X2\"]")), 1),
             (with("ca_pins = [\"X1\", \"X2\"]\nmode = \"off\""), 0),
-            (with("pins = [\"X1\", \"X2\"]\ntrust = \"pin-only\""), 0),
-            (with("ca_pins = [\"X1\", \"middle\"]"), 0),
+            (with("pins = [\"K1\", \"K2\"]\ntrust = \"pin-only\""), 0),
+            (with("ca_pins = [\"X1\", \"middle\"]"), 1),
             (with("leaf_pins = [\"leaf\"]\nca_pins = [\"X1\"]\ncombine = \"all\""), 0),
+            // The root alone is enough.
+            (with("pins = [\"leaf\", \"X1\"]"), 1),
+            (with("pins = [\"leaf\"]\nbackup = [\"X1\"]"), 1),
+            (with("leaf_pins = [\"leaf\"]\nca_pins = [\"X1\"]\ncombine = \"any\""), 1),
+            (with("leaf_pins = [\"leaf\"]\nca_pins = [\"middle\", \"X1\"]\ncombine = \"any\""), 1),
+            (with("pins = [\"leaf\", \"X1\"]\nca_pins = [\"X2\", \"middle\"]\ncombine = \"all\""), 1),
+            (heir("pins = [\"leaf\", \"standby\"]", "ca_pins = [\"X1\", \"X2\"]"), 2),
+            (heir("ca_pins = [\"X1\", \"X2\"]", "pins = [\"leaf\", \"standby\"]"), 1),
+            (heir(&format!("{both}\ncombine = \"all\""), "pins = [\"leaf\", \"standby\"]"), 0),
+            (with("pins = [\"leaf\", \"middle\"]\nca_pins = [\"X1\", \"X2\"]\ncombine = \"all\""), 0),
             // A root that is no longer in the list.
-            (with("ca_pins = [\"X1\", \"sha256/r/mIkG3eEpVdm+u/ko/cwxzOMo1bk4TyHIlByibiA5E=\"]"), 0),
+            (with("ca_pins = [\"K3\", \"middle\"]"), 0),
         ],
     );
+    let needed = told(&with(&format!("{both}\ncombine = \"all\"").replace("X1", "second")));
+    let needed = needed.iter().find(|told| told.code() == Code::W34).unwrap();
+    assert_eq!(needed.position(), Some((17, 11)));
+    assert!(needed.message().contains("needs its ca_pins"), "{needed}");
 }
