@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod background;
 mod check;
 pub mod config;
 pub mod pins;

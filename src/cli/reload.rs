@@ -1,6 +1,7 @@
 //! SIGHUP: the configuration read again while the proxy runs, all of it or nothing.
 
-use super::run::{Arguments, configuration};
+use super::background::in_background;
+use super::run::{Arguments, Wanted, configuration};
 use crate::config::Config;
 use crate::policy::pattern::HostPattern;
 use crate::policy::pinset::{Basis, Mode, Pinset, Stance};
@@ -8,6 +9,9 @@ use crate::proxy::{Generation, Proxy};
 use rustls::pki_types::CertificateDer;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::Duration;
 use tokio::signal::unix::Signal;
 
 /// A reload that loses one pinned host pattern of so many, or more, is refused.
@@ -16,10 +20,15 @@ const PINNED_KEPT_OF_LOST: usize = 3;
 /// Host patterns that a refusal names.
 const LOST_SHOWN_MAX: usize = 5;
 
+/// How often it is looked whether the last session of an old generation has ended, and how many times.
+const REST: Duration = Duration::from_millis(100);
+const RESTS_MAX: usize = 600;
+
 /// What a reload starts from.
 #[derive(Debug)]
 pub(super) struct Reload {
-    arguments: Arc<Arguments>,
+    proxy: Arc<Proxy>,
+    arguments: Arguments,
     /// The configuration that the process started with: what cannot be changed while it runs is compared with it.
     started_with: Config,
     /// The proxy's CA, which never becomes a trust anchor.
@@ -30,59 +39,70 @@ pub(super) struct Reload {
 }
 
 impl Reload {
-    pub(super) fn new(arguments: Arguments, started_with: Config, own: &[CertificateDer<'static>]) -> Self {
+    pub(super) fn new(
+        arguments: Arguments,
+        started_with: Config,
+        own: &[CertificateDer<'static>],
+        proxy: Arc<Proxy>,
+    ) -> Self {
         let pinned = pinned(&started_with);
-        Self { arguments: Arc::new(arguments), started_with, own: own.to_vec(), generation: 1, pinned }
+        Self { proxy, arguments, started_with, own: own.to_vec(), generation: 1, pinned }
     }
 
-    /// Reloads each time the signal comes. Signals that come during a reload are one more reload after it.
-    pub(super) async fn at_each(mut self, mut hangups: Signal, proxy: Arc<Proxy>) {
+    /// Reloads each time the signal comes. Signals that come during a reload are one more reload after it. Files may be
+    /// on a disk that hangs, and a large configuration takes seconds: the sessions do not wait for either.
+    pub(super) async fn at_each(mut self, mut hangups: Signal) {
+        let (wake, woken) = sync_channel::<()>(1);
+        let reloading = in_background("pinproxy-reload", move || {
+            while woken.recv().is_ok() {
+                self.run();
+            }
+        });
+        if let Err(error) = reloading {
+            return tracing::error!("SIGHUP will not be followed: {error}");
+        }
         while hangups.recv().await.is_some() {
-            self.run(&proxy).await;
+            // One that is waiting is enough.
+            let _waiting = wake.try_send(());
         }
     }
 
     /// Reads the file and everything it names, and puts rules, trust anchors and revocation lists in force for the
     /// sessions that begin from now on. Where anything is wrong, what was in force stays in force.
-    async fn run(&mut self, proxy: &Proxy) {
+    fn run(&mut self) {
         if self.arguments.config.is_none() {
             return tracing::warn!("nothing to reload: this proxy was started without a configuration file");
         }
         tracing::info!("reading the configuration again");
-        let (arguments, own, number) = (Arc::clone(&self.arguments), self.own.clone(), self.generation + 1);
-        // Files may be on a disk that hangs; the sessions do not wait for it.
-        let read = tokio::task::spawn_blocking(move || {
-            let (config, warnings) = configuration(&arguments).map_err(|failure| failure.message)?;
-            let generation = Generation::load(&config, number, &own).map_err(|error| error.to_string())?;
-            Ok::<_, String>((config, warnings, generation))
-        });
-        let read = read.await.map(|read| {
-            let (config, warnings, generation) = read?;
+        let number = self.generation + 1;
+        let read = configuration(&self.arguments).map_err(|failure| failure.message).and_then(|wanted| {
+            let Wanted { config, warnings, materials } = wanted;
+            let generation = Generation::with(&config, number, materials, &self.own);
+            let generation = generation.map_err(|error| error.to_string())?;
             self.check_loss(&config)?;
-            Ok::<_, String>((config, warnings, generation))
+            Ok((config, warnings, generation))
         });
-        match read {
-            Ok(Ok((config, warnings, generation))) => {
-                for warning in warnings {
-                    let (line, column) = warning.position().unwrap_or((1, 1));
-                    let place = format!("{}:{line}:{column}", warning.place().file.display());
-                    tracing::warn!("{place}: {}: {}", warning.code(), warning.message());
-                }
-                let rules = generation.policy.rules().len();
-                proxy.replace(generation);
-                self.generation = number;
-                self.pinned = pinned(&config);
-                tracing::info!("reloaded the configuration: generation {number} with {rules} rules is in force");
-                for section in self.unchangeable(&config) {
-                    tracing::warn!("{section} has changed; that takes effect at the next start");
-                }
-            }
-            Ok(Err(message)) => {
+        let (config, warnings, generation) = match read {
+            Ok(read) => read,
+            Err(message) => {
                 let generation = self.generation;
-                tracing::error!("reload refused, generation {generation} stays in force: {message}");
+                return tracing::error!("reload refused, generation {generation} stays in force: {message}");
             }
-            Err(error) => tracing::error!("reload failed, generation {} stays in force: {error}", self.generation),
+        };
+        for warning in warnings {
+            let (line, column) = warning.position().unwrap_or((1, 1));
+            let place = format!("{}:{line}:{column}", warning.place().file.display());
+            tracing::warn!("{place}: {}: {}", warning.code(), warning.message());
         }
+        let rules = generation.policy.rules().len();
+        let old = self.proxy.replace(generation);
+        self.generation = number;
+        self.pinned = pinned(&config);
+        tracing::info!("reloaded the configuration: generation {number} with {rules} rules is in force");
+        for section in self.unchangeable(&config) {
+            tracing::warn!("{section} has changed; that takes effect at the next start");
+        }
+        release(old);
     }
 
     /// A configuration without faults is not put in force when it loses so many pins: that is more often half a file, or
@@ -123,6 +143,18 @@ impl Reload {
         ];
         compared.into_iter().filter(|(_, same)| !same).map(|(section, _)| section).collect()
     }
+}
+
+/// Frees a generation here, and not where its last session ends: of a large one that takes as long as several sessions. A
+/// session that stays keeps it.
+fn release(old: Arc<Generation>) {
+    for _ in 0..RESTS_MAX {
+        if Arc::strong_count(&old) == 1 {
+            break;
+        }
+        thread::sleep(REST);
+    }
+    drop(old);
 }
 
 /// The host patterns of all pinsets that judge pins.

@@ -1,14 +1,17 @@
 //! `pinproxy run`: the proxy itself.
 
+use super::background::in_background;
 use super::reload::Reload;
 use super::{Exit, Failure, usual_ca_directory};
 use crate::authority::{self, CertificateAuthority, Provenance};
 use crate::config::{self, Config, Diagnostic, Listing, Severity};
 use crate::inspect::{self, Checked, Synchronisation, World};
+use crate::materials::Materials;
 use crate::policy::moment::Moment;
 use crate::policy::protection::Protection;
-use crate::proxy::{Assembled, Clock, Proxy, assemble, ca_settings, serve, tell_losses};
+use crate::proxy::{Assembled, Clock, Generation, Proxy, assemble, ca_settings, serve, tell_losses};
 use crate::report::TextLog;
+use crate::upstream::names::Remembering;
 use crate::upstream::resolve::SystemResolver;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -55,7 +58,7 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
 }
 
 async fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let (config, warnings) = configuration(&arguments)?;
+    let Wanted { config, warnings, materials } = configuration(&arguments)?;
     if !warnings.is_empty() {
         // There is no log yet: its own settings are among what was read.
         drop(writeln!(io::stderr().lock(), "{}", Listing::new(&warnings).render(false)));
@@ -72,7 +75,9 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         authority::load_or_create(&directory, ca_settings(&config).map_err(Failure::unusable)?, clock.now())
             .map_err(Failure::unreachable)?;
     let authority = Arc::new(authority);
-    let assembled = assemble(&config, &authority, Arc::new(SystemResolver), clock, vec![Box::new(TextLog { dropped })]);
+    let generation = Generation::with(&config, 1, materials, authority.certificates()).map_err(Failure::unreachable)?;
+    let resolver = Arc::new(Remembering::new(SystemResolver));
+    let assembled = assemble(&config, generation, &authority, resolver, clock, vec![Box::new(TextLog { dropped })]);
     let Assembled { proxy, sinks } = assembled.map_err(Failure::unreachable)?;
     // Signals are taken before the address is told: who reads it may send one at once.
     let shutdown = Signals::new().map_err(Failure::unreachable)?;
@@ -88,8 +93,8 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     drop(io::stdout().lock().write_all(greeting.as_bytes()));
     prepare_rsa(&proxy);
     let cut_short = Arc::new(AtomicBool::new(false));
-    let reload = Reload::new(arguments, config, authority.certificates());
-    let reloading = tokio::spawn(reload.at_each(hangups, Arc::clone(&proxy)));
+    let reload = Reload::new(arguments, config, authority.certificates(), Arc::clone(&proxy));
+    let reloading = tokio::spawn(reload.at_each(hangups));
     serve(listeners, Arc::clone(&proxy), shutdown.wait(Arc::clone(&proxy), Arc::clone(&cut_short))).await;
     reloading.abort();
     // Writes out what is queued; what could not be written is known then.
@@ -100,20 +105,31 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     Ok(if cut_short.load(Ordering::Relaxed) { Exit::NotAsItShouldBe } else { Exit::Done })
 }
 
+/// What the arguments ask for.
+pub(super) struct Wanted {
+    pub(super) config: Config,
+    /// What is to be told about the file, infos left out.
+    pub(super) warnings: Vec<Diagnostic>,
+    /// What its files hold, as far as that has been read.
+    pub(super) materials: Option<Materials>,
+}
+
 /// The configuration that the arguments name, and the warnings about it.
-pub(super) fn configuration(arguments: &Arguments) -> Result<(Config, Vec<Diagnostic>), Failure> {
-    let (mut config, warnings) = match &arguments.config {
-        None => (Config::builtin(), Vec::new()),
+pub(super) fn configuration(arguments: &Arguments) -> Result<Wanted, Failure> {
+    let mut wanted = match &arguments.config {
+        None => Wanted { config: Config::builtin(), warnings: Vec::new(), materials: None },
         Some(path) => {
             // Files that cannot be used, and the own CA among them, are refused when they are loaded for good. What is
             // worse than a warning and does not keep from starting, such as roots that have ended, is told with them.
-            let world = World { now: SystemTime::now(), clock: Synchronisation::of_system(), ca_directory: None };
+            let ca_directory = arguments.ca_dir.clone().or_else(usual_ca_directory);
+            let world = World { now: SystemTime::now(), clock: Synchronisation::of_system(), ca_directory };
             let checked = inspect::check(path, &world).map_err(|errors| Failure::configuration(&errors))?;
-            let Checked { config, mut diagnostics, .. } = checked;
-            diagnostics.retain(|diagnostic| diagnostic.severity() != Severity::Info);
-            (config, diagnostics)
+            let Checked { config, diagnostics: mut warnings, materials, .. } = checked;
+            warnings.retain(|diagnostic| diagnostic.severity() != Severity::Info);
+            Wanted { config, warnings, materials }
         }
     };
+    let config = &mut wanted.config;
     if !arguments.listen.is_empty() {
         config.listeners.clone_from(&arguments.listen);
     }
@@ -128,7 +144,7 @@ pub(super) fn configuration(arguments: &Arguments) -> Result<(Config, Vec<Diagno
             "--listen {address} is open to other machines, and nothing says who may use the proxy: \
              write [access] clients = [\"10.0.0.0/8\"] (your networks) into a configuration file"
         ))),
-        _ => Ok((config, warnings)),
+        _ => Ok(wanted),
     }
 }
 
@@ -139,11 +155,14 @@ fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
 /// The RSA key for old clients takes tens of milliseconds of processor time; they are spent while nobody waits.
 fn prepare_rsa(proxy: &Arc<Proxy>) {
     let proxy = Arc::clone(proxy);
-    tokio::task::spawn_blocking(move || {
+    let prepared = in_background("pinproxy-rsa", move || {
         if let Err(error) = proxy.prepare_rsa() {
             tracing::error!("clients without ECDSA cannot be served: {error}");
         }
     });
+    if let Err(error) = prepared {
+        tracing::warn!("the RSA key is made when the first client needs it: {error}");
+    }
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {

@@ -19,6 +19,13 @@ pub struct NamedFile {
     pub(super) span: Span,
 }
 
+impl NamedFile {
+    /// Whether the anchors of the system are named.
+    pub fn is_system(&self) -> bool {
+        self.what == Named::Anchors(Roots::System)
+    }
+}
+
 /// What can be named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {

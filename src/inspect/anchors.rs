@@ -39,14 +39,14 @@ pub(super) fn inspect_all(
     now: SystemTime,
 ) -> (Option<Materials>, Vec<Diagnostic>) {
     let mut look = Look { places, ca, now, found: Vec::new() };
-    // What the text does not name has not been looked at.
-    let is_named = places.named().iter().any(|file| file.what == Named::Anchors(Roots::System));
-    if config.upstream.roots == Roots::System && !is_named {
-        look.source(&Roots::System, At::File);
-    }
     let materials = Materials::load(config, ca).ok();
-    if let Some(materials) = &materials {
-        look.pins(config, materials);
+    match &materials {
+        Some(materials) => look.pins(config, materials),
+        // What the text does not name has not been looked at.
+        None if config.upstream.roots == Roots::System && !places.named().iter().any(NamedFile::is_system) => {
+            look.source(&Roots::System, At::File);
+        }
+        None => {}
     }
     (materials, look.found)
 }

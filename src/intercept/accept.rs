@@ -147,6 +147,8 @@ impl Acceptor {
             }
         };
         let mut config = self.template.clone();
+        // AES-128 is the cheapest suite for both, unless the client is one without hardware for AES.
+        config.ignore_client_order = !hello.prefers_chacha();
         config.cert_resolver = Arc::new(OneLeaf(Arc::clone(&leaf.certified_key)));
         config.alpn_protocols = alpn.map(<[u8]>::to_vec).into_iter().collect();
         let stream = stream.with_prefix(&hello.rest);

@@ -31,6 +31,7 @@ pub struct ClientHello {
     pub alpn: Vec<Vec<u8>>,
     server_name: Option<String>,
     takes_ecdsa: bool,
+    prefers_chacha: bool,
 }
 
 /// What a client sent first through a blind tunnel.
@@ -182,7 +183,9 @@ impl ClientHello {
         let server_name = hello.server_name().map(str::to_owned);
         let takes_ecdsa = hello.signature_schemes().contains(&SignatureScheme::ECDSA_NISTP256_SHA256)
             && hello.cipher_suites().iter().any(|suite| is_for_ecdsa(*suite));
-        Ok(Self { accepted, raw, rest, alpn, server_name, takes_ecdsa })
+        let prefers_chacha =
+            hello.cipher_suites().iter().find(|suite| is_ours(**suite)).is_some_and(|suite| is_chacha(*suite));
+        Ok(Self { accepted, raw, rest, alpn, server_name, takes_ecdsa, prefers_chacha })
     }
 
     /// The host that the client asks for by SNI (RFC 6066 section 3), canonical; `None` when it sent none.
@@ -197,6 +200,24 @@ impl ClientHello {
     pub const fn takes_ecdsa(&self) -> bool {
         self.takes_ecdsa
     }
+
+    /// Whether its first choice is ChaCha20, which says that it has no hardware for AES.
+    pub const fn prefers_chacha(&self) -> bool {
+        self.prefers_chacha
+    }
+}
+
+fn is_ours(suite: CipherSuite) -> bool {
+    provider().cipher_suites.iter().any(|own| own.suite() == suite)
+}
+
+const fn is_chacha(suite: CipherSuite) -> bool {
+    matches!(
+        suite,
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
+            | CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+            | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+    )
 }
 
 /// Whether a suite that we support can go with an ECDSA leaf: all of TLS 1.3, and those of TLS 1.2 that say so.

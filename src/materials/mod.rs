@@ -18,6 +18,8 @@ pub struct Materials {
     pub own: HashMap<Arc<str>, Arc<TrustAnchors>>,
     /// The revocation lists.
     pub revocation: Arc<Revocation>,
+    /// What may not be among the anchors.
+    ca: Vec<CertificateDer<'static>>,
 }
 
 /// Why the files cannot be used. The texts are shown to operators.
@@ -48,7 +50,13 @@ impl Materials {
             common: Arc::new(TrustAnchors::load(&source(&upstream.roots), &extra, ca)?),
             own,
             revocation: Arc::new(Revocation::load(revocation_mode(upstream.revocation), &upstream.crls)?),
+            ca: ca.to_vec(),
         })
+    }
+
+    /// Whether it is certain that none of these certificates is among the anchors.
+    pub fn are_without(&self, ca: &[CertificateDer<'_>]) -> bool {
+        ca.iter().all(|certificate| self.ca.contains(certificate))
     }
 
     /// The trust anchors that chains under this rule may end in. `None` where they were not loaded, which [`Self::load`]

@@ -28,9 +28,6 @@ pub struct Assembled {
 /// Why a configuration cannot be put into practice. The texts are shown to operators.
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {
-    /// The trust anchors or the revocation lists.
-    #[error(transparent)]
-    Materials(#[from] MaterialsError),
     /// A file for events.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -48,12 +45,12 @@ pub enum AssembleError {
 /// [`AssembleError`].
 pub fn assemble(
     config: &Config,
+    generation: Generation,
     authority: &Arc<CertificateAuthority>,
     resolver: Arc<dyn Resolve>,
     clock: Clock,
     mut sinks: Vec<Box<dyn Sink>>,
 ) -> Result<Assembled, AssembleError> {
-    let generation = Generation::load(config, 1, authority.certificates())?;
     let mut guards = Vec::new();
     let mut open = |path: &Path, lines_max| -> Result<JsonLines, SinkError> {
         let (file, guard) = JsonLines::open(path, lines_max)?;
@@ -100,7 +97,21 @@ impl Generation {
     /// # Errors
     /// When anchors or revocation lists cannot be used.
     pub fn load(config: &Config, number: u64, own: &[CertificateDer<'static>]) -> Result<Self, MaterialsError> {
-        let materials = Materials::load(config, own)?;
-        Ok(Self { policy: Arc::new(config.policy(number)), materials })
+        Self::with(config, number, None, own)
+    }
+
+    /// The same with what was read of its files already, if that was with `own` in mind.
+    ///
+    /// # Errors
+    /// When anchors or revocation lists cannot be used.
+    pub fn with(
+        config: &Config,
+        number: u64,
+        read: Option<Materials>,
+        own: &[CertificateDer<'static>],
+    ) -> Result<Self, MaterialsError> {
+        let read = read.filter(|materials| materials.are_without(own));
+        let materials = read.map_or_else(|| Materials::load(config, own), Ok)?;
+        Ok(Self { policy: Arc::new(config.policy(number)), materials, chains: Arc::default() })
     }
 }

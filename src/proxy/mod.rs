@@ -26,6 +26,7 @@ use crate::materials::Materials;
 use crate::policy::access::Access;
 use crate::policy::rules::Policy;
 use crate::report::Reporter;
+use crate::tls::memory::ChainMemory;
 use crate::upstream::resolve::Resolve;
 use crate::upstream::tickets::Tickets;
 use alpn::Offers;
@@ -49,6 +50,8 @@ pub struct Generation {
     pub policy: Arc<Policy>,
     /// What chains are verified with.
     pub materials: Materials,
+    /// The chains that were verified with them.
+    pub chains: Arc<ChainMemory>,
 }
 
 /// What a proxy is made of.
@@ -125,10 +128,11 @@ impl Proxy {
         })
     }
 
-    /// Puts a new generation in force for all sessions that begin from now on.
-    pub fn replace(&self, generation: Generation) {
+    /// Puts a new generation in force for all sessions that begin from now on. Gives the old one: to free a large one
+    /// takes its time, which is not to be that of a session.
+    pub fn replace(&self, generation: Generation) -> Arc<Generation> {
         enter(&generation.policy, &self.time, &self.calendar, &self.rollouts);
-        self.generation.store(Arc::new(generation));
+        self.generation.swap(Arc::new(generation))
     }
 
     /// Tells what the dates of the policy have brought since the last time, takes the steps of rollouts that are due,

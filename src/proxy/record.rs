@@ -285,10 +285,15 @@ fn tellable(target: &str) -> String {
     let (host, cut) = rest.find(['/', '?', '#']).map_or((rest, ""), |end| (&rest[..end], "/..."));
     let separator = if scheme.is_empty() { "" } else { "://" };
     let shown = scheme.chars().chain(separator.chars()).chain(userinfo.chars()).chain(host.chars());
-    let printable = shown
-        .take(TARGET_CHARACTERS_MAX)
-        .map(|c| if c == ' ' || c.is_ascii_graphic() { c.to_string() } else { c.escape_default().to_string() });
-    printable.collect::<String>() + cut
+    let mut printable = String::with_capacity(rest.len());
+    for c in shown.take(TARGET_CHARACTERS_MAX) {
+        if c == ' ' || c.is_ascii_graphic() {
+            printable.push(c);
+        } else {
+            printable.extend(c.escape_default());
+        }
+    }
+    printable + cut
 }
 
 fn pins_of(path: &[PathElement]) -> Vec<String> {

@@ -64,7 +64,8 @@ impl Session {
         let (verifier, config) = if let Some(tickets) = &self.proxy.tickets {
             tickets.config(circumstances, target, &question, &offer)
         } else {
-            let verifier = Arc::new(SessionVerifier::once(question, circumstances));
+            let verifier =
+                Arc::new(SessionVerifier::once(question, circumstances).remembering(&self.generation.chains));
             let config = config(&verifier, &offer);
             (verifier, config)
         };

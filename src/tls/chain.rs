@@ -15,6 +15,8 @@ pub struct VerifiedChain {
     pub(super) passed_over: Vec<Candidate>,
     pub(super) leaf_not_after: Option<SystemTime>,
     pub(super) exempts_pins: bool,
+    /// The first moment from which on the same certificates may come to something else.
+    pub(super) unchanged_until: SystemTime,
 }
 
 /// What one verification found, with the certificates for a report.
@@ -33,7 +35,8 @@ impl Attempt {
     /// SHA-256 of the end entity that was served, hexadecimal.
     pub fn leaf_sha256(&self) -> Option<String> {
         let digest = super::anchors::sha256(self.served.first()?);
-        Some(digest.iter().fold(String::with_capacity(64), |hex, byte| hex + &format!("{byte:02x}")))
+        let half = |digit: u8| char::from_digit(u32::from(digit), 16);
+        Some(digest.iter().flat_map(|octet| [half(octet >> 4), half(octet & 15)]).flatten().collect())
     }
 }
 

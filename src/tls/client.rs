@@ -1,6 +1,7 @@
 //! TLS client configurations whose verifier is the rule of one session.
 
 use super::chain::Attempt;
+use super::memory::ChainMemory;
 use super::provider::provider;
 use super::verify::Question;
 use crate::policy::moment::Circumstances;
@@ -21,6 +22,7 @@ pub struct SessionVerifier {
     /// Those of the session; of the latest one, where several share the verifier for resumption.
     circumstances: Mutex<Circumstances>,
     shared: bool,
+    memory: Option<Arc<ChainMemory>>,
     found: Mutex<Option<Attempt>>,
 }
 
@@ -39,12 +41,24 @@ impl std::error::Error for TurnedDown {}
 impl SessionVerifier {
     /// A verifier for one handshake.
     pub const fn once(question: Question, circumstances: Circumstances) -> Self {
-        Self { question, circumstances: Mutex::new(circumstances), shared: false, found: Mutex::new(None) }
+        Self {
+            question,
+            circumstances: Mutex::new(circumstances),
+            shared: false,
+            memory: None,
+            found: Mutex::new(None),
+        }
     }
 
     /// A verifier for every handshake that may resume one another.
     pub const fn shared(question: Question, circumstances: Circumstances) -> Self {
-        Self { question, circumstances: Mutex::new(circumstances), shared: true, found: Mutex::new(None) }
+        Self { question, circumstances: Mutex::new(circumstances), shared: true, memory: None, found: Mutex::new(None) }
+    }
+
+    /// With a memory of chains.
+    #[must_use]
+    pub fn remembering(self, memory: &Arc<ChainMemory>) -> Self {
+        Self { memory: Some(Arc::clone(memory)), ..self }
     }
 
     /// Tells a shared verifier of the session that uses it next.
@@ -85,7 +99,10 @@ impl ServerCertVerifier for SessionVerifier {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let circumstances = *self.circumstances.lock().unwrap_or_else(PoisonError::into_inner);
-        let attempt = self.question.verify(end_entity, intermediates, &circumstances);
+        let attempt = match &self.memory {
+            Some(memory) => memory.verify(&self.question, end_entity, intermediates, &circumstances),
+            None => self.question.verify(end_entity, intermediates, &circumstances),
+        };
         if attempt.result.is_err() {
             let cause = OtherError(Arc::new(TurnedDown(attempt)));
             return Err(rustls::Error::InvalidCertificate(CertificateError::Other(cause)));

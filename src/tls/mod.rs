@@ -6,6 +6,7 @@ pub mod anchors;
 pub mod chain;
 pub mod client;
 mod fault;
+pub mod memory;
 pub mod name;
 pub mod provider;
 pub mod revocation;

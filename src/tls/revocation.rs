@@ -1,9 +1,11 @@
 //! Certificate revocation lists (RFC 5280 section 5), read from files.
 
+use super::chain::system_time;
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject as _;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use webpki::{CertRevocationList, OwnedCertRevocationList};
 
 /// What the lists decide.
@@ -21,7 +23,14 @@ pub enum RevocationMode {
 #[derive(Debug)]
 pub struct Revocation {
     mode: RevocationMode,
-    lists: Vec<CertRevocationList<'static>>,
+    lists: Vec<List>,
+}
+
+#[derive(Debug)]
+struct List {
+    list: CertRevocationList<'static>,
+    /// Its nextUpdate. From then on it is out of date.
+    next_update: SystemTime,
 }
 
 /// Why a list cannot be used. The texts are shown to operators.
@@ -72,7 +81,7 @@ impl Revocation {
         Self::new(mode, lists).map_err(|error| error.to_string())
     }
 
-    fn new(mode: RevocationMode, lists: Vec<CertRevocationList<'static>>) -> Result<Self, RevocationError> {
+    fn new(mode: RevocationMode, lists: Vec<List>) -> Result<Self, RevocationError> {
         if mode == RevocationMode::Require && lists.is_empty() {
             return Err(RevocationError::NoneToRequire);
         }
@@ -85,11 +94,16 @@ impl Revocation {
 
     /// The lists as webpki takes them; empty when nothing is to be checked.
     pub(super) fn lists(&self) -> Vec<&CertRevocationList<'static>> {
-        if self.mode == RevocationMode::Off { Vec::new() } else { self.lists.iter().collect() }
+        if self.mode == RevocationMode::Off { Vec::new() } else { self.lists.iter().map(|list| &list.list).collect() }
+    }
+
+    /// When lists go out of date, as far as anything depends on that.
+    pub(super) fn ends(&self) -> impl Iterator<Item = SystemTime> {
+        self.lists.iter().filter(|_| self.mode == RevocationMode::Require).map(|list| list.next_update)
     }
 }
 
-fn read(path: &Path) -> Result<Vec<CertRevocationList<'static>>, RevocationError> {
+fn read(path: &Path) -> Result<Vec<List>, RevocationError> {
     let bytes = super::anchors::read_material(path)
         .map_err(|source| RevocationError::Read { path: path.to_owned(), source })?;
     let malformed = |detail: String| RevocationError::Malformed { path: path.to_owned(), detail };
@@ -100,8 +114,13 @@ fn read(path: &Path) -> Result<Vec<CertRevocationList<'static>>, RevocationError
     lists.iter().map(parse).collect::<Result<Vec<_>, _>>().map_err(malformed)
 }
 
-fn parse(der: &CertificateRevocationListDer<'_>) -> Result<CertRevocationList<'static>, String> {
-    OwnedCertRevocationList::from_der(der).map(CertRevocationList::from).map_err(|error| error.to_string())
+fn parse(der: &CertificateRevocationListDer<'_>) -> Result<List, String> {
+    let list =
+        OwnedCertRevocationList::from_der(der).map(CertRevocationList::from).map_err(|error| error.to_string())?;
+    // webpki has seen to it that there is one, and does not tell it.
+    let (_, parsed) = x509_parser::parse_x509_crl(der).map_err(|error| error.to_string())?;
+    let next_update = parsed.next_update().ok_or("there is no nextUpdate")?;
+    Ok(List { list, next_update: system_time(next_update.timestamp()) })
 }
 
 #[cfg(test)]
@@ -120,7 +139,7 @@ mod tests {
     use rustls::pki_types::CertificateDer;
     use std::collections::HashMap;
     use std::sync::Arc;
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
     use time::OffsetDateTime;
 
     fn root(name: &str) -> (CertificateParams, KeyPair) {

@@ -19,7 +19,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use webpki::{
     CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder,
     UnknownStatusPolicy, VerifiedPath,
@@ -53,6 +53,7 @@ pub struct Question {
 struct Accepted {
     path: Vec<PathElement>,
     exempts_pins: bool,
+    anchor_not_after: SystemTime,
 }
 
 /// The search for a path, turned into webpki's visitor.
@@ -131,6 +132,7 @@ impl Question {
             passed_over: search.turned_down.take(),
             leaf_not_after: Some(system_time(parse(end_entity)?.validity().not_after.timestamp())),
             exempts_pins: accepted.exempts_pins,
+            unchanged_until: self.unchanged_until(end_entity, others, accepted.anchor_not_after, now),
         })
     }
 
@@ -234,7 +236,27 @@ impl Question {
             passed_over: Vec::new(),
             leaf_not_after: (validity == ValidityCheck::Check).then_some(to),
             exempts_pins: false,
+            unchanged_until: now,
         })
+    }
+
+    /// The next moment at which a certificate that was served begins or ends, the anchor ends, or a binding list is out of
+    /// date. Until then path building has the same to choose from.
+    fn unchanged_until(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        anchor_not_after: SystemTime,
+        now: SystemTime,
+    ) -> SystemTime {
+        let served = std::iter::once(end_entity).chain(others).filter_map(|der| parse(der).ok());
+        let bounds = served.flat_map(|certificate| {
+            let validity = certificate.validity();
+            [system_time(validity.not_before.timestamp()), after(system_time(validity.not_after.timestamp()))]
+        });
+        let ends = bounds.chain([after(anchor_not_after)]).chain(self.revocation.ends());
+        // What cannot be reckoned is not known to last.
+        ends.filter(|bound| *bound > now).min().unwrap_or(now)
     }
 
     /// The entry that speaks against a path.
@@ -298,9 +320,9 @@ impl<'a> Search<'a> {
         let go_on = Err(webpki::Error::UnknownIssuer);
         let Some((elements, anchor)) = self.read(path) else { return go_on };
         let blocked = self.question.blocked(&elements);
-        let exempts_pins = anchor.exempts_pins;
+        let (exempts_pins, anchor_not_after) = (anchor.exempts_pins, anchor.not_after);
         if blocked.is_none() && (exempts_pins || pins.is_none_or(|accepts| accepts.judge(&elements).is_some())) {
-            self.accepted.set(Some(Accepted { path: elements, exempts_pins }));
+            self.accepted.set(Some(Accepted { path: elements, exempts_pins, anchor_not_after }));
             return Ok(());
         }
         let mut turned_down = self.turned_down.borrow_mut();
@@ -398,6 +420,11 @@ fn may_sign_certificates(der: &CertificateDer<'_>) -> bool {
         Ok(usage) => usage.is_none_or(|usage| usage.value.key_cert_sign()),
         Err(_) => false,
     }
+}
+
+/// The second behind the last one of a validity.
+fn after(not_after: SystemTime) -> SystemTime {
+    not_after.checked_add(Duration::from_secs(1)).unwrap_or(not_after)
 }
 
 fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<x509_parser::certificate::X509Certificate<'a>, Rejection> {

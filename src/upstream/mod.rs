@@ -2,5 +2,6 @@
 
 pub mod dial;
 pub mod handshake;
+pub mod names;
 pub mod resolve;
 pub mod tickets;

@@ -179,7 +179,8 @@ impl ProxyBuilder {
         let (sender, events) = mpsc::unbounded_channel();
         let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Channel(sender))];
         let names = Names { addresses: self.addresses, silent: self.silent };
-        let assembled = assemble(&config, &authority, Arc::new(names), clock, sinks);
+        let generation = Generation::load(&config, 1, authority.certificates()).expect("a generation");
+        let assembled = assemble(&config, generation, &authority, Arc::new(names), clock, sinks);
         let Assembled { proxy, sinks } = assembled.expect("the proxy is assembled");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let addr = listener.local_addr().expect("its address");

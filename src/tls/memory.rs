@@ -1,0 +1,157 @@
+//! Chains that were verified a short while ago. What the same certificates come to, for the same host under the same rule,
+//! stays true until something that it depends on changes; until then it is looked up instead of worked out again.
+//!
+//! Only what was accepted is remembered, and only a verified chain of certificates: the verdict itself is taken anew each
+//! time from the remembered path ([`crate::policy::decision::evaluate`]), and each handshake proves anew that the upstream
+//! has the key. An entry ends with the first of: the begin or the end of any certificate that was served or of the anchor,
+//! the next update of a revocation list where those are binding, and [`CHAIN_MEMORY_LIFETIME`]. It is good for the policy,
+//! the rule, the anchors and the lists that it was found with, and for no others that are equal to them.
+
+use super::anchors::TrustAnchors;
+use super::chain::{Attempt, VerifiedChain, whole_seconds};
+use super::revocation::Revocation;
+use super::verify::Question;
+use crate::policy::host::Host;
+use crate::policy::moment::Circumstances;
+use crate::policy::pin::Sha256;
+use crate::policy::pinset::Demand;
+use crate::policy::rules::{Policy, Rule};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use rustls::pki_types::CertificateDer;
+use sha2::{Digest as _, Sha256 as Hasher};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Longest time for which a chain is remembered.
+pub const CHAIN_MEMORY_LIFETIME: Duration = Duration::from_secs(5 * 60);
+
+/// Octets that all remembered chains may take together, roughly.
+pub const CHAIN_MEMORY_OCTETS_MAX: u64 = 8 << 20;
+
+/// What a remembered chain takes beside its certificates, roughly.
+const ENTRY_OCTETS: u64 = 1024;
+
+/// Chains that were verified a short while ago.
+#[derive(Debug)]
+pub struct ChainMemory {
+    chains: Cache<Key, Arc<Remembered>, Octets>,
+}
+
+/// What a chain is looked up by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    /// Of the certificates that were served, all of them, in their order.
+    served: Sha256,
+    host: Host,
+    asked: Asked,
+}
+
+/// What was asked about the chain. The other demands cost nothing that would be worth remembering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Asked {
+    Chain,
+    Pins { enforced: bool },
+}
+
+/// What verification found, and what it depends on.
+#[derive(Debug)]
+struct Remembered {
+    chain: VerifiedChain,
+    validated: Vec<CertificateDer<'static>>,
+    policy: Arc<Policy>,
+    rule: Arc<Rule>,
+    anchors: Arc<TrustAnchors>,
+    revocation: Arc<Revocation>,
+    /// It is not known what was before.
+    from: SystemTime,
+    /// The first moment at which it may be otherwise.
+    until: SystemTime,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Octets;
+
+impl Weighter<Key, Arc<Remembered>> for Octets {
+    fn weight(&self, _: &Key, remembered: &Arc<Remembered>) -> u64 {
+        let certificates: usize = remembered.validated.iter().map(|der| der.len()).sum();
+        let paths = remembered.chain.passed_over.len() + 1;
+        (ENTRY_OCTETS * paths as u64).saturating_add(certificates as u64)
+    }
+}
+
+impl Default for ChainMemory {
+    fn default() -> Self {
+        let entries = usize::try_from(CHAIN_MEMORY_OCTETS_MAX / ENTRY_OCTETS).unwrap_or(usize::MAX);
+        Self { chains: Cache::with_weighter(entries, CHAIN_MEMORY_OCTETS_MAX, Octets) }
+    }
+}
+
+impl Remembered {
+    /// Whether it answers this question at this time.
+    fn answers(&self, question: &Question, now: SystemTime) -> bool {
+        Arc::ptr_eq(&self.policy, &question.policy)
+            && Arc::ptr_eq(&self.rule, &question.rule)
+            && Arc::ptr_eq(&self.anchors, &question.anchors)
+            && Arc::ptr_eq(&self.revocation, &question.revocation)
+            && (self.from..self.until).contains(&now)
+    }
+}
+
+impl ChainMemory {
+    /// As [`Question::verify`], which is asked where nothing is remembered.
+    pub fn verify(
+        &self,
+        question: &Question,
+        end_entity: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        circumstances: &Circumstances,
+    ) -> Attempt {
+        let asked = match question.rule.demand(circumstances) {
+            Demand::Chain => Asked::Chain,
+            Demand::Pins { enforced, .. } => Asked::Pins { enforced },
+            Demand::Expired | Demand::PinOnly { .. } => return question.verify(end_entity, others, circumstances),
+        };
+        let now = whole_seconds(circumstances.moment.latest());
+        let key = Key { served: digest(end_entity, others), host: question.host.clone(), asked };
+        if let Some(known) = self.chains.get(&key).filter(|known| known.answers(question, now)) {
+            let served = std::iter::once(end_entity).chain(others).map(|der| der.clone().into_owned()).collect();
+            return Attempt { result: Ok(known.chain.clone()), served, validated: known.validated.clone() };
+        }
+        let attempt = question.verify(end_entity, others, circumstances);
+        if let Ok(chain) = &attempt.result {
+            let remembered = Remembered {
+                chain: chain.clone(),
+                validated: attempt.validated.clone(),
+                policy: Arc::clone(&question.policy),
+                rule: Arc::clone(&question.rule),
+                anchors: Arc::clone(&question.anchors),
+                revocation: Arc::clone(&question.revocation),
+                from: now,
+                until: chain.unchanged_until.min(now + CHAIN_MEMORY_LIFETIME),
+            };
+            self.chains.insert(key, Arc::new(remembered));
+        }
+        attempt
+    }
+
+    /// How many chains are remembered.
+    pub fn len(&self) -> usize {
+        self.chains.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.chains.is_empty()
+    }
+}
+
+/// Of several octet strings in their order; each with its length, so that no two lists have one digest.
+fn digest(end_entity: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Sha256 {
+    let mut hasher = Hasher::new();
+    for der in std::iter::once(end_entity).chain(others) {
+        hasher.update((der.len() as u64).to_be_bytes());
+        hasher.update(der);
+    }
+    hasher.finalize().into()
+}
