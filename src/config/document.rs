@@ -288,7 +288,7 @@ fn read<'a>(
         log: &log,
         now,
     });
-    let met = named.met();
+    let (met, anchor_sets) = named.into_parts();
     let mut config = Config {
         listeners: listeners.into_iter().map(|listener| listener.value).collect(),
         ca: read_ca(root),
@@ -296,13 +296,12 @@ fn read<'a>(
         access,
         limits: read_limits(root),
         rules: RuleSet::default(),
-        anchor_sets: named.into_own(),
+        anchor_sets,
         refusal: defaults.refusal,
         reports,
         log,
     };
-    let of = || Marks::of(&config, &pinsets, met, defaults.expiry_warning);
-    let marks = if with_places { of() } else { Marks::default() };
+    let marks = if with_places { Marks::of(&config, &pinsets, met, defaults.expiry_warning) } else { Marks::default() };
     let rules = join_rules(findings, pinsets, holes);
     if !findings.has_errors() {
         warn_of_no_pinsets(root);

@@ -5,8 +5,9 @@ use super::findings::Findings;
 use super::item::{Item, Located};
 use super::outside::Outside;
 use super::pem::Pem;
-use super::roles::{Contradiction, ListedPin, ROLES, Role, Standing};
+use super::roles::{Contradiction, ListedPin, ROLES, Role};
 use super::shape::{ANY, CERTIFICATE, Key, Keys, NAME, PIN_OR_NAME, SPKI, Shape};
+use super::shown::Shown;
 use super::span::Span;
 use super::table::Table;
 use crate::policy::pin::{Pin, PinError, Sha256};
@@ -44,17 +45,27 @@ pub(super) const NAME_OCTETS_MAX: usize = 64;
 struct NamedKey {
     /// Absent when it was malformed, which has been reported.
     pin: Option<Pin>,
-    key_of_certificate: Option<Sha256>,
-    standing: Option<Standing>,
-    role: Option<Role>,
+    role: WrittenRole,
     span: Span,
     used: bool,
+}
+
+/// The role that a key has by what was written and what is known.
+#[derive(Clone, Copy, Debug, Default)]
+struct WrittenRole {
+    role: Option<Role>,
+    /// Whether another one was written, which has been reported.
+    refused: bool,
 }
 
 /// The named keys, and what has been seen of pins so far.
 pub(super) struct KeyRing<'a> {
     findings: &'a Findings,
     keys: RefCell<HashMap<&'a str, NamedKey>>,
+    /// The name of each pin that has one.
+    names: HashMap<Pin, (&'a str, Span)>,
+    /// What the files of all keys show.
+    shown: Shown,
     /// Each digest: as what it was first given, and where.
     digests: RefCell<HashMap<Sha256, (Pin, Span)>>,
 }
@@ -64,30 +75,30 @@ pub(super) type Blocklist = HashMap<Sha256, (Arc<Blocked>, Span)>;
 
 impl<'a> KeyRing<'a> {
     pub(super) fn read(root: &Table<'a>, outside: &dyn Outside) -> Self {
-        let ring = Self { findings: root.findings, keys: RefCell::default(), digests: RefCell::default() };
-        let mut first_names: HashMap<Pin, (&str, Span)> = HashMap::new();
-        for (name, table) in root.named_tables("keys") {
+        let tables = root.named_tables("keys");
+        let pems: Vec<_> =
+            tables.iter().map(|(_, table)| table.item("pem").map(|item| Pem::load(item, outside))).collect();
+        let mut shown = Shown::default();
+        pems.iter().flatten().for_each(|pem| pem.show(&mut shown));
+        let (keys, digests) = (RefCell::default(), RefCell::default());
+        let mut ring = Self { findings: root.findings, keys, names: HashMap::new(), shown, digests };
+        for ((name, table), pem) in tables.into_iter().zip(pems) {
             check_name(ring.findings, &name);
-            let pem = table.item("pem").map(|item| Pem::load(item, outside));
             let pin = ring.read_key(&table, pem.as_ref());
-            let role = read_role(&table, pin.as_ref(), pem.as_ref());
-            let standing = pem.as_ref().and_then(Pem::standing);
-            let key_of_certificate = pem.and_then(|pem| pem.key());
+            let role = ring.read_role(&table, pin.as_ref());
             for text in ["owner", "note"] {
                 table.item(text).and_then(|item| item.words());
             }
             if let Some(pin) = pin {
-                if let Some((first, span)) = first_names.get(&pin) {
+                if let Some((first, span)) = ring.names.get(&pin) {
                     let message = format!("the keys {first:?} and {:?} are one key", name.value);
                     let help = "keep one name; a backup has to be another key";
                     ring.findings.conflict(Code::E09, &name.span, message, (span, "first given here"), help);
                 } else {
-                    first_names.insert(pin, (name.value, name.span));
+                    ring.names.insert(pin, (name.value, name.span));
                 }
             }
-            ring.keys
-                .borrow_mut()
-                .insert(name.value, NamedKey { pin, key_of_certificate, standing, role, span: name.span, used: false });
+            ring.keys.get_mut().insert(name.value, NamedKey { pin, role, span: name.span, used: false });
         }
         ring
     }
@@ -150,7 +161,7 @@ impl<'a> KeyRing<'a> {
         self.accept(pin, &text.span)
     }
 
-    /// Reports a malformed pin, and a digest that is a key here and a certificate there.
+    /// Reports a malformed pin, and a digest that is known to be of the other kind or given as both.
     fn accept(&self, pin: Result<Pin, PinError>, span: &Span) -> Option<Pin> {
         let pin = match pin {
             Ok(pin) => pin,
@@ -160,6 +171,10 @@ impl<'a> KeyRing<'a> {
                 return None;
             }
         };
+        if let Some((message, help)) = self.shown.mistaken(&pin) {
+            self.findings.error(Code::E12, span, message, help);
+            return None;
+        }
         let mut digests = self.digests.borrow_mut();
         let (first, first_span) = digests.entry(*pin.digest()).or_insert_with(|| (pin, *span));
         if *first != pin {
@@ -175,8 +190,7 @@ impl<'a> KeyRing<'a> {
         let text = item.text()?;
         if let Some(key) = self.keys.borrow_mut().get_mut(text.value) {
             key.used = true;
-            let NamedKey { pin, key_of_certificate, standing, role, .. } = *key;
-            return Some(ListedPin { pin: pin?, key_of_certificate, standing, role, span: text.span });
+            return Some(self.listed(key.pin?, key.role, text.span));
         }
         let parsed = Pin::parse(text.value);
         if matches!(parsed, Err(PinError::Form)) && is_name(text.value) {
@@ -189,7 +203,38 @@ impl<'a> KeyRing<'a> {
             return None;
         }
         let pin = self.accept(parsed, &text.span)?;
-        Some(ListedPin { pin, key_of_certificate: None, standing: None, role: None, span: text.span })
+        // What was declared of a key holds for it without its name, too.
+        let keys = self.keys.borrow();
+        let named = self.names.get(&pin).and_then(|(name, _)| keys.get(name));
+        Some(self.listed(pin, named.map(|key| key.role).unwrap_or_default(), text.span))
+    }
+
+    fn listed(&self, pin: Pin, role: WrittenRole, span: Span) -> ListedPin {
+        let certificate = self.shown.certificate(&pin);
+        ListedPin {
+            pin,
+            key_of_certificate: certificate.map(|shows| shows.key),
+            certificate_ends: certificate.map(|shows| shows.not_after),
+            standing: self.shown.standing(&pin),
+            role: role.role,
+            role_refused: role.refused,
+            span,
+        }
+    }
+
+    /// The role as it is written, or the one that the key has where that is another.
+    fn read_role(&self, table: &Table<'_>, pin: Option<&Pin>) -> WrittenRole {
+        let Some((item, role)) = table.item("role").and_then(|item| item.choice(ROLES).map(|role| (item, role))) else {
+            return WrittenRole::default();
+        };
+        let contradicted = pin.and_then(|pin| role.contradicted(pin, self.shown.standing(pin)));
+        let Some(Contradiction { is, because }) = contradicted else {
+            return WrittenRole { role: Some(role), refused: false };
+        };
+        let message = format!("{} does not fit the key: {because}", item.path);
+        let help = "correct the role or leave it out, or correct the key";
+        self.findings.error(Code::E13, &item.span(), message, help);
+        WrittenRole { role: Some(is), refused: true }
     }
 
     /// Reports the keys that nothing uses.
@@ -230,18 +275,6 @@ impl<'a> KeyRing<'a> {
         }
         blocklist.insert(digest, (Arc::clone(blocked), listed.span));
     }
-}
-
-/// The role as it is written, or the one that the key has where that is another.
-fn read_role(table: &Table<'_>, pin: Option<&Pin>, pem: Option<&Pem<'_>>) -> Option<Role> {
-    let item = table.item("role")?;
-    let role = item.choice(ROLES)?;
-    let contradicted = pin.and_then(|pin| role.contradicted(pin, pem.and_then(Pem::standing)));
-    let Some(Contradiction { is, because }) = contradicted else { return Some(role) };
-    let message = format!("{} does not fit the key: {because}", item.path);
-    let help = "correct the role or leave it out, or correct the key";
-    table.findings.error(Code::E13, &item.span(), message, help);
-    Some(is)
 }
 
 fn pin_advice(error: &PinError) -> (Code, &'static str) {

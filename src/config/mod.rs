@@ -37,6 +37,7 @@ mod schema;
 mod sections;
 mod shape;
 mod show;
+mod shown;
 mod span;
 mod table;
 mod variables;
@@ -58,6 +59,8 @@ pub use model::{
 pub use named::{Named, NamedFile};
 pub use outside::{Found, Kind, Outside, System};
 pub use page::{explanation, lints_page, lints_table, rules_json};
+pub use pem::weakness;
 pub use places::{At, Places, Reading, WrittenPin};
 pub use schema::schema;
+pub use shown::{Shown, Standing};
 pub use variables::FILLED_IN_OCTETS_MAX;

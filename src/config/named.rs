@@ -37,8 +37,10 @@ pub enum Named {
     RevocationList(PathBuf),
 }
 
-fn escaped(path: &Path) -> Arc<str> {
-    path.as_os_str().as_encoded_bytes().escape_ascii().to_string().into()
+/// The name of a file that no other has: what is no UTF-8 is escaped, and so is what could be taken for it.
+fn unambiguous(path: &Path) -> Arc<str> {
+    let plain = path.to_str().filter(|path| !path.contains('\\'));
+    plain.map_or_else(|| path.as_os_str().as_encoded_bytes().escape_ascii().to_string().into(), Into::into)
 }
 
 /// Collects them.
@@ -84,8 +86,7 @@ impl NamedFiles {
         let name: Arc<str> = match &roots {
             Roots::System => "system".into(),
             Roots::Webpki => "webpki".into(),
-            // What is no UTF-8 is escaped, so that two such folders stay two.
-            Roots::File(path) => path.to_str().map_or_else(|| escaped(path), Into::into),
+            Roots::File(path) => unambiguous(path),
         };
         if self.own.borrow_mut().insert(Arc::clone(&name), roots.clone()).is_none() {
             self.add(Named::Anchors(roots), item.span());
@@ -93,13 +94,9 @@ impl NamedFiles {
         Some(AnchorSet::Own(name))
     }
 
-    /// In the order in which they were met.
-    pub(super) fn met(&self) -> Vec<NamedFile> {
-        self.met.borrow().clone()
-    }
-
-    /// The sources of pinsets' own anchors, each by the name that rules know it by.
-    pub(super) fn into_own(self) -> BTreeMap<Arc<str>, Roots> {
-        self.own.into_inner()
+    /// All of them, in the order in which they were met, and the sources of pinsets' own anchors, each by the name that
+    /// rules know it by.
+    pub(super) fn into_parts(self) -> (Vec<NamedFile>, BTreeMap<Arc<str>, Roots>) {
+        (self.met.into_inner(), self.own.into_inner())
     }
 }

@@ -3,11 +3,10 @@
 use super::code::Code;
 use super::item::Item;
 use super::outside::{Kind, Outside};
-use super::roles::Standing;
+use super::shown::{Shown, Shows, digest};
 use super::span::Span;
 use crate::policy::pin::{Pin, Sha256};
 use rustls_pki_types::pem::{PemObject as _, SectionKind};
-use sha2::{Digest as _, Sha256 as Hasher};
 use std::ops::RangeInclusive;
 use x509_parser::prelude::{FromDer as _, SubjectPublicKeyInfo, X509Certificate};
 use x509_parser::public_key::PublicKey;
@@ -25,10 +24,8 @@ const HELP: &str = "name a file with one certificate or one public key in it, PE
 struct KeyFile {
     /// SHA-256 of its SubjectPublicKeyInfo.
     spki: Sha256,
-    /// SHA-256 of its certificate; absent when it holds a public key alone.
-    certificate: Option<Sha256>,
-    /// What its certificate shows of the key.
-    standing: Option<Standing>,
+    /// Absent when it holds a public key alone.
+    certificate: Option<Shows>,
 }
 
 /// Why a file is not taken. Its content is never told: it may be a private key.
@@ -65,9 +62,13 @@ impl<'a> Pem<'a> {
         self.file.map(|file| file.spki)
     }
 
-    /// What its certificate shows of the key, if it holds one that says so.
-    pub(super) fn standing(&self) -> Option<Standing> {
-        self.file?.standing
+    /// Adds what it shows.
+    pub(super) fn show(&self, shown: &mut Shown) {
+        match self.file {
+            Some(KeyFile { certificate: Some(shows), .. }) => shown.add(shows),
+            Some(KeyFile { spki, certificate: None }) => shown.add_key(spki),
+            None => {}
+        }
     }
 
     /// The pin that stands beside the file, unless they contradict each other.
@@ -75,7 +76,7 @@ impl<'a> Pem<'a> {
         let file = self.file?;
         let of_file = match pin {
             Pin::Spki(_) => Some(Pin::Spki(file.spki)),
-            Pin::Certificate(_) => file.certificate.map(Pin::Certificate),
+            Pin::Certificate(_) => file.certificate.map(|shows| Pin::Certificate(shows.digest)),
         };
         if of_file == Some(pin) {
             return Some(pin);
@@ -161,23 +162,18 @@ const PRIVATE: &[u8] = b"PRIVATE KEY-----";
 
 fn parse_certificate(der: &[u8]) -> Option<(KeyFile, Option<&'static str>)> {
     let (rest, certificate) = X509Certificate::from_der(der).ok()?;
-    let key = certificate.public_key();
-    let (certificate_pin, standing) = (Some(digest(der)), Standing::of(&certificate));
-    let file = KeyFile { spki: digest(key.raw), certificate: certificate_pin, standing };
-    rest.is_empty().then(|| (file, weakness(key)))
+    let shows = Shows::of(der, &certificate);
+    let file = KeyFile { spki: shows.key, certificate: Some(shows) };
+    rest.is_empty().then(|| (file, weakness(certificate.public_key())))
 }
 
 fn parse_key(der: &[u8]) -> Option<(KeyFile, Option<&'static str>)> {
     let (rest, key) = SubjectPublicKeyInfo::from_der(der).ok()?;
-    rest.is_empty().then(|| (KeyFile { spki: digest(der), certificate: None, standing: None }, weakness(&key)))
-}
-
-fn digest(octets: &[u8]) -> Sha256 {
-    Hasher::digest(octets).into()
+    rest.is_empty().then(|| (KeyFile { spki: digest(der), certificate: None }, weakness(&key)))
 }
 
 /// Why signatures with this key are not checked, if so. The others are those of the crypto provider.
-fn weakness(key: &SubjectPublicKeyInfo<'_>) -> Option<&'static str> {
+pub fn weakness(key: &SubjectPublicKeyInfo<'_>) -> Option<&'static str> {
     const RSA: &str = "1.2.840.113549.1.1.1";
     const EC: &str = "1.2.840.10045.2.1";
     const ED25519: &str = "1.3.101.112";

@@ -5,7 +5,7 @@ use super::findings::Findings;
 use super::item::{Item, Located, Word};
 use super::keys::Blocklist;
 use super::pinsets::{Surroundings, Trust};
-use super::roles::{ListedPin, Role, Standing};
+use super::roles::{ListedPin, Role};
 use super::span::Span;
 use super::table::Table;
 use crate::policy::pin::{Pin, Sha256};
@@ -174,21 +174,23 @@ fn check_list(findings: &Findings, list: &List, trust: Option<Trust>, blocklist:
     first_seen.len() == list.pins.len()
 }
 
-/// Reports a key that the list can never see.
+/// Reports a key that the list can never see, unless its role has been reported: that is the one mistake.
 fn check_role(findings: &Findings, list: &List, listed: &ListedPin, trust: Option<Trust>) {
+    if listed.role_refused {
+        return;
+    }
     let (in_leaves, in_authorities) = (list.position == Position::Leaf, list.position == Position::Ca);
-    let its_own_authority = listed.standing == Some(Standing::SelfIssued);
     let who = listed.described();
     let (code, message, help) = match trust {
         _ if in_authorities && listed.is_end_entity() => (Code::E13, format!("{who} in {}", list.key), BELONGS),
         // ca_pins are refused as a whole there.
         Some(Trust::PinOnly) if listed.is_authority() && !in_authorities => {
             let message = format!("{who} and trust = \"pin-only\": no authority is ever seen");
-            (Code::E60, message, "pin the host's own key")
+            (Code::E60, message, HOSTS_OWN)
         }
         Some(Trust::PinOnly) => return,
         _ if in_leaves && listed.is_authority() => (Code::E13, format!("{who} in {}", list.key), BELONGS),
-        Some(Trust::Roots) if its_own_authority && (in_leaves || listed.role == Some(Role::Leaf)) => {
+        Some(Trust::Roots) if listed.shows_authority() && (in_leaves || listed.role == Some(Role::Leaf)) => {
             let message = format!(
                 "{who} in {}: its certificate is an authority's (CA:TRUE), and no verified chain begins with one",
                 list.key
@@ -200,5 +202,8 @@ fn check_role(findings: &Findings, list: &List, listed: &ListedPin, trust: Optio
     };
     findings.error(code, &listed.span, message, help);
 }
+
+const HOSTS_OWN: &str = "pin the host's own key; if the host shows this certificate as its own, define the key under \
+                         [keys] and write role = \"leaf\" there";
 
 const BELONGS: &str = "leaf keys belong into leaf_pins, intermediate and root keys into ca_pins, any key into pins";

@@ -6,9 +6,11 @@ use super::diagnostic::{ConfigErrors, Diagnostic, KEPT_OF_A_CODE_MAX, Note};
 use super::model::Config;
 use super::named::NamedFile;
 use super::pinsets::PinsetDraft;
+use super::roles::Role;
 use super::span::{Source, Span};
 use super::variables::{Untold, Variables};
 use crate::policy::pin::Pin;
+use crate::policy::pinset::Position;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
@@ -62,7 +64,11 @@ pub enum At<'a> {
 pub struct WrittenPin {
     /// The pin.
     pub pin: Pin,
-    /// Why it is taken for that of a root, if so: its role, or its certificate.
+    /// Which certificates the list takes it from.
+    pub position: Position,
+    /// Whether it was declared to be the host's own.
+    pub is_declared_leaf: bool,
+    /// Why it is taken for that of a root, if so: its role, its certificate, or Mozilla's list.
     pub root_because: Option<&'static str>,
     /// Whether it stands under `backup`.
     pub is_backup: bool,
@@ -106,6 +112,8 @@ impl PinsetMarks {
             let in_use = list.pins.len() - list.backups;
             list.pins.iter().enumerate().map(move |(index, listed)| WrittenPin {
                 pin: listed.pin,
+                position: list.position,
+                is_declared_leaf: listed.role == Some(Role::Leaf),
                 root_because: listed.root_because(),
                 is_backup: index >= in_use,
                 span: listed.span,

@@ -1,13 +1,14 @@
-//! What a key is for: as it was declared, as a certificate shows it, as Mozilla's list has it.
+//! What a key is for: as it was declared, as certificates show it, as Mozilla's list has it.
 
 use super::item::Word;
+use super::shown::{Standing, digest};
 use super::span::Span;
 use crate::policy::pin::{Pin, Sha256};
-use sha2::{Digest as _, Sha256 as Hasher};
 use std::collections::HashMap;
 use std::sync::LazyLock;
+use std::time::SystemTime;
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
-use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,35 +20,6 @@ pub(super) enum Role {
 
 pub(super) const ROLES: &[Word<Role>] =
     &[("leaf", Some(Role::Leaf)), ("intermediate", Some(Role::Intermediate)), ("root", Some(Role::Root))];
-
-/// What a certificate shows of the key in it (RFC 5280 section 4.2.1.9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// It must not issue certificates.
-    EndEntity,
-    /// It is an authority, and another one has issued it.
-    Intermediate,
-    /// It is an authority, and its own issuer: a root, or a host that has made its certificate itself.
-    SelfIssued,
-}
-
-impl Standing {
-    /// `None` where the certificate does not say, as before version 3, or contradicts itself.
-    pub(super) fn of(certificate: &X509Certificate<'_>) -> Option<Self> {
-        if certificate.version() != X509Version::V3 {
-            return None;
-        }
-        let is_authority = certificate.basic_constraints().ok()?.is_some_and(|basic| basic.value.ca);
-        let signs = certificate.key_usage().ok()?.is_some_and(|usage| usage.value.key_cert_sign());
-        let self_issued = certificate.subject().as_raw() == certificate.issuer().as_raw();
-        match (is_authority, signs, self_issued) {
-            (true, _, true) => Some(Self::SelfIssued),
-            (true, _, false) => Some(Self::Intermediate),
-            (false, false, _) => Some(Self::EndEntity),
-            (false, true, _) => None,
-        }
-    }
-}
 
 /// A role that a key cannot have.
 pub(super) struct Contradiction {
@@ -66,19 +38,13 @@ impl Role {
         }
     }
 
-    /// Whether what is known of the key contradicts the role. A host may be its own authority, and the key of a root may
-    /// have been signed by another one: neither does.
+    /// Whether what is known of the key contradicts the role. The certificate of an authority does not: a host may show
+    /// one as its own, and the key of a root may have been signed by another one.
     pub(super) fn contradicted(self, pin: &Pin, standing: Option<Standing>) -> Option<Contradiction> {
         let (is, because) = match (self, standing) {
             (Self::Leaf, _) if is_public_root(pin) => (Self::Root, "it is the pin of a root in Mozilla's list"),
-            (Self::Leaf, Some(Standing::Intermediate)) => {
-                (Self::Intermediate, "its certificate is that of an authority (CA:TRUE)")
-            }
             (Self::Intermediate | Self::Root, Some(Standing::EndEntity)) => {
                 (Self::Leaf, "its certificate is that of no authority (no CA:TRUE)")
-            }
-            (Self::Root, Some(Standing::Intermediate)) if !is_public_root(pin) => {
-                (Self::Intermediate, "its certificate is issued by another authority")
             }
             _ => return None,
         };
@@ -92,10 +58,14 @@ pub(super) struct ListedPin {
     pub(super) pin: Pin,
     /// The key of a certificate, where a file has told it.
     pub(super) key_of_certificate: Option<Sha256>,
+    /// When a certificate ends, where a file has told it.
+    pub(super) certificate_ends: Option<SystemTime>,
     /// Where a file has told it.
     pub(super) standing: Option<Standing>,
-    /// Known of named keys only, and only where it was written. It does not contradict the rest.
+    /// Known only where it was written, and as what is known contradicts it.
     pub(super) role: Option<Role>,
+    /// Whether the role was written as another one, which has been reported.
+    pub(super) role_refused: bool,
     pub(super) span: Span,
 }
 
@@ -112,10 +82,15 @@ impl ListedPin {
         self.role == Some(Role::Leaf) || self.standing == Some(Standing::EndEntity)
     }
 
+    /// Whether its certificate is that of an authority, whatever it was declared to be.
+    pub(super) fn shows_authority(&self) -> bool {
+        self.standing.is_some_and(Standing::is_authority)
+    }
+
     /// Of an authority and of no host. Of what is its own issuer that has to be said.
     pub(super) fn is_authority(&self) -> bool {
         matches!(self.role, Some(Role::Intermediate | Role::Root))
-            || self.standing == Some(Standing::Intermediate)
+            || (self.role.is_none() && self.standing == Some(Standing::Intermediate))
             || is_public_root(&self.pin)
     }
 
@@ -124,9 +99,13 @@ impl ListedPin {
         (shown || self.role == Some(Role::Intermediate)) && !is_public_root(&self.pin)
     }
 
-    /// Why it is taken for that of a root, if so; whether it is in Mozilla's list is not looked at.
+    /// Why it is taken for that of a root which has to be trusted for the pin to match, if so. Where another authority has
+    /// signed its key, the chain may end there.
     pub(super) fn root_because(&self) -> Option<&'static str> {
         match (self.role, self.standing) {
+            (Some(Role::Leaf | Role::Intermediate), _) => None,
+            (_, Some(Standing::Intermediate | Standing::CrossSigned)) => None,
+            _ if is_public_root(&self.pin) => Some("a root of Mozilla's list"),
             (Some(Role::Root), _) => Some("declared as a root"),
             (None, Some(Standing::SelfIssued)) => Some("that of a self-issued authority"),
             _ => None,
@@ -135,21 +114,22 @@ impl ListedPin {
 
     /// What is known of it, in words.
     pub(super) fn described(&self) -> String {
+        let (whose, with) = match self.pin {
+            Pin::Spki(_) => ("the key of a certificate", "a key"),
+            Pin::Certificate(_) => ("a certificate", "a certificate"),
+        };
         match (self.role, self.standing) {
-            (Some(role), _) => format!("a key with the role {}", role.word()),
+            (Some(role), _) => format!("{with} with the role {}", role.word()),
             (None, _) if is_public_root(&self.pin) => "the pin of a root in Mozilla's list".to_owned(),
-            (None, Some(Standing::EndEntity)) => "the key of a certificate without CA:TRUE".to_owned(),
-            (None, Some(Standing::Intermediate | Standing::SelfIssued)) => {
-                "the key of a certificate with CA:TRUE".to_owned()
-            }
-            (None, None) => "a key".to_owned(),
+            (None, Some(Standing::EndEntity)) => format!("{whose} without CA:TRUE"),
+            (None, Some(_)) => format!("{whose} with CA:TRUE"),
+            (None, None) => with.to_owned(),
         }
     }
 }
 
 /// The keys of the roots in Mozilla's list, by their pins: that of the key, and that of the certificate.
 static PUBLIC_ROOTS: LazyLock<HashMap<Pin, Sha256>> = LazyLock::new(|| {
-    let digest = |octets: &[u8]| -> Sha256 { Hasher::digest(octets).into() };
     let pins = TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| {
         let (_, root) = X509Certificate::from_der(der).ok()?;
         let key = digest(root.public_key().raw);
@@ -178,7 +158,10 @@ mod tests {
             (Role::Intermediate, &public, None, None),
             (Role::Root, &public, None, None),
             (Role::Root, &public, Some(Standing::Intermediate), None),
-            (Role::Root, &private, Some(Standing::Intermediate), Some(Role::Intermediate)),
+            // A root that another one has signed, and a host that shows the certificate of an authority.
+            (Role::Root, &private, Some(Standing::Intermediate), None),
+            (Role::Leaf, &private, Some(Standing::Intermediate), None),
+            (Role::Root, &private, Some(Standing::EndEntity), Some(Role::Leaf)),
             (Role::Leaf, &private, None, None),
         ];
         for (role, pin, standing, is) in table {
@@ -188,8 +171,10 @@ mod tests {
         let listed = |pin: Pin, role| ListedPin {
             pin,
             key_of_certificate: None,
+            certificate_ends: None,
             standing: Some(Standing::Intermediate),
             role,
+            role_refused: false,
             span: Span::new(super::super::span::FileId::default(), 0..0),
         };
         assert!(!listed(public, None).is_intermediate() && !listed(public, Some(Role::Intermediate)).is_intermediate());

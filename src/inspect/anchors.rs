@@ -1,16 +1,12 @@
-//! The files that a configuration names: trust anchors, revocation lists, and the pins that depend on them.
+//! The files that a configuration names: trust anchors and revocation lists.
 
 use super::certificate::{Facts, day};
-use crate::config::{At, Code, Config, Diagnostic, Named, NamedFile, Places, Roots, WrittenPin};
+use super::pins;
+use crate::config::{At, Code, Config, Diagnostic, Named, NamedFile, Places, Roots};
 use crate::materials::{self, Materials};
-use crate::policy::pin::Pin;
-use crate::policy::pinset::{AnchorSet, Basis};
-use crate::policy::rules::Rule;
-use crate::tls::anchors::{AnchorError, AnchorSource, TrustAnchors};
+use crate::tls::anchors::{AnchorError, TrustAnchors};
 use crate::tls::revocation::{Revocation, RevocationMode};
 use rustls::pki_types::CertificateDer;
-use std::cell::LazyCell;
-use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -41,7 +37,7 @@ pub(super) fn inspect_all(
     let mut look = Look { places, ca, now, found: Vec::new() };
     let materials = Materials::load(config, ca).ok();
     match &materials {
-        Some(materials) => look.pins(config, materials),
+        Some(materials) => look.found = pins::inspect(config, places, materials),
         // What the text does not name has not been looked at.
         None if config.upstream.roots == Roots::System && !places.named().iter().any(NamedFile::is_system) => {
             look.source(&Roots::System, At::File);
@@ -107,59 +103,40 @@ impl Look<'_> {
             };
             return self.tell(Code::E65, at, message, "put the current roots into the file");
         }
-        let faults: Vec<_> =
-            facts.into_iter().filter_map(|facts| Some((fault(&facts, self.now)?, facts.subject))).collect();
-        if faults.is_empty() {
-            return;
+        let path = path.display();
+        let weak: Vec<_> = facts
+            .iter()
+            .filter_map(|facts| Some(format!("the key of {} {}", facts.subject, facts.weakness?)))
+            .collect();
+        if !weak.is_empty() {
+            let message = format!("nothing verifies below an anchor in {path}: {}", some_of(&weak));
+            let help = "put a root with a key that can be verified into the file: ECDSA P-256, P-384 or P-521, RSA of \
+                        2048 to 8192 bits, or Ed25519";
+            self.tell(Code::W45, at, message, help);
         }
-        let told: Vec<_> =
-            faults.iter().take(CERTIFICATES_TOLD_MAX).map(|(fault, subject)| format!("{subject} {fault}")).collect();
-        let more = faults.len() - told.len();
-        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-        let message = format!("{} is no file of current roots: {}{more}", path.display(), told.join("; "));
-        self.tell(Code::W64, at, message, "put the current roots into the file, and nothing else");
-    }
-
-    /// Pins of roots that no chain can end in.
-    fn pins(&mut self, config: &Config, materials: &Materials) {
-        let mozilla = LazyCell::new(|| TrustAnchors::load(&AnchorSource::Mozilla, &[], &[]).ok().map(|set| pins(&set)));
-        let common = pins(&materials.common);
-        let own: HashMap<_, _> = materials.own.iter().map(|(name, anchors)| (name, pins(anchors))).collect();
-        for pinset in config.rules.rules().iter().filter_map(Rule::pinset) {
-            let Basis::Chain { anchors, .. } = &pinset.basis else { continue };
-            let in_use = match anchors {
-                AnchorSet::Common => Some(&common),
-                AnchorSet::Own(name) => own.get(name),
-            };
-            let Some(in_use) = in_use else { continue };
-            let mut told = HashSet::new();
-            let missing = self.places.pins(&pinset.name).iter().filter(|written| !in_use.contains(&written.pin));
-            for WrittenPin { pin, root_because, .. } in missing {
-                let public = mozilla.as_ref().is_some_and(|mozilla| mozilla.contains(pin));
-                let because = if public { Some("a root of Mozilla's list") } else { *root_because };
-                let Some(because) = because.filter(|_| told.insert(*pin)) else { continue };
-                let message = format!("{pin} is {because}, and not among the trust anchors of {:?}", pinset.name);
-                let help = "add the root to the trust anchors if it is to be trusted, or remove the pin; \
-                            write role = \"intermediate\" if another root has signed its key";
-                let at = At::Pin { pinset: &pinset.name, pin: *pin };
-                self.found.push(self.places.finding(Code::W41, at, message, help));
-            }
+        let faults: Vec<_> =
+            facts.iter().filter_map(|facts| Some(format!("{} {}", facts.subject, fault(facts, self.now)?))).collect();
+        if !faults.is_empty() {
+            let message = format!("{path} is no file of current roots: {}", some_of(&faults));
+            self.tell(Code::W64, at, message, "put the current roots into the file, and nothing else");
         }
     }
 }
 
-/// The pins that name an anchor of a set.
-fn pins(anchors: &TrustAnchors) -> HashSet<Pin> {
-    let of = |record: &crate::tls::anchors::AnchorRecord| {
-        let element = record.element;
-        std::iter::once(Pin::Spki(element.spki)).chain(element.certificate.map(Pin::Certificate))
-    };
-    anchors.records().iter().flat_map(of).collect()
+/// The first of what there is to tell, and how many more.
+fn some_of(all: &[String]) -> String {
+    let told = all[..all.len().min(CERTIFICATES_TOLD_MAX)].join("; ");
+    match all.len().saturating_sub(CERTIFICATES_TOLD_MAX) {
+        0 => told,
+        more => format!("{told}; and {more} more"),
+    }
 }
 
 fn fault(facts: &Facts, now: SystemTime) -> Option<String> {
     if now > facts.not_after {
         Some(format!("ended on {}", day(facts.not_after)))
+    } else if now < facts.not_before {
+        Some(format!("is not valid before {}", day(facts.not_before)))
     } else if !facts.self_issued {
         Some(format!("is issued by {}, so it is no root", facts.issuer))
     } else if !facts.may_issue {

@@ -1,6 +1,6 @@
 //! What a certificate says about itself.
 
-use crate::config::is_invisible;
+use crate::config::{is_invisible, weakness};
 use rustls::pki_types::CertificateDer;
 use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
@@ -21,6 +21,8 @@ pub(super) struct Facts {
     pub(super) self_issued: bool,
     /// Whether it may be a certificate authority: CA:TRUE, or of a version that cannot say.
     pub(super) may_issue: bool,
+    /// Why signatures with its key are not checked, if so.
+    pub(super) weakness: Option<&'static str>,
 }
 
 impl Facts {
@@ -34,6 +36,7 @@ impl Facts {
             not_after: moment(certificate.validity().not_after.timestamp()),
             self_issued: certificate.subject().as_raw() == certificate.issuer().as_raw(),
             may_issue: may_issue(&certificate),
+            weakness: weakness(certificate.public_key()),
         })
     }
 
@@ -115,7 +118,8 @@ mod tests {
             let not_after = moment(1_795_219_200 + seconds);
             let (subject, issuer) = (name(), name());
             let not_before = now;
-            let facts = Facts { subject, issuer, not_before, not_after, self_issued: true, may_issue: false };
+            let (self_issued, may_issue, weakness) = (true, false, None);
+            let facts = Facts { subject, issuer, not_before, not_after, self_issued, may_issue, weakness };
             assert_eq!((facts.days_left(now), distance(days).as_str()), (days, words), "{seconds}");
         }
     }

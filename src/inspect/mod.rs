@@ -8,6 +8,7 @@ mod anchors;
 mod certificate;
 mod clock;
 mod judge;
+mod pins;
 pub mod probe;
 mod seen;
 

@@ -23,6 +23,8 @@ pub struct AnchorRecord {
     pub element: PathElement,
     /// The certificate the anchor was read from.
     pub certificate: CertificateDer<'static>,
+    /// Beginning of its validity.
+    pub not_before: SystemTime,
     /// End of its validity.
     pub not_after: SystemTime,
     /// Whether chains that end here are exempt from pins.
@@ -191,6 +193,7 @@ impl TrustAnchors {
         let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).map_err(|e| e.to_string())?;
         let record = AnchorRecord {
             element: PathElement { spki: anchor_spki_sha256(&anchor), certificate: Some(sha256(&certificate)) },
+            not_before: super::chain::system_time(parsed.validity().not_before.timestamp()),
             not_after: super::chain::system_time(parsed.validity().not_after.timestamp()),
             certificate,
             exempts_pins,

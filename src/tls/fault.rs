@@ -39,7 +39,16 @@ pub(super) fn rejection(error: &E) -> Rejection {
 const fn words(error: &E) -> Option<&'static str> {
     Some(match error {
         E::UnknownIssuer => "the chain does not lead to a trusted root",
-        E::InvalidSignatureForPublicKey => "a signature in the chain does not fit its issuer's key",
+        // The crypto provider does not tell which of the two.
+        E::InvalidSignatureForPublicKey => {
+            "a signature in the chain does not fit its issuer's key, or that is an RSA key below 2048 or above 8192 bits"
+        }
+        E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            "a certificate of the chain is signed with a key of a type that this version does not verify"
+        }
+        E::UnsupportedSignatureAlgorithmContext(_) => {
+            "a certificate of the chain is signed in a way that this version does not verify"
+        }
         E::CertRevoked => "a certificate of the chain is revoked",
         E::CertDistrusted => "the chain holds a key that is publicly distrusted",
         E::UnknownRevocationStatus => "no revocation list says whether a certificate of the chain is revoked",

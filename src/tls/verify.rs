@@ -64,7 +64,8 @@ pub(super) struct Search<'a> {
     accepted: Cell<Option<Accepted>>,
     turned_down: RefCell<Vec<Candidate>>,
     first_turned_down: RefCell<Vec<CertificateDer<'static>>>,
-    anchor_expired: Cell<bool>,
+    /// What is wrong with an anchor's dates.
+    anchor_out_of_date: Cell<Option<&'static str>>,
     not_an_issuer: Cell<bool>,
 }
 
@@ -284,7 +285,7 @@ impl<'a> Search<'a> {
             accepted: Cell::new(None),
             turned_down: RefCell::new(Vec::new()),
             first_turned_down: RefCell::new(Vec::new()),
-            anchor_expired: Cell::new(false),
+            anchor_out_of_date: Cell::new(None),
             not_an_issuer: Cell::new(false),
         }
     }
@@ -292,9 +293,16 @@ impl<'a> Search<'a> {
     /// A path that webpki has verified, unless what webpki does not look at speaks against it.
     pub(super) fn read(&self, path: &VerifiedPath<'_>) -> Option<(Vec<PathElement>, &'a AnchorRecord)> {
         let anchor = self.question.anchors.record(path.anchor())?;
-        if self.now > anchor.not_after {
-            // webpki never looks at an anchor's dates; OpenSSL, NSS and Go do.
-            self.anchor_expired.set(true);
+        // webpki never looks at an anchor's dates; OpenSSL, NSS and Go do.
+        let out_of_date = if self.now > anchor.not_after {
+            Some("the trust anchor of the chain has expired")
+        } else if self.now < anchor.not_before {
+            Some("the trust anchor of the chain is not valid yet")
+        } else {
+            None
+        };
+        if out_of_date.is_some() {
+            self.anchor_out_of_date.set(out_of_date);
             return None;
         }
         let element = |der: &CertificateDer<'_>, spki: &[u8]| PathElement {
@@ -341,19 +349,17 @@ impl<'a> Search<'a> {
             return Rejection { candidates, ..rejection(error) };
         }
         let blocked: Option<Vec<_>> = candidates.iter().map(|candidate| candidate.blocked.as_ref()).collect();
-        match blocked.as_deref() {
-            Some([]) if self.anchor_expired.get() => {
-                Rejection::new(FailureClass::Validity, "the trust anchor of the chain has expired")
-            }
-            Some([]) if self.not_an_issuer.get() => {
+        match (blocked.as_deref(), self.anchor_out_of_date.get()) {
+            (Some([]), Some(words)) => Rejection::new(FailureClass::Validity, words),
+            (Some([]), None) if self.not_an_issuer.get() => {
                 Rejection::new(FailureClass::Chain, "an intermediate of the chain may not sign certificates (keyUsage)")
             }
-            Some([]) => rejection(error),
-            Some([first, ..]) => {
+            (Some([]), None) => rejection(error),
+            (Some([first, ..]), _) => {
                 let detail = first.sentence();
                 Rejection { candidates, ..Rejection::new(FailureClass::Blocklist, detail) }
             }
-            None => Rejection { candidates, ..Rejection::new(FailureClass::Pin, PIN_MISMATCH) },
+            (None, _) => Rejection { candidates, ..Rejection::new(FailureClass::Pin, PIN_MISMATCH) },
         }
     }
 }

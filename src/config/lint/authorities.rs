@@ -17,8 +17,8 @@ pub(super) fn lint(subject: &Subject<'_>) {
             let help = "agree with the operator of the host on which key comes next, or add ca_pins";
             subject.findings.info(Code::I33, &pinset.list_span(), message, help);
         }
-        tell_of_public_roots(subject, &pinset);
         if trusts_public_roots(subject, &pinset) {
+            tell_of_public_roots(subject, &pinset);
             warn_of_intermediates(subject, &pinset);
         }
     }

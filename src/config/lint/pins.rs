@@ -5,11 +5,12 @@ use super::super::pins::List;
 use super::super::roles::ListedPin;
 use super::{Read, Subject};
 use crate::policy::pin::{Pin, Sha256};
-use crate::policy::pinset::Combine;
+use crate::policy::pinset::{Basis, Combine, ValidityCheck};
+use crate::policy::timestamp::Timestamp;
 use std::collections::{HashMap, HashSet};
 
 /// Keys that an enforced pinset has at least: one in use, and one in reserve.
-const ENFORCED_PINS_MIN: usize = 2;
+const ENFORCED_KEYS_MIN: usize = 2;
 
 /// Pins that somebody can keep an eye on.
 const PINS_MAX: usize = 10;
@@ -20,39 +21,65 @@ pub(super) fn lint(subject: &Subject<'_>) {
     for pinset in subject.pinsets() {
         let inherits = pinset.draft.inherits.is_some();
         let lacks_parent = inherits && pinset.draft.parent.is_none();
-        if pinset.draft.sound_lists && !lacks_parent && (!inherits || all_sound) {
-            count_pins(subject, &pinset);
+        let countable = pinset.draft.sound_lists && !lacks_parent && (!inherits || all_sound);
+        if countable {
+            warn_of_many(subject, &pinset);
         }
-        warn_of_one_key(subject, &pinset);
+        let enforced = countable && pinset.is_enforced(subject.now);
+        // One key in all is more than a backup of the key in use.
+        if !(enforced && refuse_one_key(subject, &pinset)) {
+            if enforced {
+                warn_without_backup(subject, &pinset);
+            }
+            warn_of_one_key(subject, &pinset);
+        }
         warn_of_certificates(subject, &pinset);
     }
 }
 
-fn count_pins(subject: &Subject<'_>, pinset: &Read<'_>) {
+fn warn_of_many(subject: &Subject<'_>, pinset: &Read<'_>) {
     let distinct = pinset.accepts().pins().collect::<HashSet<_>>().len();
     if distinct > PINS_MAX {
         let message = format!("the pinset {:?} accepts {distinct} pins", pinset.name);
         let help = "keep the keys in use and their backups; give hosts with other keys a pinset of their own";
         subject.findings.warning(Code::W43, &pinset.list_span(), message, help);
     }
-    if !pinset.is_enforced(subject.now) {
-        return;
-    }
+}
+
+/// Whether it was reported that everything hangs on one key.
+fn refuse_one_key(subject: &Subject<'_>, pinset: &Read<'_>) -> bool {
+    let pins = || subject.lists(pinset).flat_map(|list| &list.pins);
+    let (message, span) = if count_keys(pins()) < ENFORCED_KEYS_MIN {
+        let what = match pins().map(|listed| listed.pin).collect::<HashSet<_>>().len() {
+            0 | 1 => "one pin alone",
+            _ => "pins that are all for one key",
+        };
+        (format!("the pinset {:?} is enforced with {what}", pinset.name), pinset.list_span())
+    } else if let Some(list) = needed_and_alone(pinset) {
+        let message = format!(
+            "the pinset {:?} is enforced, and everything hangs on the one key of its {}: combine = \"all\" needs each list",
+            pinset.name, list.key
+        );
+        (message, list.span)
+    } else {
+        return false;
+    };
     let help = if pinset.is_pin_only() {
         "add the pin of a second key that is kept ready: backup = [\"sha256/…\"]"
     } else {
         "add the pin of a second key that is kept ready: backup = [\"sha256/…\"]; until then mode = \"report-only\""
     };
-    if distinct < ENFORCED_PINS_MIN {
-        let message = format!("the pinset {:?} is enforced with one pin alone", pinset.name);
-        subject.findings.error(Code::E30, &pinset.list_span(), message, help);
-    } else if let Some(list) = needed_and_alone(pinset) {
-        let message = format!(
-            "the pinset {:?} is enforced, and everything hangs on the one pin of its {}: combine = \"all\" needs each list",
-            pinset.name, list.key
-        );
-        subject.findings.error(Code::E30, &list.span, message, help);
-    } else if let Some(list) = without_backup(subject, pinset) {
+    subject.findings.error(Code::E30, &span, message, help);
+    true
+}
+
+/// How many keys there are behind pins, as far as that is known: two certificates of one key stand and fall together.
+fn count_keys<'a>(pins: impl Iterator<Item = &'a ListedPin>) -> usize {
+    pins.map(|listed| listed.key().map_or(listed.pin, Pin::Spki)).collect::<HashSet<_>>().len()
+}
+
+fn warn_without_backup(subject: &Subject<'_>, pinset: &Read<'_>) {
+    if let Some(list) = without_backup(subject, pinset) {
         let message = format!("the pinset {:?} is enforced, and no pin of its {} is a backup", pinset.name, list.key);
         let help = "move the pin of the key that is kept in reserve to backup = [\"…\"]";
         subject.findings.warning(Code::W31, &list.span, message, help);
@@ -63,8 +90,7 @@ fn count_pins(subject: &Subject<'_>, pinset: &Read<'_>) {
 fn needed_and_alone<'a>(pinset: &Read<'a>) -> Option<&'a List> {
     let accepts = pinset.accepts();
     let needed = accepts.combine() == Combine::All && accepts.inherited().is_none();
-    let distinct = |list: &List| list.pins.iter().map(|listed| listed.pin).collect::<HashSet<_>>().len();
-    pinset.draft.lists.iter().find(|list| needed && distinct(list) < ENFORCED_PINS_MIN)
+    pinset.draft.lists.iter().find(|list| needed && count_keys(list.pins.iter()) < ENFORCED_KEYS_MIN)
 }
 
 /// A list that nothing stands in for when its keys are lost.
@@ -103,11 +129,25 @@ fn warn_of_one_key(subject: &Subject<'_>, pinset: &Read<'_>) {
 }
 
 fn warn_of_certificates(subject: &Subject<'_>, pinset: &Read<'_>) {
-    if pinset.is_pin_only() || pinset.is_off() {
+    if pinset.is_off() {
         return;
     }
-    let mut pins = pinset.draft.lists.iter().flat_map(|list| &list.pins);
-    if let Some(listed) = pins.find(|listed| matches!(listed.pin, Pin::Certificate(_))) {
+    let dates_count = !matches!(pinset.basis, Basis::PinOnly { validity: ValidityCheck::Ignore, .. });
+    let (mut ended, mut others) = (Vec::new(), Vec::new());
+    let pins = pinset.draft.lists.iter().flat_map(|list| &list.pins);
+    for listed in pins.filter(|listed| matches!(listed.pin, Pin::Certificate(_))) {
+        match listed.certificate_ends.filter(|end| dates_count && *end < subject.now) {
+            Some(end) => ended.push((listed, end)),
+            None => others.push(listed),
+        }
+    }
+    for (listed, end) in ended {
+        let message = format!("this certificate ended at {}: whoever shows it is refused", Timestamp(end));
+        let help = "pin its key, spki or sha256/BASE64 in a list, if the host still has it, or remove the pin";
+        subject.findings.warning(Code::W42, &listed.span, message, help);
+    }
+    // Where the pin is all the trust, one certificate may be just what is meant.
+    if let Some(listed) = others.first().filter(|_| !pinset.is_pin_only()) {
         let message = format!("the pinset {:?} pins a certificate, which ends with its renewal", pinset.name);
         let help = "pin its key: spki, or sha256/BASE64 in a list";
         subject.findings.warning(Code::W42, &listed.span, message, help);
