@@ -139,13 +139,13 @@ codes! {
         "It looks pinned and is not: a host that changes to this key is refused."
         "Name the key in a pinset, or remove it.";
     E12 Unsafe
-        "One digest given as a key and as a certificate"
-        "The digest of a certificate is never that of its key. One of the two entries matches nothing, and a host that depends on it is refused."
+        "Digest of a certificate taken for that of a key, or the reverse"
+        "The digest of a certificate is never that of its key. An entry of the wrong kind matches nothing, and a host that depends on it is refused."
         "`spki` is the SHA-256 of the public key, `cert` that of the whole certificate: keep the one that it is.";
     E13 Unsafe
         "Key whose list or role contradicts what it is"
         "The key is looked for where it never stands in a chain: the pin matches nothing, and a host that depends on it is refused."
-        "Put leaf keys into `leaf_pins`, keys of authorities into `ca_pins`, or correct the `role`. A host whose own certificate is that of an authority (CA:TRUE) needs `trust = \"pin-only\"`.";
+        "Put leaf keys into `leaf_pins`, keys of authorities into `ca_pins`, or correct the `role`. A host whose own certificate is that of an authority (CA:TRUE) needs `trust = \"pin-only\"`, and `role = \"leaf\"` where another authority has issued it.";
     E14 Malformed
         "Required key missing"
         "What the file does not say would have to be guessed, and a wrong guess refuses clients or leaves a host unpinned."
@@ -292,7 +292,7 @@ codes! {
         "Add the root to `extra_roots` if it is to be trusted, or remove the pin.";
     W42 Unsafe
         "Pin of a certificate"
-        "It ends with the certificate: the next renewal, even with the same key, refuses every client behind this proxy."
+        "It ends with the certificate: the next renewal, even with the same key, refuses every client behind this proxy. One that has ended already matches nothing that is let through."
         "Pin the key instead: `spki`, or `sha256/BASE64` in a list.";
     W43 Unsafe
         "More than ten pins"
@@ -365,7 +365,7 @@ codes! {
     E60 Unsafe
         "Pins of authorities where no chain is built"
         "With `trust = \"pin-only\"` no authority is ever seen: the pin matches nothing, and every client is refused."
-        "Pin the host's own key in `leaf_pins`, or write `trust = \"roots\"`.";
+        "Pin the host's own key in `leaf_pins`, or write `trust = \"roots\"`. A key whose certificate is that of an authority, and the host's own all the same, has `role = \"leaf\"` under `[keys]`.";
     W61 Unsafe
         "Pinned key without a check of the name"
         "Whoever holds the key passes for this host. Where a maker gives all its devices the same key, that is every such device."
@@ -379,8 +379,8 @@ codes! {
         "Whoever controls this authority, or steals its key, can read the connections to every pinned host."
         "Remove `exempts_pins`, and write `[[exempt]]` for the hosts that need it.";
     W64 Unsafe
-        "Anchor that is expired or is no root"
-        "Nothing verifies below an expired anchor, so its hosts are refused. An intermediate as an anchor stays trusted when its own issuer has revoked it, and makes chains shorter than a pin on the root needs."
+        "Anchor that is out of date or is no root"
+        "Nothing verifies below an anchor that has expired or is not valid yet, so its hosts are refused. An intermediate as an anchor stays trusted when its own issuer has revoked it, and makes chains shorter than a pin on the root needs."
         "Replace it by the current root, or remove it.";
     E65 Unsafe
         "Trust anchors or revocation lists that cannot be used"

@@ -100,3 +100,24 @@ impl NamedFiles {
         (self.met.into_inner(), self.own.into_inner())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    #[test]
+    fn two_files_never_have_one_name() {
+        let table: [(&[u8], &str); 5] = [
+            (b"/etc/roots.pem", "/etc/roots.pem"),
+            ("/etc/früh.pem".as_bytes(), "/etc/früh.pem"),
+            (b"/etc/\xff.pem", "/etc/\\xff.pem"),
+            (b"/etc/\\xff.pem", "/etc/\\\\xff.pem"),
+            (b"/etc/\\\xff.pem", "/etc/\\\\\\xff.pem"),
+        ];
+        for (path, name) in table {
+            assert_eq!(unambiguous(Path::new(OsStr::from_bytes(path))).as_ref(), name, "{path:?}");
+        }
+    }
+}

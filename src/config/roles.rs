@@ -103,8 +103,9 @@ impl ListedPin {
     /// signed its key, the chain may end there.
     pub(super) fn root_because(&self) -> Option<&'static str> {
         match (self.role, self.standing) {
-            (Some(Role::Leaf | Role::Intermediate), _) => None,
-            (_, Some(Standing::Intermediate | Standing::CrossSigned)) => None,
+            (Some(Role::Leaf | Role::Intermediate), _) | (_, Some(Standing::Intermediate | Standing::CrossSigned)) => {
+                None
+            }
             _ if is_public_root(&self.pin) => Some("a root of Mozilla's list"),
             (Some(Role::Root), _) => Some("declared as a root"),
             (None, Some(Standing::SelfIssued)) => Some("that of a self-issued authority"),

@@ -258,6 +258,7 @@ fn refused_keys() {
     let key = |lines: &str| format!("[keys.k]\n{lines}\n");
     let two = |a: &str, b: &str| format!("[keys.a]\n{a}\n[keys.b]\n{b}");
     let (spki, cert) = (format!("spki = \"{X1}\""), format!("cert = \"sha256:{X1_HEX}\""));
+    let nobodys_certificate = format!("cert = \"sha256:{}\"", nobodys_hex(1));
     let table: &[(String, Code, usize, usize, &str)] = &[
         (key(""), Code::E14, 1, 1, "keys.k.spki is missing"),
         (key("spki = 1"), Code::E15, 2, 8, "a text"),
@@ -274,7 +275,14 @@ fn refused_keys() {
         (format!("[keys.\"\"]\n{spki}"), Code::E16, 1, 7, "is not a name"),
         (two(&spki, &spki), Code::E09, 3, 7, "are one key"),
         (two(&spki, &format!("spki = \"sha256:{X1_HEX}\"")), Code::E09, 3, 7, "are one key"),
-        (two(&spki, &cert), Code::E12, 4, 8, "as a certificate elsewhere"),
+        (two(&spki, &cert), Code::E12, 4, 8, "the digest of a key, not of a certificate"),
+        (
+            two(&format!("spki = \"{}\"", nobodys(1)), &nobodys_certificate),
+            Code::E12,
+            4,
+            8,
+            "as a certificate elsewhere",
+        ),
     ];
     for (text, code, line, column, part) in table {
         refuse_each(&[(text, &[(*code, *line, *column, part)])]);
@@ -496,7 +504,7 @@ fn refused_blocklists() {
     let table: &[(String, Code, usize, usize, &str)] = &[
         (entry(""), Code::E36, 4, 8, "empty"),
         (entry("\"sha256/AAAA\""), Code::E04, 4, 9, "3 bytes"),
-        (entry(&format!("\"cert:sha256:{X1_HEX}\"")), Code::E05, 4, 9, "block the key"),
+        (entry(&format!("\"cert:sha256:{}\"", nobodys_hex(1))), Code::E05, 4, 9, "block the key"),
         (entry(&format!("\"{X1}\", \"{X1}\"")), Code::E09, 4, 64, "blocked twice"),
         (format!("[[blocklist]]\nname = \"b\"\nspki = [\"{X1}\"]"), Code::E14, 1, 1, "blocklist.reason is missing"),
         (format!("[[blocklist]]\nreason = \"r\"\nspki = [\"{X1}\"]"), Code::E14, 1, 1, "blocklist.name is missing"),

@@ -4,6 +4,7 @@ use super::*;
 use crate::config::Severity;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use std::fs;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// 2026-11-21T00:00:00Z.
@@ -42,7 +43,8 @@ impl Folder {
 
     /// Asserts that there is exactly this.
     fn has(&self, text: &str, world: &World, expected: &[Told<&str>]) {
-        let about_the_world = [Code::W41, Code::W59, Code::W64, Code::E65, Code::E66];
+        let about_the_world =
+            [Code::E12, Code::E13, Code::W41, Code::W45, Code::W59, Code::E60, Code::W64, Code::E65, Code::E66];
         let told = self.told(text, world);
         let told: Vec<_> = told.iter().filter(|(code, ..)| about_the_world.contains(code)).collect();
         assert_eq!(told.len(), expected.len(), "{text}\n{told:?}");
@@ -56,18 +58,25 @@ impl Folder {
 struct Made {
     pem: String,
     pin: String,
+    /// SHA-256 of the certificate.
+    certificate_pin: [u8; 32],
     params: CertificateParams,
     key: KeyPair,
 }
 
 /// A certificate of this name, which may be a CA, until the year, signed by itself or another one.
 fn made(name: &str, is_ca: bool, until: i32, issuer: Option<&Made>) -> Made {
+    made_for(name, is_ca, 2001..=until, issuer)
+}
+
+/// The same, from the beginning of a year to that of another.
+fn made_for(name: &str, is_ca: bool, years: RangeInclusive<i32>, issuer: Option<&Made>) -> Made {
     use sha2::Digest as _;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
-    params.not_before = rcgen::date_time_ymd(2001, 1, 1);
-    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    params.not_before = rcgen::date_time_ymd(*years.start(), 1, 1);
+    params.not_after = rcgen::date_time_ymd(*years.end(), 1, 1);
     params.subject_alt_names.extend(name.parse().map(rcgen::SanType::IpAddress));
     params.is_ca = if is_ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
     let key = KeyPair::generate().unwrap();
@@ -77,7 +86,9 @@ fn made(name: &str, is_ca: bool, until: i32, issuer: Option<&Made>) -> Made {
     };
     let spki: [u8; 32] = sha2::Sha256::digest(rcgen::PublicKeyData::subject_public_key_info(&key)).into();
     let pin = crate::policy::pin::Pin::Spki(spki).to_string();
-    Made { pem: certificate.unwrap().pem(), pin, params, key }
+    let certificate = certificate.unwrap();
+    let certificate_pin = sha2::Sha256::digest(certificate.der()).into();
+    Made { pem: certificate.pem(), pin, certificate_pin, params, key }
 }
 
 /// A key that nobody has.
@@ -231,6 +242,7 @@ fn anchors_that_are_no_current_roots() {
     folder.file("below.pem", made("Below", true, 2040, Some(&root)).pem);
     folder.file("old.pem", made("Old", true, 2026, None).pem);
     folder.file("leaf.pem", made("Leaf", false, 2040, None).pem);
+    folder.file("early.pem", made_for("Early", true, 2027..=2040, None).pem);
     let many: Vec<_> = (0..5).map(|n| made(&format!("Old {n}"), true, 2020, None).pem).collect();
     folder.file("many.pem", root.pem.clone() + &many.concat());
     folder.file("ended.pem", many.concat() + &made("Last", true, 2025, None).pem);
@@ -239,6 +251,7 @@ fn anchors_that_are_no_current_roots() {
         ("below.pem", "CN=Below is issued by CN=Root, so it is no root"),
         ("below.pem.and.old", "CN=Old ended on 2026-01-01; CN=Leaf is no certificate authority"),
         ("leaf.pem", "CN=Leaf is no certificate authority"),
+        ("early.pem", "CN=Early is not valid before 2027-01-01"),
         ("many.pem", "CN=Old 2 ended on 2020-01-01; and 2 more"),
     ] {
         folder.has(&format!("{LIST}extra_roots = [\"{file}\"]"), &world(), &[(Code::W64, Some((3, 16)), says)]);
@@ -284,8 +297,9 @@ fn pins_of_roots_that_are_not_trusted() {
         (LIST, "", "\"k\"".to_owned(), Some((12, "declared as a root"))),
         (LIST, "", format!("\"{X1}\", \"k\""), Some((12 + X1.len() + 4, k))),
         (LIST, "", format!("\"{X1}\", \"{X1_CERTIFICATE}\""), None),
-        // Not declared, and not known: it may be an intermediate.
-        (LIST, "", format!("\"{}\"", other.pin), None),
+        // Declared without being named, and not declared: it may be an intermediate.
+        (LIST, "", format!("\"{}\"", other.pin), Some((12, "declared as a root"))),
+        (LIST, "", format!("\"{}\"", root.pin), None),
         (own, "", format!("\"{}\"", root.pin), None),
         (own, "", format!("\"{X1}\""), Some((12, "a root of Mozilla's list"))),
         (own, "", format!("\"{X1_CERTIFICATE}\""), Some((12, "a root of Mozilla's list"))),
@@ -308,11 +322,89 @@ fn pins_of_roots_that_are_not_trusted() {
         ("other.pem", "role = \"intermediate\"", None),
         ("below.pem", "", None),
         ("self.pem", "", None),
+        ("other.pem", "BARE", Some(shown)),
     ] {
+        // The digest may stand without the name.
+        let (more, pin) = if more == "BARE" { ("", other.pin.as_str()) } else { (more, "k") };
         let key = format!("[keys.k]\npem = \"{file}\"\n{more}\n");
-        let hosts = "hosts = [\"p.example\"]\npins = [\"k\"]\nmode = \"report-only\"\n";
+        let hosts = format!("hosts = [\"p.example\"]\npins = [\"{pin}\"]\nmode = \"report-only\"\n");
         let text = format!("{own}{key}[[pinset]]\nname = \"p\"\n{hosts}");
         let expected: Vec<_> = expected.map(|says| (Code::W41, Some((9, 9)), says)).into_iter().collect();
+        folder.has(&text, &world(), &expected);
+    }
+}
+
+/// Signatures below it are never checked.
+#[test]
+fn anchors_with_keys_that_cannot_be_verified() {
+    let folder = Folder::new();
+    let sound = made("Sound", true, 2040, None).pem;
+    let weak = include_str!("../../tests/vectors/lint/files/secp256k1.pem");
+    folder.file("sound.pem", &sound);
+    folder.file("both.pem", sound + weak);
+    let says = "is on a curve that this version does not verify";
+    let own = "[upstream]\nroots = \"./both.pem\"\n";
+    let found = |text: &str| -> Vec<_> {
+        let told = folder.told(text, &world());
+        let told = told.into_iter().filter(|(code, ..)| *code == Code::W45);
+        told.map(|(_, place, message)| (place, message.contains(says), message.contains("Sound"))).collect()
+    };
+    assert_eq!(found(own), [(Some((2, 9)), true, false)]);
+    assert_eq!(found(&format!("{LIST}extra_roots = [\"sound.pem\", \"both.pem\"]")), [(Some((3, 29)), true, false)]);
+    assert_eq!(found(&own.replace("both", "sound")), []);
+}
+
+/// What is known of the trust anchors counts wherever their digests are pinned.
+#[test]
+fn pins_of_anchors_where_they_never_match() {
+    use crate::policy::pin::Pin;
+    let folder = Folder::new();
+    let root = made("Root", true, 2040, None);
+    let below = made("Below", true, 2040, Some(&root));
+    let device = made("device.example", false, 2040, None);
+    folder.file("anchors.pem", root.pem.clone() + &below.pem + &device.pem);
+    let spki = |made: &Made| *Pin::parse(&made.pin).unwrap().digest();
+    let certificate = |made: &Made| Pin::Certificate(made.certificate_pin).to_string();
+    let (in_leaves, in_device) = ((8, 14), (9, 14));
+    let own = "leaf_pins = [";
+    let pin_only = "trust = \"pin-only\"\nleaf_pins = [";
+    let found = |lists: &str, code, place, says| (lists.to_owned(), Some((code, Some(place), says)));
+    let key_of = |role: &str, made: &Made| format!("[keys.k]\nspki = \"{}\"\nrole = \"{role}\"\n", made.pin);
+    let starts = "no verified chain begins with one";
+    let table = [
+        ("", found(&format!("{own}\"{}\"]", root.pin), Code::E13, in_leaves, starts)),
+        ("", found(&format!("{own}\"{}\"]", certificate(&root)), Code::E13, in_leaves, starts)),
+        ("", found(&format!("{own}\"{}\"]", below.pin), Code::E13, in_leaves, starts)),
+        ("root", found("pins = [\"k\"]", Code::E13, (11, 9), starts)),
+        ("", found(&format!("{pin_only}\"{}\"]", below.pin), Code::E60, in_device, "that of an intermediate")),
+        ("", found(&format!("pins = [\"{}\"]", Pin::Certificate(spki(&root))), Code::E12, (8, 9), "digest of a key")),
+        (
+            "",
+            found(&format!("pins = [\"{}\"]", Pin::Spki(root.certificate_pin)), Code::E12, (8, 9), "whole certificate"),
+        ),
+        ("", (format!("ca_pins = [\"{}\", \"{}\"]", root.pin, certificate(&below)), None)),
+        ("", (format!("pins = [\"{}\"]", root.pin), None)),
+        // No authority's: the host may show it.
+        ("", (format!("{own}\"{}\", \"{}\"]", device.pin, certificate(&device)), None)),
+        // A device that is its own authority, and one that shows what its maker has issued.
+        ("", (format!("{pin_only}\"{}\"]", root.pin), None)),
+        ("below", (format!("{pin_only}\"k\"]"), None)),
+    ];
+    for (declared, (lists, expected)) in table {
+        let keys = match declared {
+            "root" => key_of("leaf", &root),
+            "below" => key_of("leaf", &below),
+            _ => String::new(),
+        };
+        let mode = if lists.starts_with("trust") { "" } else { "mode = \"report-only\"\n" };
+        let lists = if mode.is_empty() { lists.replace(']', &format!(", \"{NOBODYS}\"]")) } else { lists };
+        let text = format!(
+            "[upstream]\nroots = \"webpki\"\nextra_roots = [\"anchors.pem\"]\n{keys}[[pinset]]\nname = \"p\"\n\
+             hosts = [\"p.example\"]\n\n{lists}\n{mode}"
+        );
+        // The file itself is told of: an intermediate is among its anchors.
+        let file = (Code::W64, Some((3, 16)), "CN=Below is issued by CN=Root");
+        let expected: Vec<_> = std::iter::once(file).chain(expected).collect();
         folder.has(&text, &world(), &expected);
     }
 }

@@ -71,6 +71,16 @@ async fn an_expired_root() {
     World { root, issuing }.judge(vec![("root expired", chain, Dates, detail)]).await;
 }
 
+/// Nor at their beginning.
+#[tokio::test]
+async fn a_root_that_is_not_valid_yet() {
+    let root = Ca::builder("Root").validity(Validity::not_yet()).self_signed();
+    let issuing = root.intermediate("Issuing");
+    let chain = Leaf::named(BANK).signed_by(&issuing);
+    let detail = "the trust anchor of the chain is not valid yet".to_owned();
+    World { root, issuing }.judge(vec![("root not yet valid", chain, Dates, detail)]).await;
+}
+
 /// A pin is no substitute for the name (Spinner, ACSAC 2017).
 #[tokio::test]
 async fn names() {
@@ -136,7 +146,9 @@ async fn issuers() {
     let no_authority_signed =
         || "a certificate of the chain is signed by one that is no certificate authority".to_owned();
     let not_servers = "a certificate of the chain is not for servers".to_owned();
-    let forged = "a signature in the chain does not fit its issuer's key".to_owned();
+    let forged = "a signature in the chain does not fit its issuer's key, or that is an RSA key below 2048 or above \
+                  8192 bits"
+        .to_owned();
     let constrained = || "a certificate authority of the chain may not certify this name".to_owned();
     let too_long = "the chain is longer than one of its certificate authorities allows".to_owned();
     world

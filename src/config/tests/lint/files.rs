@@ -215,16 +215,19 @@ fn kinds_of_keys() {
     }
 }
 
+/// Certificates of one key are one key: alone, and as a backup of it.
 #[test]
-fn a_backup_of_the_key_in_use() {
+fn certificates_of_one_key() {
     let (one, other) = (key(), key());
     let (first, renewed, foreign) = (certificate(&one), certificate(&one), certificate(&other));
-    let load = |lists: &str| {
+    let told = |lists: &str| {
         let entry = |name: &str, certificate: &rcgen::Certificate| {
             format!("[keys.{name}]\npem = \"{name}.pem\"\ncert = \"{}\"\n", certificate_pin(certificate))
         };
         let text = entry("first", &first) + &entry("renewed", &renewed) + &entry("foreign", &foreign);
-        let text = text + &pinset(&lists.replace("KEY", &pin(&one).to_string()));
+        let lists =
+            lists.replace("KEY", &pin(&one).to_string()).replace("CERT", &certificate_pin(&renewed).to_string());
+        let text = text + &pinset(&lists.replace("K2", K2).replace("K3", K3));
         let pems = [first.pem(), renewed.pem(), foreign.pem()];
         let memory = Memory::new(&[
             ("etc/main.toml", &text),
@@ -232,23 +235,31 @@ fn a_backup_of_the_key_in_use() {
             ("etc/renewed.pem", &pems[1]),
             ("etc/foreign.pem", &pems[2]),
         ]);
-        let (_, told) = memory.load().unwrap_or_else(|errors| panic!("{errors}"));
-        told.iter().filter(|told| told.code() == Code::W32).count()
+        let told = memory.load().map_or_else(|errors| errors.diagnostics().to_vec(), |(_, told)| told);
+        let count = |code| told.iter().filter(|told| told.code() == code).count();
+        (count(Code::E30), count(Code::W32))
     };
     assert_ne!(first.der(), renewed.der(), "signatures differ");
+    let unknown = "cert:sha256:3f8518a9bb7c473e92e1b334b7588b1e237e1775df079ade78d7a0b36219b4f0";
     let table = [
-        ("pins = [\"first\"]\nbackup = [\"renewed\"]", 1),
-        ("pins = [\"KEY\"]\nbackup = [\"renewed\"]", 1),
-        ("pins = [\"first\"]\nbackup = [\"KEY\"]", 1),
-        ("pins = [\"foreign\", \"first\"]\nbackup = [\"renewed\"]", 1),
-        ("pins = [\"first\"]\nbackup = [\"foreign\"]", 0),
-        ("pins = [\"first\", \"renewed\"]", 0),
-        (
-            "pins = [\"first\"]\nbackup = [\"cert:sha256:3f8518a9bb7c473e92e1b334b7588b1e237e1775df079ade78d7a0b36219b4f0\"]",
-            0,
-        ),
+        ("pins = [\"first\"]\nbackup = [\"renewed\"]", (1, 0)),
+        ("pins = [\"KEY\"]\nbackup = [\"renewed\"]", (1, 0)),
+        ("pins = [\"first\"]\nbackup = [\"KEY\"]", (1, 0)),
+        ("pins = [\"KEY\"]\nbackup = [\"CERT\"]", (1, 0)),
+        ("pins = [\"CERT\"]\nbackup = [\"KEY\"]", (1, 0)),
+        ("pins = [\"first\", \"renewed\"]", (1, 0)),
+        ("trust = \"pin-only\"\npins = [\"first\", \"KEY\"]", (1, 0)),
+        ("leaf_pins = [\"first\", \"KEY\"]\nca_pins = [\"K2\", \"K3\"]\ncombine = \"all\"", (1, 0)),
+        ("pins = [\"foreign\", \"first\"]\nbackup = [\"renewed\"]", (0, 1)),
+        ("pins = [\"foreign\", \"KEY\"]\nbackup = [\"CERT\"]", (0, 1)),
+        ("pins = [\"foreign\", \"CERT\"]\nbackup = [\"KEY\"]", (0, 1)),
+        ("pins = [\"first\"]\nbackup = [\"renewed\"]\nmode = \"report-only\"", (0, 1)),
+        ("leaf_pins = [\"first\", \"KEY\"]\nca_pins = [\"K2\", \"K3\"]\ncombine = \"any\"", (0, 0)),
+        ("pins = [\"first\"]\nbackup = [\"foreign\"]", (0, 0)),
+        ("pins = [\"first\", \"foreign\"]", (0, 0)),
+        (&format!("pins = [\"first\"]\nbackup = [\"{unknown}\"]"), (0, 0)),
     ];
-    for (lists, times) in table {
-        assert_eq!(load(lists), times, "{lists}");
+    for (lists, expected) in table {
+        assert_eq!(told(lists), expected, "{lists}");
     }
 }

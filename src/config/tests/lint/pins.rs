@@ -221,6 +221,11 @@ fn pins_of_one_kind() {
             (with("ca_pins = [\"X1\", \"X2\"]"), 1),
             (with("pins = [\"X1\"]\nbackup = [\"R1\"]"), 1),
             (with(&format!("ca_pins = [{root_certificate}, \"X2\"]")), 1),
+            (upstream("webpki", "ca_pins = [\"X1\", \"X2\"]"), 1),
+            (upstream("own.pem", "ca_pins = [\"X1\", \"X2\"]\nroots = \"system\""), 1),
+            // Whether they are trusted there is told by what looks at the file.
+            (upstream("own.pem", "ca_pins = [\"X1\", \"X2\"]"), 0),
+            (with("ca_pins = [\"X1\", \"X2\"]\nroots = \"own.pem\""), 0),
             (with("ca_pins = [\"X1\", \"X2\"]\nmode = \"off\""), 0),
             (with("pins = [\"K1\", \"K2\"]\ntrust = \"pin-only\""), 0),
             (with("ca_pins = [\"X1\", \"middle\"]"), 1),

@@ -25,19 +25,26 @@ impl Files {
     fn new() -> Self {
         let authority = || IsCa::Ca(BasicConstraints::Unconstrained);
         let sign = [KeyUsagePurpose::KeyCertSign];
-        let keys: Vec<_> = (0..7).map(|_| KeyPair::generate().unwrap()).collect();
-        let [root_key, middle_key, leaf_key, own_key, odd_key, old_key, bare_key] = keys.try_into().unwrap();
+        let keys: Vec<_> = (0..8).map(|_| KeyPair::generate().unwrap()).collect();
+        let [root_key, middle_key, leaf_key, second_key, own_key, odd_key, old_key, bare_key] =
+            keys.try_into().unwrap();
         let root = params("root", authority(), &sign);
         let of_root = |params: &CertificateParams, key: &KeyPair| {
             params.signed_by(key, &Issuer::from_params(&root, &root_key)).unwrap().der().to_vec()
         };
         let of_itself = |params: &CertificateParams, key: &KeyPair| params.self_signed(key).unwrap().der().to_vec();
+        let other = params("other", authority(), &sign);
+        let by_other = Issuer::from_params(&other, &odd_key);
+        let cross = params("root", authority(), &sign).signed_by(&root_key, &by_other).unwrap().der().to_vec();
         let old = without_version(&of_itself(&params("old", IsCa::NoCa, &[]), &old_key));
         Self(vec![
             ("root", of_itself(&root, &root_key), pin(&root_key)),
             ("middle", of_root(&params("middle", authority(), &[]), &middle_key), pin(&middle_key)),
             ("leaf", of_root(&params("leaf", IsCa::ExplicitNoCa, &[]), &leaf_key), pin(&leaf_key)),
+            ("leaf-2", of_root(&params("leaf", IsCa::ExplicitNoCa, &[]), &second_key), pin(&second_key)),
             ("own", of_itself(&params("own", IsCa::NoCa, &[]), &own_key), pin(&own_key)),
+            // Of the key of the root.
+            ("cross", cross, pin(&root_key)),
             // To sign certificates, and no authority: it contradicts itself.
             ("odd", of_itself(&params("odd", IsCa::NoCa, &sign), &odd_key), pin(&odd_key)),
             ("old", old, pin(&old_key)),
@@ -116,11 +123,15 @@ fn keys_in_lists_that_never_see_them() {
     let files = Files::new();
     let device = |list: &str| lines(&format!("trust = \"pin-only\"\n{list}"));
     let role = |role: &str, list: &str| format!("[keys.k]\npem = \"root.pem\"\nrole = \"{role}\"\n{}", lines(list));
+    let appliance = |list: &str| format!("[keys.k]\npem = \"middle.pem\"\nrole = \"leaf\"\n{}", lines(list));
     files.expect(
         Code::E13,
         &[
+            (appliance("leaf_pins = [\"k\", \"K2\"]"), 1),
+            (appliance("pins = [\"k\", \"K2\"]"), 1),
+            (appliance("ca_pins = [\"k\", \"K2\"]"), 1),
+            (appliance("trust = \"pin-only\"\nleaf_pins = [\"k\", \"K2\"]"), 0),
             (lines("ca_pins = [\"leaf\", \"K2\"]"), 1),
-            (lines("ca_pins = [\"leaf\", \"own\"]"), 2),
             (lines("ca_pins = [\"K2\"]\nbackup = [\"leaf\"]"), 1),
             (lines("leaf_pins = [\"middle\", \"K2\"]"), 1),
             (lines("leaf_pins = [\"K2\"]\nbackup = [\"middle\"]\nmode = \"report-only\""), 1),
@@ -136,12 +147,16 @@ fn keys_in_lists_that_never_see_them() {
             // They say nothing about themselves.
             (lines("leaf_pins = [\"bare\", \"old\", \"odd\"]"), 0),
             (lines("ca_pins = [\"bare\", \"old\", \"odd\"]"), 0),
+            // A trust anchor has to be its own issuer, and need not say that it is an authority.
+            (lines("ca_pins = [\"own\", \"K2\"]"), 0),
             // A host that is its own authority.
             (device("leaf_pins = [\"root\", \"K2\"]"), 0),
             (device("pins = [\"root\", \"K2\"]"), 0),
             (role("leaf", "trust = \"pin-only\"\nleaf_pins = [\"k\", \"K2\"]"), 0),
             (role("leaf", "trust = \"pin-only\"\npins = [\"k\", \"K2\"]"), 0),
             (role("root", "ca_pins = [\"k\", \"K2\"]"), 0),
+            // One mistake, at the role.
+            (format!("[keys.k]\nspki = \"{X1}\"\nrole = \"leaf\"\n{}", lines("leaf_pins = [\"k\", \"K2\"]")), 1),
         ],
     );
     files.expect(
@@ -156,6 +171,9 @@ fn keys_in_lists_that_never_see_them() {
             // Once for the list.
             (device("ca_pins = [\"middle\", \"X1\"]"), 1),
             (device("leaf_pins = [\"leaf\", \"own\", \"root\", \"old\", \"odd\", \"bare\"]"), 0),
+            // The certificate of an authority that an appliance shows as its own.
+            (appliance("trust = \"pin-only\"\nleaf_pins = [\"k\", \"K2\"]"), 0),
+            (appliance("trust = \"pin-only\"\npins = [\"k\", \"K2\"]"), 0),
             (lines("pins = [\"middle\", \"X1\"]"), 0),
         ],
     );
@@ -166,14 +184,7 @@ fn keys_in_lists_that_never_see_them() {
 fn roles_that_the_file_contradicts() {
     let files = Files::new();
     let names = ["root", "middle", "leaf", "own", "odd", "old", "bare"];
-    let refused = [
-        ("middle", "leaf", "that of an authority"),
-        ("middle", "root", "issued by another authority"),
-        ("leaf", "intermediate", "no CA:TRUE"),
-        ("leaf", "root", "no CA:TRUE"),
-        ("own", "intermediate", "no CA:TRUE"),
-        ("own", "root", "no CA:TRUE"),
-    ];
+    let refused = [("leaf", "intermediate", "no CA:TRUE"), ("leaf", "root", "no CA:TRUE")];
     for name in names {
         for role in ["leaf", "intermediate", "root"] {
             let told = files.told(&format!("[keys.k]\npem = \"{name}.pem\"\nrole = \"{role}\"\n"));
@@ -191,8 +202,155 @@ fn roles_that_the_file_contradicts() {
     let text = format!("[keys.k]\npem = \"root.pem\"\nrole = \"root\"\n{}", lines(lists));
     files.expect(
         Code::E37,
-        &[(text.replace("root.pem", "own.pem"), 1), (text.clone(), 1), (text.replace(&format!(", \"{K2}\""), ""), 0)],
+        &[(text.replace("root.pem", "leaf.pem"), 1), (text.clone(), 1), (text.replace(&format!(", \"{K2}\""), ""), 0)],
     );
+}
+
+/// What a file shows of a digest holds wherever the digest stands.
+#[test]
+fn digests_that_a_file_of_another_entry_shows() {
+    let files = Files::new();
+    let with = |name: &str, list: &str| {
+        let list = list
+            .replace("KEY", &files.pin(name))
+            .replace("CERT", &files.certificate(name))
+            .replace("DEVICE", "trust = \"pin-only\"\n");
+        format!("[keys.other]\npem = \"{name}.pem\"\n{}", lines(&list))
+    };
+    let declared = |role: &str, list: &str| format!("[keys.k]\nspki = \"{K1}\"\nrole = \"{role}\"\n{}", lines(list));
+    let bare = format!("leaf_pins = [\"{K1}\", \"K2\"]");
+    files.expect(
+        Code::E13,
+        &[
+            (with("leaf", "ca_pins = [\"KEY\", \"K2\"]"), 1),
+            (with("leaf", "ca_pins = [\"K2\"]\nbackup = [\"CERT\"]"), 1),
+            (with("middle", "leaf_pins = [\"KEY\", \"CERT\"]\nbackup = [\"K2\"]"), 2),
+            (with("root", "leaf_pins = [\"KEY\", \"K2\"]"), 1),
+            (with("cross", "leaf_pins = [\"CERT\", \"K2\"]"), 1),
+            (declared("root", &bare), 1),
+            (with("leaf", "leaf_pins = [\"KEY\", \"K2\"]"), 0),
+            (with("middle", "ca_pins = [\"KEY\", \"CERT\"]\nbackup = [\"K2\"]"), 0),
+            (with("own", "ca_pins = [\"KEY\", \"K2\"]"), 0),
+            (with("middle", &bare), 0),
+            (declared("leaf", &bare), 0),
+        ],
+    );
+    files.expect(
+        Code::E60,
+        &[
+            (with("middle", "DEVICEpins = [\"KEY\", \"K2\"]"), 1),
+            (with("middle", "DEVICEleaf_pins = [\"CERT\", \"K2\"]"), 1),
+            (with("root", "DEVICEleaf_pins = [\"KEY\", \"CERT\"]\nbackup = [\"K2\"]"), 0),
+            (with("leaf", "DEVICEleaf_pins = [\"KEY\", \"K2\"]"), 0),
+        ],
+    );
+    // A role that was declared of the key is one of its pin.
+    let lists = format!("leaf_pins = [\"K2\"]\nca_pins = [\"X1\"]\ncombine = \"all\"\nbackup = [\"{K1}\"]");
+    files.expect(Code::E37, &[(with("leaf", &lists), 1), (declared("leaf", &lists), 0)]);
+}
+
+/// A root, and the certificate that another root has made for its key.
+#[test]
+fn keys_with_certificates_of_two_kinds() {
+    let files = Files::new();
+    let cross = format!("[keys.cross]\ncert = \"{}\"\npem = \"cross.pem\"\n", files.certificate("cross"));
+    let text = |list: &str| cross.clone() + &lines(&list.replace("KEY", &files.pin("root")));
+    files.expect(
+        Code::E13,
+        &[
+            (text("leaf_pins = [\"root\", \"K2\"]"), 1),
+            (text("leaf_pins = [\"cross\", \"K2\"]"), 1),
+            (text("ca_pins = [\"root\", \"cross\"]\nbackup = [\"KEY\"]"), 0),
+        ],
+    );
+    let device = |list: &str| text(&format!("trust = \"pin-only\"\n{list}"));
+    files.expect(
+        Code::E60,
+        &[
+            (device("leaf_pins = [\"root\", \"K2\"]"), 0),
+            // Alone, the file shows an intermediate; the certificate is one whatever the key has besides.
+            (device("leaf_pins = [\"KEY\", \"K2\"]"), 1),
+            (device("leaf_pins = [\"root\", \"cross\"]"), 1),
+        ],
+    );
+}
+
+#[test]
+fn digests_of_the_other_kind() {
+    use base64::Engine as _;
+    let files = Files::new();
+    let flipped = |name: &str| {
+        let digest = |pin: &str| *Pin::parse(pin).unwrap().digest();
+        let (key, certificate) = (digest(&files.pin(name)), digest(&files.certificate(name)));
+        (Pin::Spki(certificate).to_string(), Pin::Certificate(key).to_string())
+    };
+    let (key, certificate) = flipped("leaf");
+    let root = base64::engine::general_purpose::STANDARD.encode(Pin::parse(X1_CERTIFICATE).unwrap().digest());
+    let shown = "[keys.shown]\npem = \"leaf.pem\"\n".to_owned();
+    let own = |line: &str| format!("[keys.k]\n{line}\npem = \"leaf.pem\"\n{}", lines("pins = [\"k\", \"K2\"]"));
+    let hex = certificate.trim_start_matches("cert:").to_owned();
+    let block = format!("\n[[blocklist]]\nname = \"b\"\nreason = \"r\"\nspki = [\"{key}\"]\n");
+    let table = [
+        (shown.clone() + &lines(&format!("pins = [\"{key}\", \"K2\"]")), 1),
+        (shown.clone() + &lines(&format!("pins = [\"{certificate}\", \"K2\"]")), 1),
+        (shown.clone() + &lines("pins = [\"K2\", \"X1\"]") + &block, 1),
+        (own(&format!("spki = \"{key}\"")), 1),
+        (own(&format!("cert = \"{hex}\"")), 1),
+        (lines(&format!("pins = [\"sha256/{root}\", \"K2\"]")), 1),
+        (shown.clone() + &lines(&format!("pins = [\"{}\", \"{}\"]", files.pin("leaf"), files.certificate("leaf"))), 0),
+        // Nothing shows what they are.
+        (lines(&format!("pins = [\"{key}\", \"K2\"]")), 0),
+        (lines(&format!("pins = [\"{certificate}\", \"K2\"]")), 0),
+    ];
+    files.expect(Code::E12, &table);
+    // It is the one thing that is wrong.
+    for (text, times) in &table {
+        let errors = files.told(text).iter().filter(|told| told.severity() == Severity::Error).count();
+        let one_key = text.contains(&files.pin("leaf"));
+        assert_eq!(errors, times + usize::from(one_key), "{text}");
+    }
+}
+
+/// Certificates that have ended, as pins; a key outlives them.
+#[test]
+fn certificates_that_have_ended() {
+    let of = |name: &'static str, until: i32, key: &KeyPair| {
+        let mut params = params(name, IsCa::NoCa, &[]);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        (name, params.self_signed(key).unwrap().der().to_vec(), pin(key))
+    };
+    let keys = [KeyPair::generate().unwrap(), KeyPair::generate().unwrap()];
+    let files = Files(vec![of("past", 2020, &keys[0]), of("now", 2040, &keys[1])]);
+    let named = |list: &str| {
+        let key =
+            |name: &str| format!("[keys.{name}-c]\ncert = \"{}\"\npem = \"{name}.pem\"\n", files.certificate(name));
+        key("past") + &key("now") + &lines(list)
+    };
+    let bare = |list: &str| {
+        let shown = "[keys.shown]\npem = \"past.pem\"\n";
+        shown.to_owned() + &lines(&list.replace("CERT", &files.certificate("past")).replace("KEY", &files.pin("past")))
+    };
+    let device = "trust = \"pin-only\"\n";
+    let ignored = format!("{device}verify_validity = \"ignore\"\n");
+    let told = |text: &str| {
+        let told = files.told(text);
+        let told: Vec<_> = told.iter().filter(|told| told.code() == Code::W42).collect();
+        (told.len(), told.iter().filter(|told| told.message().contains("ended at 2020-01-01T")).count())
+    };
+    for (text, expected) in [
+        (named("pins = [\"past-c\", \"K2\"]"), (1, 1)),
+        (named("pins = [\"K2\"]\nbackup = [\"past-c\"]\nmode = \"report-only\""), (1, 1)),
+        (named(&format!("{device}pins = [\"past-c\", \"K2\"]")), (1, 1)),
+        (named("pins = [\"past-c\", \"now-c\"]"), (2, 1)),
+        (bare("pins = [\"CERT\", \"K2\"]"), (1, 1)),
+        (named("pins = [\"now-c\", \"K2\"]"), (1, 0)),
+        (named(&format!("{device}pins = [\"now-c\", \"K2\"]")), (0, 0)),
+        (named(&format!("{ignored}pins = [\"past-c\", \"K2\"]")), (0, 0)),
+        (named("pins = [\"past-c\", \"K2\"]\nmode = \"off\""), (0, 0)),
+        (bare("pins = [\"KEY\", \"K2\"]"), (0, 0)),
+    ] {
+        assert_eq!(told(&text), expected, "{text}");
+    }
 }
 
 #[test]
@@ -202,6 +360,8 @@ fn keys_behind_certificates_that_are_blocked() {
     let block = |pin: &str| format!("\n[[blocklist]]\nname = \"b\"\nreason = \"r\"\nspki = [\"{pin}\"]\n");
     let (leaf, own) = (files.pin("leaf"), files.pin("own"));
     let bare = lines(&format!("pins = [\"{}\", \"K2\"]", files.certificate("leaf")));
+    let shown = "[keys.shown]\npem = \"leaf.pem\"\n".to_owned();
+    let other = "[keys.shown]\npem = \"own.pem\"\n".to_owned();
     let deny = |pin: &str| format!("{}\ndeny = [\"{pin}\"]", lines("pins = [\"k\", \"K2\"]"));
     let line = |own: &str, parent: &str| {
         let sets = "[[pinset]]\nname = \"c\"\nhosts = [\"a.b.example\"]\nOWN\ninherit = true\n\
@@ -226,7 +386,12 @@ fn keys_behind_certificates_that_are_blocked() {
             (key("leaf") + &deny(&own), 0),
             (key("leaf") + &line(&accepts, &denies(&own)), 0),
             (lines(&format!("ca_pins = [\"{X1_CERTIFICATE}\", \"K2\"]")) + &block(X2), 0),
+            // A file of another entry tells the key.
+            (shown.clone() + &bare + &block(&leaf), 1),
+            (format!("{shown}{bare}\ndeny = [\"{leaf}\"]"), 1),
+            (shown.clone() + &bare + &block(&own), 0),
             // Nothing tells whose certificate it is.
+            (other + &bare + &block(&leaf), 0),
             (bare + &block(&leaf), 0),
         ],
     );
@@ -249,7 +414,8 @@ fn pins_of_one_kind() {
     files.expect(
         Code::I33,
         &[
-            (lines("pins = [\"leaf\"]\nbackup = [\"own\"]"), 1),
+            (lines("pins = [\"leaf\"]\nbackup = [\"leaf-2\"]"), 1),
+            (lines("pins = [\"leaf\"]\nbackup = [\"own\"]"), 0),
             (lines("pins = [\"leaf\", \"bare\"]"), 0),
             (lines("pins = [\"leaf\", \"middle\"]"), 0),
             (lines("pins = [\"leaf\", \"old\"]"), 0),
