@@ -80,9 +80,9 @@ async fn a_chain_with_the_pin_passes_before_and_after() {
 /// Violations keep a rollout where it is until an hour has passed without too many of them; what is enforced stays so.
 #[tokio::test]
 async fn violations_hold_the_next_step() {
-    let root = Ca::root("Root");
     // In the past, so that clients, whose clock is the real one, find the leaves valid.
     let start = now() - 5 * HOUR;
+    let root = Ca::builder("Root").validity(Validity::around(start)).self_signed();
     let chain = Leaf::named(BANK).validity(Validity::around(start)).signed_by(&root);
     let seen = path(&chain, &[&root]);
     let toml = rollout(start, &Key::p256().pin(), "hold_if_violations_over = 0.5");
