@@ -3,7 +3,7 @@
 use super::{Exit, Failure, print, usual_ca_directory};
 use crate::config::{Class, Config, Diagnostic, Listing, Places};
 use crate::inspect::probe::{PROBES_AT_ONCE_MAX, Prober, Sight, Target, Unseen};
-use crate::inspect::{self, Checked, Findings, Outcome, Seen, Synchronisation, World};
+use crate::inspect::{self, CaDirectory, Checked, Findings, Outcome, Seen, Synchronisation, World};
 use crate::upstream::resolve::SystemResolver;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -95,7 +95,8 @@ struct Answer {
 /// [`Failure`], when the hosts cannot be probed or the answer cannot be written.
 pub(super) fn execute(arguments: &Check) -> Result<Exit, Failure> {
     let now = SystemTime::now();
-    let world = World { now, clock: Synchronisation::of_system(), ca_directory: usual_ca_directory() };
+    let ca_directory = CaDirectory::Usual(usual_ca_directory());
+    let world = World { now, clock: Synchronisation::of_system(), ca_directory };
     let checked = match inspect::check(&arguments.file, &world) {
         Ok(checked) => checked,
         Err(errors) => return tell(arguments, errors.listing(), &[], None),

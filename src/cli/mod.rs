@@ -7,7 +7,7 @@ pub mod pins;
 mod reload;
 pub mod run;
 
-use crate::config::ConfigErrors;
+use crate::config::{ConfigErrors, Diagnostic, Listing};
 use clap::{Parser, Subcommand};
 use std::fmt;
 use std::io::{self, Write as _};
@@ -83,6 +83,12 @@ impl Failure {
     fn configuration(errors: &ConfigErrors) -> Self {
         let exit = if errors.is_unreadable() { Exit::Unreachable } else { Exit::Unusable };
         Self { exit, message: format!("the configuration cannot be used\n\n{errors}") }
+    }
+
+    /// A configuration that can be read, and names files that cannot be used, as these tell.
+    fn files(found: &[Diagnostic]) -> Self {
+        let found = Listing::new(found).render(false);
+        Self { exit: Exit::Unreachable, message: format!("what the configuration names cannot be used\n\n{found}") }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::background::in_background;
 use super::run::{Arguments, Wanted, configuration};
-use crate::config::Config;
+use crate::config::{Config, Listing, Severity};
 use crate::policy::pattern::HostPattern;
 use crate::policy::pinset::{Basis, Mode, Pinset, Stance};
 use crate::proxy::{Generation, Proxy};
@@ -77,6 +77,10 @@ impl Reload {
         let number = self.generation + 1;
         let read = configuration(&self.arguments).map_err(|failure| failure.message).and_then(|wanted| {
             let Wanted { config, warnings, materials } = wanted;
+            // What a start would put up with is no reason to give up what is in force.
+            if warnings.iter().any(|found| found.severity() == Severity::Error) {
+                return Err(format!("it has errors\n\n{}", Listing::new(&warnings).render(false)));
+            }
             let generation = Generation::with(&config, number, materials, &self.own);
             let generation = generation.map_err(|error| error.to_string())?;
             self.check_loss(&config)?;

@@ -5,7 +5,7 @@ use super::reload::Reload;
 use super::{Exit, Failure, usual_ca_directory};
 use crate::authority::{self, CertificateAuthority, Provenance};
 use crate::config::{self, Config, Diagnostic, Listing, Severity};
-use crate::inspect::{self, Checked, Synchronisation, World};
+use crate::inspect::{self, CaDirectory, Checked, Synchronisation, World};
 use crate::materials::Materials;
 use crate::policy::moment::Moment;
 use crate::policy::protection::Protection;
@@ -108,7 +108,8 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
 /// What the arguments ask for.
 pub(super) struct Wanted {
     pub(super) config: Config,
-    /// What is to be told about the file, infos left out.
+    /// What is to be told about the file, infos left out. There may be errors among it that need not keep the proxy from
+    /// starting, such as roots of a pinset that have all ended: other hosts do not depend on them.
     pub(super) warnings: Vec<Diagnostic>,
     /// What its files hold, as far as that has been read.
     pub(super) materials: Option<Materials>,
@@ -119,14 +120,14 @@ pub(super) fn configuration(arguments: &Arguments) -> Result<Wanted, Failure> {
     let mut wanted = match &arguments.config {
         None => Wanted { config: Config::builtin(), warnings: Vec::new(), materials: None },
         Some(path) => {
-            // Files that cannot be used, and the own CA among them, are refused when they are loaded for good. What is
-            // worse than a warning and does not keep from starting, such as roots that have ended, is told with them.
-            let ca_directory = arguments.ca_dir.clone().or_else(usual_ca_directory);
+            let ca_directory =
+                arguments.ca_dir.clone().map_or_else(|| CaDirectory::Usual(usual_ca_directory()), CaDirectory::Given);
             let world = World { now: SystemTime::now(), clock: Synchronisation::of_system(), ca_directory };
             let checked = inspect::check(path, &world).map_err(|errors| Failure::configuration(&errors))?;
             let Checked { config, diagnostics: mut warnings, materials, .. } = checked;
             warnings.retain(|diagnostic| diagnostic.severity() != Severity::Info);
-            Wanted { config, warnings, materials }
+            let Some(materials) = materials else { return Err(Failure::files(&warnings)) };
+            Wanted { config, warnings, materials: Some(materials) }
         }
     };
     let config = &mut wanted.config;

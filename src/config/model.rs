@@ -2,6 +2,7 @@
 
 use crate::policy::access::Access;
 use crate::policy::pin::Sha256;
+use crate::policy::pinset::Pinset;
 use crate::policy::rules::{Blocked, Conflict, Defaults, Policy, Rule, Unpinned};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -331,6 +332,11 @@ impl RuleSet {
     /// Keys that no path may contain.
     pub const fn blocklist(&self) -> &HashMap<Sha256, Arc<Blocked>> {
         &self.blocklist
+    }
+
+    /// Whether no path under this pinset may contain this key.
+    pub fn is_blocked(&self, pinset: &Pinset, spki: &Sha256) -> bool {
+        self.blocklist.contains_key(spki) || pinset.deny.as_ref().is_some_and(|denied| denied.entry(spki).is_some())
     }
 
     /// As a policy of this generation.

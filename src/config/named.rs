@@ -1,7 +1,7 @@
 //! The files that a configuration names for trust anchors and revocation lists, as they are met while it is read.
 
 use super::item::Item;
-use super::model::Roots;
+use super::model::{ExtraRoots, Roots};
 use super::sections::read_roots;
 use super::span::Span;
 use crate::policy::pinset::AnchorSet;
@@ -19,20 +19,15 @@ pub struct NamedFile {
     pub(super) span: Span,
 }
 
-impl NamedFile {
-    /// Whether the anchors of the system are named.
-    pub fn is_system(&self) -> bool {
-        self.what == Named::Anchors(Roots::System)
-    }
-}
-
 /// What can be named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {
-    /// Trust anchors, of everything or of pinsets.
+    /// The trust anchors of everything that has none of its own.
     Anchors(Roots),
     /// Trust anchors beside those.
-    ExtraAnchors(PathBuf),
+    ExtraAnchors(ExtraRoots),
+    /// The trust anchors of a pinset of its own.
+    OwnAnchors(Roots),
     /// A revocation list.
     RevocationList(PathBuf),
 }
@@ -64,10 +59,10 @@ impl NamedFiles {
     }
 
     /// A file with anchors in addition.
-    pub(super) fn extra_roots(&self, item: &Item<'_>) -> Option<PathBuf> {
-        let file = item.path()?;
-        self.add(Named::ExtraAnchors(file.clone()), item.span());
-        Some(file)
+    pub(super) fn extra_roots(&self, item: &Item<'_>, exempts_pins: bool) -> Option<ExtraRoots> {
+        let extra = ExtraRoots { file: item.path()?, exempts_pins };
+        self.add(Named::ExtraAnchors(extra.clone()), item.span());
+        Some(extra)
     }
 
     pub(super) fn revocation_lists(&self, item: &Item<'_>) -> Vec<PathBuf> {
@@ -89,7 +84,7 @@ impl NamedFiles {
             Roots::File(path) => unambiguous(path),
         };
         if self.own.borrow_mut().insert(Arc::clone(&name), roots.clone()).is_none() {
-            self.add(Named::Anchors(roots), item.span());
+            self.add(Named::OwnAnchors(roots), item.span());
         }
         Some(AnchorSet::Own(name))
     }

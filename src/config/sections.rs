@@ -219,18 +219,19 @@ fn read_extra_roots(item: &Item<'_>, named: &NamedFiles) -> Vec<ExtraRoots> {
     let elements = item.elements().unwrap_or_default();
     let files = elements.iter().filter_map(|element| {
         if element.is_text() {
-            return named.extra_roots(element).map(|file| ExtraRoots { file, exempts_pins: false });
+            return named.extra_roots(element, false);
         }
         let table = element.table()?;
-        let file =
-            table.required("file", Code::E14, "write file = \"roots.pem\"").and_then(|item| named.extra_roots(&item));
         let flag = table.item("exempts_pins").map(|item| (item.flag(), item));
         if let Some((Some(true), item)) = &flag {
             let message = "chains that end in an anchor of this file are let through whatever the pins say";
             let help = "remove exempts_pins, unless the file holds the CA of an inspection that has to pass";
             table.findings.warning(Code::W63, &item.span(), message, help);
         }
-        Some(ExtraRoots { file: file?, exempts_pins: flag.map_or(Some(false), |(flag, _)| flag)? })
+        let exempts_pins = flag.map_or(Some(false), |(flag, _)| flag);
+        let file = table.required("file", Code::E14, "write file = \"roots.pem\"");
+        let extra = file.and_then(|file| named.extra_roots(&file, exempts_pins == Some(true)));
+        extra.filter(|_| exempts_pins.is_some())
     });
     files.collect()
 }

@@ -2,8 +2,9 @@
 
 use super::certificate::{Facts, day};
 use super::pins;
-use crate::config::{At, Code, Config, Diagnostic, Named, NamedFile, Places, Roots};
-use crate::materials::{self, Materials};
+use crate::config::{At, Code, Config, Diagnostic, ExtraRoots, Named, Places, Roots};
+use crate::materials::{self, Materials, MaterialsError};
+use crate::policy::pinset::Basis;
 use crate::tls::anchors::{AnchorError, TrustAnchors};
 use crate::tls::revocation::{Revocation, RevocationMode};
 use rustls::pki_types::CertificateDer;
@@ -13,38 +14,46 @@ use std::time::SystemTime;
 /// Certificates of a file that are told; of more there is a count.
 const CERTIFICATES_TOLD_MAX: usize = 3;
 
+const UNUSABLE_HELP: &str = "name a PEM file with at least one certificate, which the user of the proxy can read";
+
 /// Looks at each file that a text names by itself, so that each fault is told at its place, whatever else is wrong with
 /// the text.
 pub(super) fn inspect_files(places: &Places, ca: &[CertificateDer<'static>], now: SystemTime) -> Vec<Diagnostic> {
     let mut look = Look { places, ca, now, found: Vec::new() };
     for file in places.named() {
         match &file.what {
-            Named::Anchors(roots) => look.source(roots, At::Named(file)),
-            Named::ExtraAnchors(path) => look.source(&Roots::File(path.clone()), At::Named(file)),
+            Named::Anchors(roots) => look.common(roots, At::Named(file)),
+            Named::ExtraAnchors(extra) => look.extra(extra, At::Named(file)),
+            Named::OwnAnchors(roots) => look.own(roots, At::Named(file)),
             Named::RevocationList(path) => look.list(path, At::Named(file)),
         }
     }
     look.found
 }
 
-/// Loads all of it together, and looks at the pins that depend on it. No materials where something cannot be used.
+/// Loads all of it together, and looks at what depends on the whole. No materials where something cannot be used;
+/// `is_told` says whether that has been told.
 pub(super) fn inspect_all(
     config: &Config,
     places: &Places,
     ca: &[CertificateDer<'static>],
+    is_told: bool,
     now: SystemTime,
 ) -> (Option<Materials>, Vec<Diagnostic>) {
     let mut look = Look { places, ca, now, found: Vec::new() };
-    let materials = Materials::load(config, ca).ok();
+    let materials = Materials::load(config, ca);
     match &materials {
-        Some(materials) => look.found = pins::inspect(config, places, materials),
-        // What the text does not name has not been looked at.
-        None if config.upstream.roots == Roots::System && !places.named().iter().any(NamedFile::is_system) => {
-            look.source(&Roots::System, At::File);
+        Ok(materials) => {
+            let named = places.named().iter().find(|file| matches!(file.what, Named::Anchors(_)));
+            look.ended(&materials.common, named.map_or(At::File, At::Named));
+            look.blocked(config, materials);
+            look.found.extend(pins::inspect(config, places, materials));
         }
-        None => {}
+        // What the text does not name, such as the list of the system, and what has changed meanwhile.
+        Err(error) if !is_told => look.unloadable(error),
+        Err(_) => {}
     }
-    (materials, look.found)
+    (materials.ok(), look.found)
 }
 
 struct Look<'a> {
@@ -60,20 +69,76 @@ impl Look<'_> {
         self.found.push(self.places.finding(code, at, message, help));
     }
 
-    fn source(&mut self, roots: &Roots, at: At<'_>) {
-        match TrustAnchors::load(&materials::source(roots), &[], self.ca) {
-            Ok(anchors) => {
-                if let Roots::File(path) = roots {
-                    self.unsuitable(path, &anchors, at);
-                }
-            }
-            Err(error @ AnchorError::OwnCa { .. }) => {
-                let help = "remove it; clients need the CA of the proxy, upstreams never do";
-                self.tell(Code::E66, at, error.to_string(), help);
-            }
-            Err(error) => {
-                let help = "name a PEM file with at least one certificate, which the user of the proxy can read";
-                self.tell(Code::E65, at, error.to_string(), help);
+    fn source(&mut self, roots: &Roots, at: At<'_>) -> Option<TrustAnchors> {
+        self.usable(TrustAnchors::load(&materials::source(roots), &[], self.ca), at)
+    }
+
+    /// Whether anything is left of them is seen together with those that are added.
+    fn common(&mut self, roots: &Roots, at: At<'_>) {
+        if let (Some(anchors), Roots::File(path)) = (self.source(roots, at), roots) {
+            self.unsuitable(path, &anchors, at);
+        }
+    }
+
+    fn own(&mut self, roots: &Roots, at: At<'_>) {
+        let Some(anchors) = self.source(roots, at) else { return };
+        if !self.ended(&anchors, at)
+            && let Roots::File(path) = roots
+        {
+            self.unsuitable(path, &anchors, at);
+        }
+    }
+
+    fn extra(&mut self, extra: &ExtraRoots, at: At<'_>) {
+        if let Some(anchors) = self.usable(TrustAnchors::load_extra(&materials::added(extra), self.ca), at) {
+            self.unsuitable(&extra.file, &anchors, at);
+        }
+    }
+
+    fn usable(&mut self, loaded: Result<TrustAnchors, AnchorError>, at: At<'_>) -> Option<TrustAnchors> {
+        let error = match loaded {
+            Ok(anchors) => return Some(anchors),
+            Err(error) => error,
+        };
+        let help = match error {
+            AnchorError::OwnCa { .. } => "remove it; clients need the CA of the proxy, upstreams never do",
+            AnchorError::PublicExempt { .. } => "remove it from the file, or exempts_pins from the entry",
+            _ => UNUSABLE_HELP,
+        };
+        self.tell(code_of(&error), at, error.to_string(), help);
+        None
+    }
+
+    fn unloadable(&mut self, error: &MaterialsError) {
+        let code = match error {
+            MaterialsError::Anchors(error) => code_of(error),
+            MaterialsError::Revocation(_) => Code::E65,
+        };
+        self.tell(code, At::File, error.to_string(), UNUSABLE_HELP);
+    }
+
+    /// Whether nothing is left in a set that a chain could end in, which is told.
+    fn ended(&mut self, anchors: &TrustAnchors, at: At<'_>) -> bool {
+        let all_ended = anchors.records().iter().all(|record| self.now > record.not_after);
+        let Some(last) = anchors.records().iter().map(|record| record.not_after).max().filter(|_| all_ended) else {
+            return false;
+        };
+        let message = format!("every trust anchor here has ended, the last on {}: no chain verifies", day(last));
+        self.tell(Code::E65, at, message, "put the current roots into the file");
+        true
+    }
+
+    /// Pinsets under which no trust anchor is left that is not blocked.
+    fn blocked(&mut self, config: &Config, materials: &Materials) {
+        for rule in config.rules.rules() {
+            let (Some(pinset), Some(anchors)) = (rule.pinset(), materials.anchors_of(rule)) else { continue };
+            let mut records = anchors.records().iter();
+            if matches!(pinset.basis, Basis::Chain { .. })
+                && records.all(|record| config.rules.is_blocked(pinset, &record.element.spki))
+            {
+                let message = format!("every trust anchor of {:?} is blocked or denied: no chain passes", pinset.name);
+                let help = "remove the anchors from the blocklist or from deny, or name other roots";
+                self.tell(Code::E38, At::Pinset(&pinset.name), message, help);
             }
         }
     }
@@ -88,22 +153,8 @@ impl Look<'_> {
 
     /// Certificates that no root store should hold.
     fn unsuitable(&mut self, path: &Path, anchors: &TrustAnchors, at: At<'_>) {
-        let facts: Vec<_> = anchors.records().iter().filter_map(|record| Facts::of(&record.certificate)).collect();
-        let all_ended = facts.iter().all(|facts| self.now > facts.not_after);
-        // Beside other anchors it takes nothing away.
-        if let Some(last) = facts.iter().map(|facts| facts.not_after).max().filter(|_| all_ended)
-            && !matches!(at, At::Named(NamedFile { what: Named::ExtraAnchors(_), .. }))
-        {
-            let (path, last) = (path.display(), day(last));
-            let message = match facts.len() {
-                1 => format!("the certificate in {path} ended on {last}: nothing verifies below it"),
-                count => format!(
-                    "all {count} certificates in {path} have ended, the last on {last}: nothing verifies below them"
-                ),
-            };
-            return self.tell(Code::E65, at, message, "put the current roots into the file");
-        }
         let path = path.display();
+        let facts: Vec<_> = anchors.records().iter().filter_map(|record| Facts::of(&record.certificate)).collect();
         let weak: Vec<_> = facts
             .iter()
             .filter_map(|facts| Some(format!("the key of {} {}", facts.subject, facts.weakness?)))
@@ -129,6 +180,13 @@ fn some_of(all: &[String]) -> String {
     match all.len().saturating_sub(CERTIFICATES_TOLD_MAX) {
         0 => told,
         more => format!("{told}; and {more} more"),
+    }
+}
+
+const fn code_of(error: &AnchorError) -> Code {
+    match error {
+        AnchorError::OwnCa { .. } => Code::E66,
+        _ => Code::E65,
     }
 }
 

@@ -32,8 +32,17 @@ pub struct World {
     pub now: SystemTime,
     /// Whether the machine's clock is known to be right.
     pub clock: Synchronisation,
-    /// Where the CA of the proxy is kept when the configuration does not say.
-    pub ca_directory: Option<PathBuf>,
+    /// Where the CA of the proxy is kept.
+    pub ca_directory: CaDirectory,
+}
+
+/// Where the CA of the proxy is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CaDirectory {
+    /// Here, whatever the configuration says.
+    Given(PathBuf),
+    /// Where the configuration says; here when it does not.
+    Usual(Option<PathBuf>),
 }
 
 /// A configuration that can be read, and what there is to say about it.
@@ -57,7 +66,10 @@ pub struct Checked {
 pub fn check(path: &Path, world: &World) -> Result<Checked, ConfigErrors> {
     let Reading { outcome, places } = Config::load_with_places(path, world.now);
     // The CA is compared, never made: what would be made now is in no file yet.
-    let directory = places.ca_directory().or(world.ca_directory.as_deref());
+    let directory = match &world.ca_directory {
+        CaDirectory::Given(given) => Some(given.as_path()),
+        CaDirectory::Usual(usual) => places.ca_directory().or(usual.as_deref()),
+    };
     let ca = directory.map(authority::peek).unwrap_or_default();
     let mut found = anchors::inspect_files(&places, &ca, world.now);
     let impossible = clock::inspect(&places, world);
@@ -67,13 +79,16 @@ pub fn check(path: &Path, world: &World) -> Result<Checked, ConfigErrors> {
         Ok(read) => read,
         Err(errors) => return Err(places.joined(errors, found)),
     };
+    let is_told = found.iter().any(|found| matches!(found.code(), Code::E65 | Code::E66));
     found.extend(diagnostics);
-    let (materials, more) = anchors::inspect_all(&config, &places, &ca, world.now);
+    let (materials, more) = anchors::inspect_all(&config, &places, &ca, is_told, world.now);
+    // That nothing is left of the anchors says more than what is wrong with each.
+    let ended: Vec<_> = more.iter().filter(|found| found.code() == Code::E65).map(Diagnostic::place).collect();
+    found.retain(|found| found.code() != Code::W64 || !ended.contains(&found.place()));
     found.extend(more);
     if !is_impossible {
         found.extend(clock::inspect_rules(&config, &places, world));
     }
-    let usable = found.iter().all(|diagnostic| !matches!(diagnostic.code(), Code::E65 | Code::E66));
     let diagnostics = places.in_order(found);
-    Ok(Checked { config, diagnostics, places, materials: materials.filter(|_| usable) })
+    Ok(Checked { config, diagnostics, places, materials })
 }

@@ -13,7 +13,7 @@ fn now() -> SystemTime {
 }
 
 fn world() -> World {
-    World { now: now(), clock: Synchronisation::Unknown, ca_directory: None }
+    World { now: now(), clock: Synchronisation::Unknown, ca_directory: CaDirectory::Usual(None) }
 }
 
 /// A finding: code, line and column, and message.
@@ -221,7 +221,7 @@ fn the_own_ca_among_the_anchors() {
     let (own, other) = (made("Own", true, 2040, None), made("Other", true, 2040, None));
     folder.file("both.pem", other.pem.clone() + &own.pem);
     folder.file("other.pem", &other.pem);
-    let usual = |name: &str| World { ca_directory: Some(folder.0.path().join(name)), ..world() };
+    let usual = |name: &str| World { ca_directory: CaDirectory::Usual(Some(folder.0.path().join(name))), ..world() };
     let text = format!("{LIST}extra_roots = [\"other.pem\", \"both.pem\"]");
     let found = [(Code::E66, Some((3, 29)), "both.pem holds the proxy's own CA certificate")];
     folder.has(&text, &usual("ca"), &[]);
@@ -259,19 +259,91 @@ fn anchors_that_are_no_current_roots() {
     }
     folder.has(&format!("{LIST}extra_roots = [\"root.pem\"]"), &world(), &[]);
     // Nothing is left but what others add.
-    for (file, says) in [
-        ("old.pem", "the certificate in FILE ended on 2026-01-01"),
-        ("ended.pem", "all 6 certificates in FILE have ended, the last on 2025-01-01"),
+    let pinset = |file: &str| {
+        format!(
+            "[[pinset]]\nname = \"p\"\nhosts = [\"p.example\"]\nroots = \"./{file}\"\npins = [\"{NOBODYS}\"]\n\
+             mode = \"report-only\"\n"
+        )
+    };
+    for (file, end) in [("old.pem", "2026-01-01"), ("ended.pem", "2025-01-01")] {
+        let says = format!("every trust anchor here has ended, the last on {end}");
+        let (ended, one_by_one) = ((Code::E65, says.as_str()), (Code::W64, "ended on"));
+        let roots = |more: &str| format!("[upstream]\nroots = \"./{file}\"\n{more}");
+        for (text, (code, says), line, column) in [
+            (roots(""), ended, 2, 9),
+            (roots(&format!("extra_roots = [\"{file}\"]")), ended, 2, 9),
+            (roots("extra_roots = [\"root.pem\"]"), one_by_one, 2, 9),
+            (format!("{LIST}extra_roots = [\"{file}\"]"), one_by_one, 3, 16),
+            (format!("{LIST}{}", pinset(file)), ended, 6, 9),
+        ] {
+            let expected: Vec<_> = std::iter::once((code, Some((line, column)), says))
+                .chain(text.contains(&format!("extra_roots = [\"{file}")).then_some((
+                    Code::W64,
+                    Some((3, 16)),
+                    "ended on",
+                )))
+                .collect();
+            let expected = if code == Code::W64 { &expected[..1] } else { &expected };
+            folder.has(&text, &world(), expected);
+        }
+    }
+}
+
+/// What a start refuses and a look at each file by itself does not show.
+#[test]
+fn files_that_cannot_be_used_together() {
+    let folder = Folder::new();
+    let public = webpki_root_certs::TLS_SERVER_ROOT_CERTS[0].clone();
+    let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &public);
+    folder.file("public.pem", format!("-----BEGIN CERTIFICATE-----\n{encoded}\n-----END CERTIFICATE-----\n"));
+    let extra = |exempts: bool| format!("{LIST}extra_roots = [{{ file = \"public.pem\", exempts_pins = {exempts} }}]");
+    folder.has(
+        &extra(true),
+        &world(),
+        &[(Code::E65, Some((3, 25)), "is to exempt its chains from pins and holds a public")],
+    );
+    folder.has(&extra(false), &world(), &[]);
+}
+
+/// A key that no chain may contain, and that every chain has to end in.
+#[test]
+fn trust_anchors_that_are_all_blocked() {
+    let folder = Folder::new();
+    let (one, two) = (made("One", true, 2040, None), made("Two", true, 2040, None));
+    folder.file("both.pem", one.pem.clone() + &two.pem);
+    folder.file("one.pem", &one.pem);
+    let text = |own: &str, deny: &[&Made], block: &[&Made]| {
+        let list = |keys: &[&Made]| keys.iter().map(|key| format!("\"{}\"", key.pin)).collect::<Vec<_>>().join(", ");
+        let deny = if deny.is_empty() { String::new() } else { format!("deny = [{}]\n", list(deny)) };
+        let block = match list(block) {
+            none if none.is_empty() => none,
+            keys => format!("[[blocklist]]\nname = \"b\"\nreason = \"lost\"\nspki = [{keys}]\n"),
+        };
+        format!(
+            "[upstream]\nroots = \"./both.pem\"\n{block}[[pinset]]\nname = \"p\"\nhosts = [\"p.example\"]\n{own}\
+             pins = [\"{NOBODYS}\"]\nmode = \"report-only\"\n{deny}"
+        )
+    };
+    let own = "roots = \"./one.pem\"\n";
+    let told =
+        |text: &str| folder.told(text, &world()).into_iter().filter(|told| told.0 == Code::E38).collect::<Vec<_>>();
+    for (own, deny, block, line) in [
+        ("", vec![&one, &two], vec![], 3),
+        ("", vec![], vec![&one, &two], 7),
+        ("", vec![&two], vec![&one], 7),
+        (own, vec![&one], vec![], 3),
+        (own, vec![], vec![&one], 7),
     ] {
-        let says = says.replace("FILE", &folder.0.path().join("./").join(file).display().to_string());
-        folder.has(&format!("[upstream]\nroots = \"./{file}\""), &world(), &[(Code::E65, Some((2, 9)), &says)]);
-        let pinset = format!(
-            "[[pinset]]\nname = \"p\"\nhosts = [\"p.example\"]\nroots = \"./{file}\"\npins = [\"{NOBODYS}\"]\n"
-        );
-        let text = format!("{LIST}{pinset}mode = \"report-only\"\n");
-        folder.has(&text, &world(), &[(Code::E65, Some((6, 9)), &says)]);
-        let extra = format!("{LIST}extra_roots = [\"{file}\"]");
-        folder.has(&extra, &world(), &[(Code::W64, Some((3, 16)), "ended on")]);
+        let text = text(own, &deny, &block);
+        let told = told(&text);
+        assert_eq!(told.iter().map(|told| told.1).collect::<Vec<_>>(), [Some((line, 1))], "{text}\n{told:?}");
+        assert!(told[0].2.contains("every trust anchor of \"p\" is blocked or denied"), "{told:?}");
+    }
+    for (own, deny, block) in
+        [("", vec![&one], vec![]), ("", vec![], vec![&two]), (own, vec![&two], vec![]), (own, vec![], vec![])]
+    {
+        let text = text(own, &deny, &block);
+        assert_eq!(told(&text), [], "{text}");
     }
 }
 
@@ -511,7 +583,7 @@ fn clocks() {
     folder.has(&exempt, &waiting, &[(Code::W59, None, said)]);
     for clock in [Synchronisation::Synchronised, Synchronisation::Unknown] {
         folder.has(&ends, &World { clock, ..world() }, &[]);
-        let early = World { now: early, clock, ca_directory: None };
+        let early = World { now: early, clock, ca_directory: CaDirectory::Usual(None) };
         let said = "says 2026-10-31, and this version is not older than 2026-11-01";
         folder.has(&pinset, &early, &[(Code::W59, None, said)]);
     }

@@ -35,7 +35,7 @@ pub enum MaterialsError {
 
 impl Materials {
     /// Reads every file that a configuration names for it, all or nothing. A certificate of `ca`, the proxy's own CA,
-    /// among the anchors is an error.
+    /// never becomes an anchor: it is passed over in the system's bundle, and an error in a file that is named.
     ///
     /// # Errors
     /// When anchors or revocation lists cannot be used.
@@ -78,7 +78,8 @@ pub fn source(roots: &Roots) -> AnchorSource {
     }
 }
 
-fn added(extra: &ExtraRoots) -> ExtraAnchors {
+/// The anchors of a file that is added to others.
+pub fn added(extra: &ExtraRoots) -> ExtraAnchors {
     ExtraAnchors { path: extra.file.clone(), exempts_pins: extra.exempts_pins }
 }
 

@@ -154,6 +154,16 @@ impl TrustAnchors {
         Ok(set)
     }
 
+    /// The anchors of one file that is to be added to others.
+    ///
+    /// # Errors
+    /// [`AnchorError`].
+    pub fn load_extra(extra: &ExtraAnchors, own: &[CertificateDer<'static>]) -> Result<Self, AnchorError> {
+        let mut set = Self { anchors: Vec::new(), records: Vec::new() };
+        set.add_file(&extra.path, own, extra.exempts_pins)?;
+        Ok(set)
+    }
+
     /// Anchors from certificates.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Every code has an example that has it and one that has not, in `tests/vectors/lint`; the page of codes shows them.
 
 use pinproxy::config::{Code, Diagnostic, Severity, lints_page};
-use pinproxy::inspect::{Synchronisation, World, check};
+use pinproxy::inspect::{CaDirectory, Synchronisation, World, check};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -41,7 +41,7 @@ fn found(code: Code, kind: &str) -> (BTreeSet<Code>, String) {
     let path = folder().join(format!("{code}.{kind}.toml"));
     // On a machine whose clock is what the examples of that code say.
     let clock = if code == Code::W59 { Synchronisation::Waiting } else { Synchronisation::Unknown };
-    match check(&path, &World { now: now(), clock, ca_directory: None }) {
+    match check(&path, &World { now: now(), clock, ca_directory: CaDirectory::Usual(None) }) {
         Ok(checked) => {
             let told = checked.diagnostics;
             let text = told.iter().map(ToString::to_string).collect();

@@ -3,6 +3,7 @@
 use super::*;
 
 use crate::support::client::RawClient;
+use crate::support::pki::Validity;
 
 /// What a client is told that asks for the site.
 async fn reply(program: &Program, site: &Site) -> (u16, String) {
@@ -22,7 +23,9 @@ async fn a_file_with_mistakes_changes_nothing_and_a_good_one_everything() {
     assert_eq!(reply(&program, &site).await, established);
 
     let huge = format!("{good}# {}\n", "x".repeat(17 << 20));
-    let bad: [(&[u8], &str); 7] = [
+    user.file("ended.pem", &Ca::builder("Ended").validity(Validity::expired()).self_signed().pem());
+    user.file("empty.pem", "");
+    let bad: [(&[u8], &str); 10] = [
         (b"[[pinset", "error[E17]"),
         (b"x = \"\0\"", "the file contains a NUL byte"),
         (b"# \xff", "the file is not UTF-8 text"),
@@ -30,6 +33,11 @@ async fn a_file_with_mistakes_changes_nothing_and_a_good_one_everything() {
         (huge.as_bytes(), "the file is larger than 16 MiB"),
         (b"include = [\"none.toml\"]", "none.toml"),
         (b"[upstream]\nroots = \"none.pem\"", "cannot read the trust anchors in"),
+        // Each at its place.
+        (b"[upstream]\nroots = \"./none.pem\"\ncrls = [\"none.crl\"]", "pinproxy.toml:3:9"),
+        (b"[upstream]\nroots = \"./empty.pem\"\nextra_roots = [\"empty.pem\"]", "pinproxy.toml:3:16"),
+        // A start goes on with that; a running proxy has something better.
+        (b"[upstream]\nroots = \"ended.pem\"", "every trust anchor here has ended, the last on"),
     ];
     for (text, says) in bad {
         std::fs::write(&path, text).unwrap();
