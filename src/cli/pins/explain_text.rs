@@ -267,9 +267,7 @@ mod tests {
     use super::*;
     use crate::policy::access::Access;
     use crate::policy::explain::Grounds;
-    use crate::policy::pinset::{
-        AfterExpiry, Basis, Combine, Expiry, Mode, NameCheck, Pinset, Stance, ValidityCheck,
-    };
+    use crate::policy::pinset::{AfterExpiry, Basis, Combine, Expiry, Mode, NameCheck, Pinset, Stance, ValidityCheck};
     use crate::policy::rules::{Policy, Unpinned};
     use crate::policy::tests_support::{
         accepts, at, authority, day, denied, exempt, pinset, policy, rollout, rule, with_stance,

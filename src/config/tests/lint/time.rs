@@ -36,8 +36,7 @@ fn ends_that_leave_hosts_open() {
 #[test]
 fn ends_that_close_nothing() {
     for mode in ["report-only", "off"] {
-        let text =
-            pinset_of(&format!("mode = \"{mode}\"\n[pinset.expiry]\nat = 2028-01-01\nthen = \"fail-closed\""));
+        let text = pinset_of(&format!("mode = \"{mode}\"\n[pinset.expiry]\nat = 2028-01-01\nthen = \"fail-closed\""));
         let found = told(&text).into_iter().find(|told| told.code() == Code::W52).expect("it is told");
         let expected =
             format!("\"fail-closed\" refuses nobody: the pinset \"p\" is {mode}, and stays so after its end");
