@@ -50,6 +50,7 @@ pub use diagnostic::{ConfigErrors, Diagnostic, ERRORS_KEPT_MAX, KEPT_OF_A_CODE_M
 pub use document::FILE_OCTETS_MAX;
 pub use include::{FILES_OCTETS_MAX, INCLUDED_FILES_MAX};
 pub use legible::is_invisible;
+pub use lint::UNREACHED;
 pub use listing::{DIAGNOSTICS_SHOWN_MAX, Listing};
 pub use model::{
     Ca, ClientId, Config, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Refusal, Reports,

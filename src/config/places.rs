@@ -163,6 +163,17 @@ impl Places {
         self.variables.borrow_mut().redact(text.into(), false, Untold::Message)
     }
 
+    /// The text at a place as it was written, where values of environment variables have come into it: what was made of
+    /// them may look different, and must not be told either.
+    pub fn written(&self, at: At<'_>) -> Option<String> {
+        self.variables.borrow().written(&self.spans(at).0?).map(str::to_owned)
+    }
+
+    /// A text about what [`Places::written`] tells of, without the values and without pieces of them.
+    pub fn redacted_whole(&self, text: impl Into<String>) -> String {
+        self.variables.borrow_mut().redact(text.into(), true, Untold::Detail)
+    }
+
     /// Findings of reading and later ones, in the order of the files. Of a code that is no error as many are kept as of
     /// reading; the rest is counted.
     pub fn in_order(&self, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {

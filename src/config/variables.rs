@@ -16,6 +16,7 @@ pub const FILLED_IN_OCTETS_MAX: usize = 16 << 20;
 const SECRET_OCTETS: usize = 4;
 
 const UNTOLD_MESSAGE: &str = "this text cannot be used, and the reason would tell the value of an environment variable";
+const UNTOLD_DETAIL: &str = "not told, for it would tell the value of an environment variable";
 const UNTOLD_HELP: &str = "check what the environment variables in it hold; their values are never shown";
 
 /// Puts the values of variables into every text of a table and of the tables in it.
@@ -177,6 +178,8 @@ impl Variables {
 pub(super) enum Untold {
     Message,
     Help,
+    /// What somebody else has said or shown.
+    Detail,
 }
 
 impl Untold {
@@ -184,6 +187,7 @@ impl Untold {
         match self {
             Self::Message => UNTOLD_MESSAGE,
             Self::Help => UNTOLD_HELP,
+            Self::Detail => UNTOLD_DETAIL,
         }
     }
 }

@@ -445,7 +445,7 @@ fn a_certificate_that_was_seen_beats_a_suspicion() {
     let prober = probe::Prober::new(&config, materials.unwrap(), resolver, Duration::from_secs(1), now());
     let (targets, skipped) = prober.targets();
     assert_eq!((targets.len(), skipped), (3, Vec::new()));
-    let finding = |code, index, says| places.finding(code, crate::config::At::Host { pinset: "p", index }, says, "");
+    let finding = |code, index, says| places.finding(code, At::Host { pinset: "p", index }, says, "");
     let mut written: Vec<_> = (0..3).map(|index| finding(Code::W28, index, "suspected")).collect();
     written.push(finding(Code::W53, 0, "another"));
     let mut findings = Findings::new(&places, now());

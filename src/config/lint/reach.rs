@@ -18,13 +18,16 @@ use std::num::NonZeroU16;
 /// number of patterns.
 const PORTS_MAX: usize = 32;
 
+/// How it is told that `[access]` leaves nothing of a pattern.
+pub const UNREACHED: &str = "no session gets to";
+
 pub(super) fn lint(subject: &Subject<'_>) {
     let rules = Rules::new(subject);
     for (index, draft) in subject.drafts.iter().enumerate() {
         let mut is_weaker = false;
         for host in &draft.hosts {
             if let Some(why) = rules.unreachable(&host.value) {
-                let message = format!("no session gets to {}: {why}", host.value);
+                let message = format!("{UNREACHED} {}: {why}", host.value);
                 subject.findings.warning(Code::W23, &host.span, message, "remove the pattern, or change [access]");
                 continue;
             }
