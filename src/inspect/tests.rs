@@ -138,7 +138,7 @@ fn files_of_a_text_with_faults() {
     let beyond = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400);
     let early = World { now: beyond, ..world() };
     let unreadable = (Code::E65, Some((4, 16)), "cannot read the trust anchors in ");
-    let table: [(&str, World, &[Told<&str>]); 9] = [
+    let table: [(&str, World, &[Told<&str>]); 10] = [
         // A misspelt key in front must not move the places of the others.
         (
             "a = 1\n[upstream]\nx = 2\nextra_roots = [\"none.pem\"]",
@@ -190,6 +190,12 @@ fn files_of_a_text_with_faults() {
         ("a = 1", early, &[(Code::W59, None, "1970-01-02"), (Code::E01, Some((1, 1)), "")]),
         // What stands in no readable file is not looked for.
         ("[upstream]\nroots = \"none.pem\"\n]", world(), &[(Code::E17, Some((3, 1)), "")]),
+        // Beside a file that is missing it is.
+        (
+            "include = [\"none.toml\"]\n[upstream]\n\nextra_roots = [\"none.pem\"]",
+            world(),
+            &[(Code::E19, Some((1, 12)), "none.toml"), unreadable],
+        ),
     ];
     for (text, world, expected) in table {
         folder.file("pinproxy.toml", text);
