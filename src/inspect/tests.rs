@@ -523,4 +523,41 @@ fn places_keep_secrets() {
     let codes: Vec<_> = told.iter().map(|(code, ..)| *code).collect();
     assert_eq!(codes, [Code::W20, Code::E65]);
     assert!(told.iter().all(|(.., message)| !message.contains(&home)), "{told:?}");
+    // Nor where the text has errors of its own.
+    folder.file("pinproxy.toml", text.replace("[upstream]", "a = 1\n[upstream]"));
+    let errors = check(&folder.0.path().join("pinproxy.toml"), &world()).expect_err("an unknown key");
+    let codes: Vec<_> = errors.diagnostics().iter().map(Diagnostic::code).collect();
+    assert_eq!(codes, [Code::E01, Code::E65]);
+    assert!(!errors.to_string().contains(&home), "{errors}");
+}
+
+/// More errors than are kept, and one of a file besides: it is kept by its place in the text, and counted in any case.
+#[test]
+fn the_error_of_a_file_beside_very_many_of_the_text() {
+    use crate::config::{Class, ERRORS_KEPT_MAX};
+    let folder = Folder::new();
+    let unknown: String = (0..ERRORS_KEPT_MAX + 5).map(|n| format!("k{n} = 1\n")).collect();
+    let names: Vec<_> = (1..ERRORS_KEPT_MAX + 6).map(|port| format!("\"**.com:{port}\"")).collect();
+    let names = names.join(", ");
+    let pins = format!("pins = [\"{NOBODYS}\"]\nmode = \"report-only\"\n");
+    let wide = format!("[[pinset]]\nname = \"p\"\n{pins}hosts = [{names}]\n");
+    let file = "[upstream]\nextra_roots = [\"none.pem\"]\n";
+    let errors = ERRORS_KEPT_MAX + 6;
+    // Text, whether the error of the file is kept, the number of all errors, and the worst of them.
+    let table = [
+        (format!("{unknown}{file}"), false, errors, Class::Malformed),
+        (format!("{file}[log]\n{unknown}"), true, errors, Class::Malformed),
+        (format!("{file}{wide}"), true, errors, Class::Unsafe),
+        (format!("{wide}{file}"), false, errors, Class::Unsafe),
+        (format!("{file}{wide}[log]\nk = 1\n"), true, errors + 1, Class::Malformed),
+    ];
+    for (text, is_kept, count, worst) in table {
+        folder.file("pinproxy.toml", &text);
+        let errors = check(&folder.0.path().join("pinproxy.toml"), &world()).expect_err("there are errors");
+        let kept = errors.diagnostics().iter().filter(|told| told.severity() == Severity::Error);
+        let of_file = errors.diagnostics().iter().filter(|told| told.code() == Code::E65).count();
+        let listing = errors.listing();
+        assert_eq!((kept.count(), of_file), (ERRORS_KEPT_MAX, usize::from(is_kept)), "{}", &text[..80]);
+        assert_eq!((listing.count(Severity::Error), listing.fault()), (count, Some(worst)), "{}", &text[..80]);
+    }
 }
