@@ -200,7 +200,7 @@ codes! {
         "Name the hosts that are meant, or the wildcard below your own name there.";
     W23 Unsafe
         "Pattern that decides nothing"
-        "No session gets to what it names, because `[access]` forbids it by name or by address, or other patterns decide all of it: what is written here protects nobody, and looks as if it did."
+        "No session gets to what it names, because `[access]` forbids it by name, port or address, or other patterns decide all of it: what is written here protects nobody, and looks as if it did."
         "Remove the pattern, or correct what stands in front of it: `[access]`, or the other patterns.";
     W24 Unsafe
         "Narrow rule that is weaker than the wide one around it"

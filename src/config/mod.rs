@@ -45,6 +45,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use access::{OPEN_HELP, Openness};
 pub use code::{Class, Code, Severity, UnknownCode};
 pub use diagnostic::{ConfigErrors, Diagnostic, ERRORS_KEPT_MAX, KEPT_OF_A_CODE_MAX, Place, Region};
 pub use document::FILE_OCTETS_MAX;
