@@ -1,4 +1,5 @@
-//! `${NAME}` in texts: environment variables go in, and their values do not come out again in what is told.
+//! `${NAME}` in texts: environment variables go in, and their values do not come out again in what is told. The path of an
+//! included file is told whatever it is made of: without it nobody would find the place of a finding.
 
 use super::code::Code;
 use super::findings::Findings;
