@@ -536,7 +536,8 @@ fn places_keep_secrets() {
 fn the_error_of_a_file_beside_very_many_of_the_text() {
     use crate::config::{Class, ERRORS_KEPT_MAX};
     let folder = Folder::new();
-    let unknown: String = (0..ERRORS_KEPT_MAX + 5).map(|n| format!("k{n} = 1\n")).collect();
+    let unknown = |n| format!("k{n} = 1\n");
+    let unknown: String = (0..ERRORS_KEPT_MAX + 5).map(unknown).collect();
     let names: Vec<_> = (1..ERRORS_KEPT_MAX + 6).map(|port| format!("\"**.com:{port}\"")).collect();
     let names = names.join(", ");
     let pins = format!("pins = [\"{NOBODYS}\"]\nmode = \"report-only\"\n");
