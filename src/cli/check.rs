@@ -11,7 +11,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, interval_at, sleep};
 
 /// Longest time that a probe may be given.
@@ -136,7 +136,7 @@ fn look_at_hosts(
             Some(Err(unseen)) => findings.unseen(&target, &unseen),
             None => {
                 let why = format!("the {limit} for all hosts were over before");
-                Seen::without(&target.authority, target.pinset(), Outcome::NotProbed, why)
+                Seen::not_probed(&target, why)
             }
         });
     }
@@ -173,16 +173,18 @@ fn probe_all(prober: Prober, targets: Vec<Target>, within: Duration) -> Result<V
             tokio::select! {
                 ended = running.join_next() => match ended {
                     None => break Ok(probed),
-                    Some(Ok((index, result))) => {
-                        probed[index] = Some(result);
+                    Some(ended) => {
+                        keep(&mut probed, ended)?;
                         done += 1;
                     }
-                    // No known input leads here; a host must not be left out without a word.
-                    Some(Err(error)) => {
-                        break Err(Failure::unreachable(format!("a probe ended without a result: {error}")));
-                    }
                 },
-                () = &mut end => break Ok(probed),
+                () = &mut end => {
+                    // What has ended is known, though nobody has looked yet.
+                    while let Some(ended) = running.try_join_next() {
+                        keep(&mut probed, ended)?;
+                    }
+                    break Ok(probed);
+                }
                 _ = ticks.tick(), if watched => tell_progress(done, targets.len()),
             }
         }
@@ -190,6 +192,14 @@ fn probe_all(prober: Prober, targets: Vec<Target>, within: Duration) -> Result<V
     // A resolver that hangs must not hold up the end: its thread cannot be told to stop.
     runtime.shutdown_timeout(Duration::ZERO);
     Ok(targets.into_iter().zip(probed?).collect())
+}
+
+fn keep(probed: &mut [Probed], ended: Result<(usize, Result<Sight, Unseen>), JoinError>) -> Result<(), Failure> {
+    // No known input leads to this error; a host must not be left out without a word.
+    let (index, result) =
+        ended.map_err(|error| Failure::unreachable(format!("a probe ended without a result: {error}")))?;
+    probed[index] = Some(result);
+    Ok(())
 }
 
 /// That nobody can read it is no reason to stop.

@@ -4,7 +4,7 @@ use super::background::in_background;
 use super::reload::Reload;
 use super::{Exit, Failure, usual_ca_directory};
 use crate::authority::{self, CertificateAuthority, Provenance};
-use crate::config::{self, Config, Diagnostic, Listing, Severity};
+use crate::config::{self, At, Code, Config, Diagnostic, Listing, OPEN_HELP, Openness, Places, Severity};
 use crate::inspect::{self, CaDirectory, Checked, Synchronisation, World};
 use crate::materials::Materials;
 use crate::policy::moment::Moment;
@@ -124,7 +124,8 @@ pub(super) fn configuration(arguments: &Arguments) -> Result<Wanted, Failure> {
                 arguments.ca_dir.clone().map_or_else(|| CaDirectory::Usual(usual_ca_directory()), CaDirectory::Given);
             let world = World { now: SystemTime::now(), clock: Synchronisation::of_system(), ca_directory };
             let checked = inspect::check(path, &world).map_err(|errors| Failure::configuration(&errors))?;
-            let Checked { config, diagnostics: mut warnings, materials, .. } = checked;
+            let Checked { config, diagnostics, materials, places } = checked;
+            let mut warnings = told_of_listen(arguments, &config, &places, diagnostics);
             warnings.retain(|diagnostic| diagnostic.severity() != Severity::Info);
             let Some(materials) = materials else { return Err(Failure::files(&warnings)) };
             Wanted { config, warnings, materials: Some(materials) }
@@ -147,6 +148,21 @@ pub(super) fn configuration(arguments: &Arguments) -> Result<Wanted, Failure> {
         ))),
         _ => Ok(wanted),
     }
+}
+
+/// Findings of the file, and what the file says of everybody who gets to the listeners of the command line.
+fn told_of_listen(
+    arguments: &Arguments,
+    config: &Config,
+    places: &Places,
+    mut told: Vec<Diagnostic>,
+) -> Vec<Diagnostic> {
+    let open = Openness::of(&config.access.clients);
+    let message = arguments.listen.iter().find_map(|address| open.warning(*address));
+    if let Some(message) = message.filter(|_| told.iter().all(|told| told.code() != Code::W80)) {
+        told.push(places.finding(Code::W80, At::File, message, OPEN_HELP));
+    }
+    places.in_order(told)
 }
 
 fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {

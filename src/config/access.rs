@@ -81,24 +81,46 @@ pub(super) fn read_access(root: &Table<'_>, listeners: &[Located<SocketAddr>]) -
 
 /// Those that others can reach.
 fn reachable(listeners: &[Located<SocketAddr>]) -> impl Iterator<Item = &Located<SocketAddr>> {
-    listeners.iter().filter(|listener| !listener.value.ip().to_canonical().is_loopback())
+    listeners.iter().filter(|listener| is_reachable(listener.value))
+}
+
+fn is_reachable(listener: SocketAddr) -> bool {
+    !listener.ip().to_canonical().is_loopback()
 }
 
 /// A rule that lets in everybody who gets to a listener is as good as none; written by hand it may be meant.
 fn warn_of_everybody(item: &Item<'_>, clients: &Vec<IpNet>, listeners: &[Located<SocketAddr>]) {
-    let whole = [("IPv4", EVERY_IPV4), ("IPv6", EVERY_IPV6)];
-    let joined = IpNet::aggregate(clients);
-    let held = whole.into_iter().filter(|(_, all)| joined.iter().any(|network| network.contains(all)));
-    let held: Vec<_> = held.collect();
-    let open = reachable(listeners).find_map(|listener| {
-        let (version, _) = held.iter().find(|(_, all)| accepts_from(listener.value.ip(), all))?;
-        Some((listener, version))
-    });
-    if let Some((listener, version)) = open {
-        let message = format!("{} lets every {version} address use {}", item.path, listener.value);
+    let open = Openness::of(clients);
+    let found = listeners.iter().find_map(|listener| Some((listener, open.warning(listener.value)?)));
+    if let Some((listener, message)) = found {
         let note = (&listener.span, "others can reach it here");
-        let help = "write the networks of your clients; keep it if a firewall says who gets to the listener";
-        item.findings.conflict(Code::W80, &item.span(), message, note, help);
+        item.findings.conflict(Code::W80, &item.span(), message, note, OPEN_HELP);
+    }
+}
+
+/// What helps with a listener that is open to everybody.
+pub const OPEN_HELP: &str = "write the networks of your clients; keep it if a firewall says who gets to the listener";
+
+/// Who is everybody that may come, by the version of addresses.
+#[derive(Debug)]
+pub struct Openness {
+    everybody: Vec<(&'static str, IpNet)>,
+}
+
+impl Openness {
+    /// Of these clients.
+    pub fn of(clients: &Vec<IpNet>) -> Self {
+        let whole = [("IPv4", EVERY_IPV4), ("global IPv6", EVERY_IPV6)];
+        let joined = IpNet::aggregate(clients);
+        let held = whole.into_iter().filter(|(_, all)| joined.iter().any(|network| network.contains(all)));
+        Self { everybody: held.collect() }
+    }
+
+    /// What is to be told of a listener that everybody can use.
+    pub fn warning(&self, listener: SocketAddr) -> Option<String> {
+        let mut everybody = self.everybody.iter().filter(|_| is_reachable(listener));
+        let (version, _) = everybody.find(|(_, all)| accepts_from(listener.ip(), all))?;
+        Some(format!("access.clients lets every {version} address use {listener}"))
     }
 }
 

@@ -200,7 +200,7 @@ codes! {
         "Name the hosts that are meant, or the wildcard below your own name there.";
     W23 Unsafe
         "Pattern that decides nothing"
-        "No session gets to what it names, because `[access]` forbids it by name or by address, or other patterns decide all of it: what is written here protects nobody, and looks as if it did."
+        "No session gets to what it names, because `[access]` forbids it by name, port or address, or other patterns decide all of it: what is written here protects nobody, and looks as if it did."
         "Remove the pattern, or correct what stands in front of it: `[access]`, or the other patterns.";
     W24 Unsafe
         "Narrow rule that is weaker than the wide one around it"
@@ -333,7 +333,7 @@ codes! {
     W52 Unsafe
         "Pins that end and leave the host open"
         "From that day on any certificate of any trusted authority passes, at best into a report, and no client notices."
-        "Write `then = \"fail-closed\"` if the host has to stay protected; otherwise renew the pins before that day.";
+        "Write `then = \"fail-closed\"` if the host has to stay protected, and a mode that enforces, without which nothing is refused; otherwise renew the pins before that day.";
     W53 Unsafe
         "End that is near"
         "If it passes unnoticed, clients are refused or the host goes unpinned, as `then` says; behind an exemption the pins are judged again."
@@ -352,7 +352,7 @@ codes! {
         "Write `from` and `percent` in rising order, `percent` from 0 to 100, and `enforce_from` behind the last step.";
     W57 Unsafe
         "Report-only for more than 90 days, or for good"
-        "Report-only protects nobody: a forged certificate is let through each time, and written down. A rollout that begins too late, or after the pinset has ended, does not change that; a `since` that lies ahead hides it."
+        "Report-only protects nobody: a forged certificate is let through each time, and written down. A rollout that begins or ends too late, or after the pinset has ended, does not change that; a `since` that lies ahead hides it."
         "Look at the reports, then write `mode = \"enforce\"` or a `[pinset.rollout]` that begins soon and comes to everybody before the pinset ends, or remove the pinset.";
     W58 Unsafe
         "Pins that nobody has reviewed for a long time"

@@ -157,7 +157,7 @@ pub(super) fn read_text<T>(
     Reading { outcome, places }
 }
 
-/// Nothing when a part of the files is missing or no TOML: what the rest says could then be an artefact of that.
+/// Nothing when the main file is no TOML. Where another one is missing or none, the rest is read for the errors in it.
 fn read_files<T>(
     main: &Source,
     findings: &Findings,
@@ -186,9 +186,9 @@ fn read_files<T>(
         }
     }
     check_schema(&root);
-    let tables = tops.iter().map(|top| (top.file, top.table.get_ref())).collect();
+    let tables = tops.iter().filter(|top| top.readable).map(|top| (top.file, top.table.get_ref())).collect();
     if !complete {
-        return None;
+        findings.expect_gaps();
     }
     let root = root.including(tables);
     let (config, marks) = read(&root, findings, now, outside, with_places);

@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// Words for which a known one is looked for; each search compares with up to a thousand.
 pub(super) const SUGGESTIONS_MAX: usize = 100;
 
+/// Errors that may be for want of what stands in a file that could not be read: a key, a pinset around others.
+const OF_THE_WHOLE: [Code; 3] = [Code::E10, Code::E26, Code::E47];
+
 /// The files and the diagnostics so far.
 pub(super) struct Findings {
     sources: RefCell<Vec<Arc<Source>>>,
@@ -24,6 +27,7 @@ pub(super) struct Findings {
     /// Of all errors, kept or not.
     worst: Cell<Option<Class>>,
     suggestions: Cell<usize>,
+    has_gaps: Cell<bool>,
     /// How many there are of each code that is no error.
     advice: RefCell<HashMap<Code, usize>>,
 }
@@ -38,8 +42,20 @@ impl Findings {
             errors: Cell::default(),
             worst: Cell::default(),
             suggestions: Cell::default(),
+            has_gaps: Cell::default(),
             advice: RefCell::default(),
         }
+    }
+
+    /// From here on a part of the files is missing, which has been reported. What may be an artefact of that is not kept:
+    /// advice, and errors about what hangs together.
+    pub(super) fn expect_gaps(&self) {
+        self.has_gaps.set(true);
+    }
+
+    /// Whether a part of the files is missing.
+    pub(super) fn has_gaps(&self) -> bool {
+        self.has_gaps.get()
     }
 
     /// Takes a file that is included.
@@ -93,6 +109,10 @@ impl Findings {
     }
 
     fn push(&self, code: Code, place: Place, message: String, help: String, note: Option<(&Span, &'static str)>) {
+        let hangs_together = code.severity() != Severity::Error || OF_THE_WHOLE.contains(&code);
+        if hangs_together && self.has_gaps.get() {
+            return;
+        }
         if code.severity() == Severity::Error {
             self.errors.set(self.errors.get() + 1);
             self.worst.set(self.worst.get().max(Some(code.class())));

@@ -25,8 +25,8 @@ const INCLUDED: [&str; 5] = ["schema", "keys", "pinset", "exempt", "blocklist"];
 pub(super) struct Included {
     /// Each of them once, in the order of the patterns, and by path where one pattern matches several.
     pub(super) files: Vec<(FileId, Arc<Source>)>,
-    /// Whether there is nothing else that should be here. Without a part of the keys and pinsets, what the rest says
-    /// about them is not worth telling.
+    /// Whether there is nothing else that should be here. Without a part of the keys and pinsets, much of what could be
+    /// told about the rest is not worth telling.
     pub(super) complete: bool,
 }
 

@@ -45,7 +45,7 @@ do not matter there: E39 tells what would happen if it were enforced.
 
 With `--probe` the object has `probed`, an array of objects with `host`, `pinset`, `outcome` (`accepted`, `refused`,
 `unreachable`, `forbidden` by the access rules, `not-probed` in time, or `skipped`), `detail`, `address` (where none
-answered, the first one), `subject`, `issuer`, `ends`, `days-left` (negative when it has ended), `paths` (how many
+answered, the first one), `subject`, `issuer`, `ends`, `ended`, `days-left` (whole days; negative when it ended longer ago than a day), `paths` (how many
 verified) and `matched` (`pin`, `position` in the path from 0, and the first `path` that has it, from 1); what is not
 known is null.
 

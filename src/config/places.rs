@@ -171,20 +171,37 @@ impl Places {
         self.variables.borrow_mut().redact(text.into(), false, Untold::Message)
     }
 
+    /// The text at a place as it was written, where values of environment variables have come into it: what was made of
+    /// them may look different, and must not be told either.
+    pub fn written(&self, at: At<'_>) -> Option<String> {
+        self.variables.borrow().written(&self.spans(at).0?).map(str::to_owned)
+    }
+
+    /// A text about what [`Places::written`] tells of, without the values and without pieces of them.
+    pub fn redacted_whole(&self, text: impl Into<String>) -> String {
+        self.variables.borrow_mut().redact(text.into(), true, Untold::Detail)
+    }
+
     /// Findings of reading and later ones, in the order of the files. Of a code that is no error as many are kept as of
     /// reading; the rest is counted.
     pub fn in_order(&self, mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
         diagnostics.sort_by_key(|diagnostic| diagnostic.span);
-        let mut counts: HashMap<Code, usize> = HashMap::new();
-        diagnostics.retain(|diagnostic| {
-            let count = counts.entry(diagnostic.code).or_default();
-            *count += 1;
-            diagnostic.severity() == Severity::Error || *count <= KEPT_OF_A_CODE_MAX
-        });
-        for (code, count) in counts.into_iter().filter(|(code, _)| code.severity() != Severity::Error) {
-            if let Some(last) = diagnostics.iter_mut().rev().find(|diagnostic| diagnostic.code == code) {
-                last.more += count.saturating_sub(KEPT_OF_A_CODE_MAX);
+        let mut kept: HashMap<Code, usize> = HashMap::new();
+        // Of those that are no errors: those that go now, and those that have gone before.
+        let mut left_out: HashMap<Code, usize> = HashMap::new();
+        diagnostics.retain_mut(|diagnostic| {
+            if diagnostic.severity() == Severity::Error {
+                return true;
             }
+            let (kept, left_out) =
+                (kept.entry(diagnostic.code).or_default(), left_out.entry(diagnostic.code).or_default());
+            *left_out += std::mem::take(&mut diagnostic.more);
+            let is_kept = *kept < KEPT_OF_A_CODE_MAX;
+            *(if is_kept { kept } else { left_out }) += 1;
+            is_kept
+        });
+        for diagnostic in diagnostics.iter_mut().rev() {
+            diagnostic.more = left_out.remove(&diagnostic.code).unwrap_or_default();
         }
         diagnostics
     }

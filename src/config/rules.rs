@@ -68,12 +68,16 @@ impl Holes {
         self.exempts.iter().chain(&self.tunnels).flat_map(|draft| &draft.hosts)
     }
 
-    /// Without those of exemptions that are over.
-    pub(super) fn hosts_in_force(&self, now: SystemTime) -> impl Iterator<Item = &Located<HostPattern>> {
+    /// Hosts of exemptions that are not over.
+    pub(super) fn exempt(&self, now: SystemTime) -> impl Iterator<Item = &Located<HostPattern>> {
         let is_over =
-            move |draft: &RuleDraft| matches!(draft.kind, Some(RuleKind::Exempt { until, .. }) if until <= now);
-        let exempts = self.exempts.iter().filter(move |draft| !is_over(draft));
-        exempts.chain(&self.tunnels).flat_map(|draft| &draft.hosts)
+            move |draft: &&RuleDraft| matches!(draft.kind, Some(RuleKind::Exempt { until, .. }) if until <= now);
+        self.exempts.iter().filter(move |draft| !is_over(draft)).flat_map(|draft| &draft.hosts)
+    }
+
+    /// Hosts of tunnels.
+    pub(super) fn tunnelled(&self) -> impl Iterator<Item = &Located<HostPattern>> {
+        self.tunnels.iter().flat_map(|draft| &draft.hosts)
     }
 }
 

@@ -1,4 +1,5 @@
-//! `${NAME}` in texts: environment variables go in, and their values do not come out again in what is told.
+//! `${NAME}` in texts: environment variables go in, and their values do not come out again in what is told. The path of an
+//! included file is told whatever it is made of: without it nobody would find the place of a finding.
 
 use super::code::Code;
 use super::findings::Findings;
@@ -16,6 +17,7 @@ pub const FILLED_IN_OCTETS_MAX: usize = 16 << 20;
 const SECRET_OCTETS: usize = 4;
 
 const UNTOLD_MESSAGE: &str = "this text cannot be used, and the reason would tell the value of an environment variable";
+const UNTOLD_DETAIL: &str = "not told, for it would tell the value of an environment variable";
 const UNTOLD_HELP: &str = "check what the environment variables in it hold; their values are never shown";
 
 /// Puts the values of variables into every text of a table and of the tables in it.
@@ -177,6 +179,8 @@ impl Variables {
 pub(super) enum Untold {
     Message,
     Help,
+    /// What somebody else has said or shown.
+    Detail,
 }
 
 impl Untold {
@@ -184,6 +188,7 @@ impl Untold {
         match self {
             Self::Message => UNTOLD_MESSAGE,
             Self::Help => UNTOLD_HELP,
+            Self::Detail => UNTOLD_DETAIL,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::config::{is_invisible, weakness};
 use rustls::pki_types::CertificateDer;
+use std::fmt;
 use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
@@ -40,26 +41,35 @@ impl Facts {
         })
     }
 
-    /// Whole days until it ends; negative, and at least one, when it has ended.
-    pub(super) fn days_left(&self, now: SystemTime) -> i64 {
+    /// How far away its end is.
+    pub(super) fn end(&self, now: SystemTime) -> End {
         const DAY: u64 = 24 * 60 * 60;
-        let days = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        let days = |length: Duration| i64::try_from(length.as_secs() / DAY).unwrap_or(i64::MAX);
         match self.not_after.duration_since(now) {
-            Ok(left) => days(left.as_secs() / DAY),
-            Err(over) => -days(over.duration().as_secs() / DAY + 1),
+            Ok(left) => End { ended: false, days_left: days(left) },
+            Err(over) => End { ended: true, days_left: -days(over.duration()) },
         }
     }
 }
 
-/// How far away the end of a certificate is, of which [`Facts::days_left`] tells.
-pub(super) fn distance(days_left: i64) -> String {
-    match days_left {
-        0 => "in less than a day".to_owned(),
-        1 => "in 1 day".to_owned(),
-        -1 => "less than a day ago".to_owned(),
-        -2 => "1 day ago".to_owned(),
-        over if over < 0 => format!("{} days ago", -(over + 1)),
-        left => format!("in {left} days"),
+/// How far away the end of a certificate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) ended: bool,
+    /// Whole days; 0 within a day of it, and negative beyond.
+    pub(super) days_left: i64,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.ended, self.days_left.unsigned_abs()) {
+            (false, 0) => f.write_str("in less than a day"),
+            (false, 1) => f.write_str("in 1 day"),
+            (false, days) => write!(f, "in {days} days"),
+            (true, 0) => f.write_str("less than a day ago"),
+            (true, 1) => f.write_str("1 day ago"),
+            (true, days) => write!(f, "{days} days ago"),
+        }
     }
 }
 
@@ -103,11 +113,12 @@ mod tests {
     fn how_far_away_an_end_is() {
         let now = moment(1_795_219_200);
         let table = [
-            (-3 * 86_400, -4, "3 days ago"),
-            (-2 * 86_400 + 1, -2, "1 day ago"),
-            (-86_400, -2, "1 day ago"),
-            (-86_399, -1, "less than a day ago"),
-            (-1, -1, "less than a day ago"),
+            (-4 * 86_400 + 1, -3, "3 days ago"),
+            (-3 * 86_400, -3, "3 days ago"),
+            (-2 * 86_400 + 1, -1, "1 day ago"),
+            (-86_400, -1, "1 day ago"),
+            (-86_399, 0, "less than a day ago"),
+            (-1, 0, "less than a day ago"),
             (0, 0, "in less than a day"),
             (86_399, 0, "in less than a day"),
             (86_400, 1, "in 1 day"),
@@ -120,7 +131,8 @@ mod tests {
             let not_before = now;
             let (self_issued, may_issue, weakness) = (true, false, None);
             let facts = Facts { subject, issuer, not_before, not_after, self_issued, may_issue, weakness };
-            assert_eq!((facts.days_left(now), distance(days).as_str()), (days, words), "{seconds}");
+            let end = facts.end(now);
+            assert_eq!((end.days_left, end.to_string().as_str()), (days, words), "{seconds}");
         }
     }
 

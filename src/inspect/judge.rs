@@ -1,9 +1,9 @@
 //! Findings about what hosts showed.
 
-use super::certificate::{Facts, distance};
+use super::certificate::Facts;
 use super::probe::{Sight, Target, Unseen};
 use super::seen::{Outcome, Seen};
-use crate::config::{At, Code, Diagnostic, Places};
+use crate::config::{At, Code, Diagnostic, Places, UNREACHED};
 use crate::policy::decision::{FailureClass, Rejection};
 use crate::policy::pin::Pin;
 use crate::policy::pinset::{Accepts, Basis, PathElement, Pinset, ValidityCheck};
@@ -53,13 +53,16 @@ impl<'a> Findings<'a> {
         Seen::of(target, sight, leaf.as_ref(), self.now)
     }
 
-    /// Tells of a host that could not be looked at. That the access rules let nobody go there is a finding: it shows
-    /// only when the name is resolved.
+    /// Tells of a host that could not be looked at. That the access rules let nobody go there, on whatever port, is a
+    /// finding: it shows only when the name is resolved.
     pub fn unseen(&mut self, target: &Target, unseen: &Unseen) -> Seen {
         let Some(error) = unseen.forbidden() else { return Seen::in_vain(target, Outcome::Unreachable, unseen) };
-        let message = format!("no session gets to {}: {error}", target.authority);
-        let help = "remove the pattern, or change [access]; if the proxy resolves the name otherwise, probe from there";
-        self.tell(Code::W23, host(target), message, help);
+        if target.is_closed_by(error) {
+            let message = format!("{UNREACHED} {}: {error}", self.authority(target));
+            let help =
+                "remove the pattern, or change [access]; if the proxy resolves the name otherwise, probe from there";
+            self.tell(Code::W23, host(target), message, help);
+        }
         Seen::in_vain(target, Outcome::Forbidden, unseen)
     }
 
@@ -68,11 +71,18 @@ impl<'a> Findings<'a> {
         let mut all = diagnostics;
         let same = |one: &Diagnostic, other: &Diagnostic| one.code() == other.code() && one.place() == other.place();
         all.retain(|told| told.code() != Code::W28 || !self.superseded.iter().any(|seen| same(seen, told)));
-        // What the text has told of a host already is not told again.
-        let is_new = |found: &Diagnostic| found.code() != Code::W23 || !all.iter().any(|told| same(found, told));
+        // What the text has told of a host already is not told again; that other patterns decide is something else.
+        let told_by =
+            |found: &Diagnostic, told: &Diagnostic| same(found, told) && told.message().starts_with(UNREACHED);
+        let is_new = |found: &Diagnostic| found.code() != Code::W23 || !all.iter().any(|told| told_by(found, told));
         let found: Vec<_> = self.found.into_iter().filter(is_new).collect();
         all.extend(found);
         self.places.in_order(all)
+    }
+
+    /// The host and port, or what stands in the file where a variable names them.
+    fn authority(&self, target: &Target) -> String {
+        self.places.written(host(target)).unwrap_or_else(|| target.authority.to_string())
     }
 
     fn tell(&mut self, code: Code, at: At<'_>, message: String, help: &str) {
@@ -80,7 +90,7 @@ impl<'a> Findings<'a> {
     }
 
     fn refused(&mut self, target: &Target, sight: &Sight, rejection: &Rejection) {
-        let (authority, pinset) = (&target.authority, target.pinset());
+        let (authority, pinset) = (self.authority(target), target.pinset());
         if rejection.class == FailureClass::Pin {
             let keys = sight.survey.paths.first().map(keys).unwrap_or_default();
             let message = format!("no pin of {pinset:?} matches what {authority} shows: {keys}");
@@ -108,23 +118,25 @@ impl<'a> Findings<'a> {
                 found.pin,
                 passing.len(),
                 survey.paths.len(),
-                target.authority
+                self.authority(target)
             );
             let help = "pin a key that stands in every path, or a root of each of them";
             let at = At::Pin { pinset: &pinset.name, pin: found.pin };
             self.tell(Code::W40, at, message, help);
         } else if !survey.complete {
-            let message =
-                format!("{} can be verified in more ways than are looked at, so not all are known", target.authority);
+            let message = format!(
+                "{} can be verified in more ways than are looked at, so not all are known",
+                self.authority(target)
+            );
             let help = "have the operator of the host serve fewer certificates, or pin the host's own key";
             self.tell(Code::W40, host(target), message, help);
         }
         let depends = depends_on_leaf(pinset, &passing) && !self.has_successor(pinset);
         if let Some(leaf) = leaf.filter(|leaf| depends && self.ends_soon(leaf)) {
             let message = format!(
-                "the certificate of {} ends {}, and the pins fit no other key than the one in it",
-                target.authority,
-                distance(leaf.days_left(self.now))
+                "the certificate of {} ends {}, and the next one passes only if it, or its key, is pinned",
+                self.authority(target),
+                leaf.end(self.now)
             );
             let help = "ask the operator of the host which key comes next, and whether it is the backup";
             self.tell(Code::W55, host(target), message, help);
@@ -150,7 +162,8 @@ impl<'a> Findings<'a> {
             let position = paths.iter().find_map(|path| path.elements.iter().position(|e| backup.names(e)));
             let Some(position) = position else { continue };
             if self.backups.insert((pinset.to_owned(), backup)) {
-                let message = format!("the backup {backup} is in use: position {position} of {}", target.authority);
+                let message =
+                    format!("the backup {backup} is in use: position {position} of {}", self.authority(target));
                 let help = "pin a key that stands in no chain yet, and keep it offline";
                 self.tell(Code::E32, At::Pin { pinset, pin: backup }, message, help);
             }

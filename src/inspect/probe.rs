@@ -36,6 +36,8 @@ pub struct Target {
     pub(super) rule: Arc<Rule>,
     /// The place of its pattern among the hosts of the rule.
     pub(super) index: usize,
+    /// Whether its pattern is for no port that has not been thought of.
+    is_of_known_ports: bool,
 }
 
 /// What a host showed.
@@ -104,7 +106,7 @@ impl Prober {
             for (index, pattern) in rule.hosts.iter().enumerate() {
                 match self.target(rule, index, pattern) {
                     Ok(target) => targets.push(target),
-                    Err(why) => skipped.push(Seen::without(pattern, rule.label(), Outcome::Skipped, why)),
+                    Err(why) => skipped.push(Seen::without(pattern, (rule.label(), index), Outcome::Skipped, why)),
                 }
             }
         }
@@ -118,7 +120,8 @@ impl Prober {
         let authority = Authority { host: host.clone(), port: pattern.port.unwrap_or_else(|| self.port(host)) };
         let winner = self.policy.select(&authority, self.now);
         if Arc::ptr_eq(winner, rule) {
-            return Ok(Target { authority, rule: Arc::clone(rule), index });
+            let is_of_known_ports = pattern.port.is_some() || self.knows_all_ports();
+            return Ok(Target { authority, rule: Arc::clone(rule), index, is_of_known_ports });
         }
         Err(match &winner.kind {
             RuleKind::Exempt { .. } => format!("{authority} is exempt for now"),
@@ -133,6 +136,11 @@ impl Prober {
         let may_be_reached =
             |port: &NonZeroU16| self.access.check_target(&Authority { host: host.clone(), port: *port }).is_ok();
         ports.find(may_be_reached).unwrap_or(PORT)
+    }
+
+    /// Whether [`Self::port`] thinks of every port that clients may go to.
+    const fn knows_all_ports(&self) -> bool {
+        matches!(&self.access.ports, Ports::Only(ports) if ports.len() <= OTHER_PORTS_MAX)
     }
 
     /// Connects to a host, and looks at everything that it shows.
@@ -242,6 +250,15 @@ impl Unseen {
 }
 
 impl Target {
+    /// Whether an error of the access rules leaves nothing of its pattern, and not just the port that was looked at.
+    pub(super) const fn is_closed_by(&self, error: &AccessError) -> bool {
+        match error {
+            AccessError::Host(_, pattern) if pattern.port.is_none() => true,
+            AccessError::Port(_) | AccessError::Host(..) => self.is_of_known_ports,
+            AccessError::Client(_) | AccessError::Unspecified(_) | AccessError::Address { .. } => true,
+        }
+    }
+
     /// The name of its pinset.
     pub fn pinset(&self) -> &str {
         self.rule.label()

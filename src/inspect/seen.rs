@@ -1,8 +1,9 @@
 //! What a probe saw of a host, as it is told.
 
-use super::certificate::{Facts, day, distance};
+use super::certificate::{End, Facts, day};
 use super::probe::{Sight, Target, Unseen};
-use crate::config::Places;
+use crate::config::{At, Places};
+use crate::policy::pin::Pin;
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
@@ -35,6 +36,9 @@ pub struct Matched {
     pub position: usize,
     /// The first path that has it, from 1, in the order of path building.
     pub path: usize,
+    /// The pin, to look it up.
+    #[serde(skip)]
+    named: Pin,
 }
 
 /// What a probe saw of a host.
@@ -45,6 +49,9 @@ pub struct Seen {
     pub host: String,
     /// The name of its pinset.
     pub pinset: String,
+    /// The place of its pattern among the hosts of that.
+    #[serde(skip)]
+    index: usize,
     /// How it ended.
     pub outcome: Outcome,
     /// Why, where that is not plain.
@@ -57,7 +64,9 @@ pub struct Seen {
     pub issuer: Option<String>,
     /// The day on which the end entity ends, in UTC.
     pub ends: Option<String>,
-    /// Whole days until then; negative when it has ended.
+    /// Whether it has ended.
+    pub ended: Option<bool>,
+    /// Whole days until then; 0 within a day of it, and negative beyond.
     pub days_left: Option<i64>,
     /// Paths that verified; absent where no certificates were seen.
     pub paths: Option<usize>,
@@ -66,17 +75,29 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Of a host that was not looked at.
-    pub fn without(host: &impl fmt::Display, pinset: &str, outcome: Outcome, why: impl fmt::Display) -> Self {
+    /// Of a host that there was no time for.
+    pub fn not_probed(target: &Target, why: impl fmt::Display) -> Self {
+        Self::without(&target.authority, (target.pinset(), target.index), Outcome::NotProbed, why)
+    }
+
+    /// Of a host that was not looked at; with its pinset, and its place there.
+    pub(super) fn without(
+        host: &impl fmt::Display,
+        (pinset, index): (&str, usize),
+        outcome: Outcome,
+        why: impl fmt::Display,
+    ) -> Self {
         Self {
             host: host.to_string(),
             pinset: pinset.to_owned(),
+            index,
             outcome,
             detail: Some(why.to_string()),
             address: None,
             subject: None,
             issuer: None,
             ends: None,
+            ended: None,
             days_left: None,
             paths: None,
             matched: None,
@@ -91,7 +112,7 @@ impl Seen {
         };
         let why = format!("{}{tried}", unseen.error);
         let address = unseen.addresses.first().map(ToString::to_string);
-        Self { address, ..Self::without(&target.authority, target.pinset(), outcome, why) }
+        Self { address, ..Self::without(&target.authority, (target.pinset(), target.index), outcome, why) }
     }
 
     pub(super) fn of(target: &Target, sight: &Sight, leaf: Option<&Facts>, now: SystemTime) -> Self {
@@ -99,53 +120,77 @@ impl Seen {
         let matches = survey.paths.iter().enumerate();
         let mut matches = matches.filter_map(|(index, path)| Some((index, path.matched.filter(|_| path.passes())?)));
         let first = matches.next();
+        let end = leaf.map(|leaf| leaf.end(now));
         Self {
             host: target.authority.to_string(),
             pinset: target.pinset().to_owned(),
+            index: target.index,
             outcome: if survey.decided.is_ok() { Outcome::Accepted } else { Outcome::Refused },
             detail: survey.decided.as_ref().err().map(|rejection| rejection.detail.clone()),
             address: Some(sight.address.to_string()),
             subject: leaf.map(|leaf| leaf.subject.clone()),
             issuer: leaf.map(|leaf| leaf.issuer.clone()),
             ends: leaf.map(|leaf| day(leaf.not_after)),
-            days_left: leaf.map(|leaf| leaf.days_left(now)),
+            ended: end.map(|end| end.ended),
+            days_left: end.map(|end| end.days_left),
             paths: Some(survey.paths.len()),
             matched: first.map(|(index, found)| Matched {
                 pin: found.pin.to_string(),
                 position: found.position,
                 path: index + 1,
+                named: found.pin,
             }),
         }
     }
 
     /// For programs, without the values of environment variables.
     pub fn json(&self, places: &Places) -> Value {
-        let mut value = serde_json::to_value(self).unwrap_or_default();
-        for member in value.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {
-            if let Value::String(text) = member {
-                *text = places.redacted(std::mem::take(text));
-            }
-        }
-        value
+        serde_json::to_value(self.redacted(places)).unwrap_or_default()
     }
 
     /// For people: one line, without the values of environment variables.
     pub fn line(&self, places: &Places) -> String {
-        places.redacted(self.to_string())
+        self.redacted(places).to_string()
+    }
+
+    /// Where a variable names the host, the host as it was written, and nothing that would tell which it is.
+    fn redacted(&self, places: &Places) -> Self {
+        let mut told = self.clone();
+        let written = places.written(At::Host { pinset: &self.pinset, index: self.index });
+        let is_named = written.is_some();
+        if let Some(written) = written {
+            told.host = written;
+            told.address = None;
+        }
+        if let Some(matched) = &mut told.matched {
+            let written = places.written(At::Pin { pinset: &self.pinset, pin: matched.named });
+            matched.pin = written.unwrap_or_else(|| places.redacted(std::mem::take(&mut matched.pin)));
+        }
+        let plain = [Some(&mut told.host), Some(&mut told.pinset), told.address.as_mut()];
+        for text in plain.into_iter().flatten() {
+            *text = places.redacted(std::mem::take(text));
+        }
+        for text in [&mut told.detail, &mut told.subject, &mut told.issuer].into_iter().flatten() {
+            let of_anybody = std::mem::take(text);
+            *text = if is_named { places.redacted_whole(of_anybody) } else { places.redacted(of_anybody) };
+        }
+        told
     }
 }
 
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (pinset {}): ", self.host, self.pinset)?;
-        if let (Some(subject), Some(issuer), Some(days)) = (&self.subject, &self.issuer, self.days_left) {
+        if let (Some(subject), Some(issuer), Some(ended), Some(days_left)) =
+            (&self.subject, &self.issuer, self.ended, self.days_left)
+        {
             let ends = self.ends.as_deref().unwrap_or_default();
-            let verb = if days < 0 { "ended" } else { "ends" };
-            write!(f, "{subject}, issued by {issuer}, {verb} on {ends}, {}; ", distance(days))?;
+            let verb = if ended { "ended" } else { "ends" };
+            write!(f, "{subject}, issued by {issuer}, {verb} on {ends}, {}; ", End { ended, days_left })?;
         }
         let detail = self.detail.as_deref().unwrap_or_default();
         match (self.outcome, &self.matched) {
-            (Outcome::Accepted, Some(Matched { pin, position, path })) => {
+            (Outcome::Accepted, Some(Matched { pin, position, path, .. })) => {
                 let paths = self.paths.unwrap_or_default();
                 write!(f, "{pin} matches at position {position} of path {path} of {paths}")
             }

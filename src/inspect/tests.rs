@@ -1,7 +1,7 @@
 //! Files, anchors and the clock, as tables.
 
 use super::*;
-use crate::config::Severity;
+use crate::config::{At, Severity};
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use std::fs;
 use std::ops::RangeInclusive;
@@ -149,7 +149,7 @@ fn files_of_a_text_with_faults() {
     let beyond = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400);
     let early = World { now: beyond, ..world() };
     let unreadable = (Code::E65, Some((4, 16)), "cannot read the trust anchors in ");
-    let table: [(&str, World, &[Told<&str>]); 9] = [
+    let table: [(&str, World, &[Told<&str>]); 10] = [
         // A misspelt key in front must not move the places of the others.
         (
             "a = 1\n[upstream]\nx = 2\nextra_roots = [\"none.pem\"]",
@@ -201,6 +201,12 @@ fn files_of_a_text_with_faults() {
         ("a = 1", early, &[(Code::W59, None, "1970-01-02"), (Code::E01, Some((1, 1)), "")]),
         // What stands in no readable file is not looked for.
         ("[upstream]\nroots = \"none.pem\"\n]", world(), &[(Code::E17, Some((3, 1)), "")]),
+        // Beside a file that is missing it is.
+        (
+            "include = [\"none.toml\"]\n[upstream]\n\nextra_roots = [\"none.pem\"]",
+            world(),
+            &[(Code::E19, Some((1, 12)), "none.toml"), unreadable],
+        ),
     ];
     for (text, world, expected) in table {
         folder.file("pinproxy.toml", text);
@@ -496,7 +502,17 @@ fn findings_of_a_code_are_kept_up_to_a_number() {
     let kept = checked.diagnostics.iter().filter(|told| told.code() == Code::W41).count();
     assert_eq!(kept, crate::config::KEPT_OF_A_CODE_MAX);
     let listing = crate::config::Listing::new(&checked.diagnostics);
-    assert!(listing.count(Severity::Warning) >= 250);
+    let warnings = listing.count(Severity::Warning);
+    assert!(warnings >= 250);
+    // Again, with more in front of them and behind: the one that had the count may have to go.
+    let more = |at| checked.places.finding(Code::W41, at, "once more", "");
+    for (at, times) in [(None, 0), (Some(At::File), 1), (Some(At::Pinset("p249")), 1), (Some(At::File), 300)] {
+        let again = std::iter::repeat_with(|| at.map(&more)).take(times).flatten();
+        let all = checked.places.in_order(checked.diagnostics.iter().cloned().chain(again).collect());
+        let kept = all.iter().filter(|told| told.code() == Code::W41).count();
+        let counted = crate::config::Listing::new(&all).count(Severity::Warning);
+        assert_eq!((kept, counted), (crate::config::KEPT_OF_A_CODE_MAX, warnings + times), "{at:?} {times}");
+    }
 }
 
 /// A pin may stand in two lists; both places are told, in one finding.
@@ -527,7 +543,7 @@ fn a_certificate_that_was_seen_beats_a_suspicion() {
     let prober = probe::Prober::new(&config, materials.unwrap(), resolver, Duration::from_secs(1), now());
     let (targets, skipped) = prober.targets();
     assert_eq!((targets.len(), skipped), (3, Vec::new()));
-    let finding = |code, index, says| places.finding(code, crate::config::At::Host { pinset: "p", index }, says, "");
+    let finding = |code, index, says| places.finding(code, At::Host { pinset: "p", index }, says, "");
     let mut written: Vec<_> = (0..3).map(|index| finding(Code::W28, index, "suspected")).collect();
     written.push(finding(Code::W53, 0, "another"));
     let mut findings = Findings::new(&places, now());
@@ -599,4 +615,42 @@ fn places_keep_secrets() {
     let codes: Vec<_> = told.iter().map(|(code, ..)| *code).collect();
     assert_eq!(codes, [Code::W20, Code::E65]);
     assert!(told.iter().all(|(.., message)| !message.contains(&home)), "{told:?}");
+    // Nor where the text has errors of its own.
+    folder.file("pinproxy.toml", text.replace("[upstream]", "a = 1\n[upstream]"));
+    let errors = check(&folder.0.path().join("pinproxy.toml"), &world()).expect_err("an unknown key");
+    let codes: Vec<_> = errors.diagnostics().iter().map(Diagnostic::code).collect();
+    assert_eq!(codes, [Code::E01, Code::E65]);
+    assert!(!errors.to_string().contains(&home), "{errors}");
+}
+
+/// More errors than are kept, and one of a file besides: it is kept by its place in the text, and counted in any case.
+#[test]
+fn the_error_of_a_file_beside_very_many_of_the_text() {
+    use crate::config::{Class, ERRORS_KEPT_MAX};
+    let folder = Folder::new();
+    let unknown = |n| format!("k{n} = 1\n");
+    let unknown: String = (0..ERRORS_KEPT_MAX + 5).map(unknown).collect();
+    let names: Vec<_> = (1..ERRORS_KEPT_MAX + 6).map(|port| format!("\"**.com:{port}\"")).collect();
+    let names = names.join(", ");
+    let pins = format!("pins = [\"{NOBODYS}\"]\nmode = \"report-only\"\n");
+    let wide = format!("[[pinset]]\nname = \"p\"\n{pins}hosts = [{names}]\n");
+    let file = "[upstream]\nextra_roots = [\"none.pem\"]\n";
+    let errors = ERRORS_KEPT_MAX + 6;
+    // Text, whether the error of the file is kept, the number of all errors, and the worst of them.
+    let table = [
+        (format!("{unknown}{file}"), false, errors, Class::Malformed),
+        (format!("{file}[log]\n{unknown}"), true, errors, Class::Malformed),
+        (format!("{file}{wide}"), true, errors, Class::Unsafe),
+        (format!("{wide}{file}"), false, errors, Class::Unsafe),
+        (format!("{file}{wide}[log]\nk = 1\n"), true, errors + 1, Class::Malformed),
+    ];
+    for (text, is_kept, count, worst) in table {
+        folder.file("pinproxy.toml", &text);
+        let errors = check(&folder.0.path().join("pinproxy.toml"), &world()).expect_err("there are errors");
+        let kept = errors.diagnostics().iter().filter(|told| told.severity() == Severity::Error);
+        let of_file = errors.diagnostics().iter().filter(|told| told.code() == Code::E65).count();
+        let listing = errors.listing();
+        assert_eq!((kept.count(), of_file), (ERRORS_KEPT_MAX, usize::from(is_kept)), "{}", &text[..80]);
+        assert_eq!((listing.count(Severity::Error), listing.fault()), (count, Some(worst)), "{}", &text[..80]);
+    }
 }

@@ -2,7 +2,7 @@
 //! its own moment. The operator does.
 
 use crate::policy::moment::Moment;
-use crate::policy::pinset::AfterExpiry;
+use crate::policy::pinset::{AfterExpiry, Basis, Mode, Pinset, Stance};
 use crate::policy::rules::{Policy, Rule, RuleKind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -51,6 +51,9 @@ fn sentence(rule: &Rule) -> String {
     match &rule.kind {
         RuleKind::Pinned(pinset) => {
             let then = match pinset.expiry.map(|expiry| expiry.then) {
+                Some(AfterExpiry::FailClosed | AfterExpiry::ReportOnly) if !enforces(pinset) => {
+                    "it enforces nothing, so this changes nothing"
+                }
                 Some(AfterExpiry::FailClosed) => "connections that it enforces are refused from now on",
                 Some(AfterExpiry::ReportOnly) => "its pins are reported and no longer enforced",
                 Some(AfterExpiry::Unpinned) | None => "its pins are no longer judged",
@@ -62,6 +65,11 @@ fn sentence(rule: &Rule) -> String {
         }
         RuleKind::Tunnel { .. } | RuleKind::Default(_) => String::new(),
     }
+}
+
+/// Whether it refuses anybody over a pin, today or in the course of a rollout.
+const fn enforces(pinset: &Pinset) -> bool {
+    !matches!(pinset.basis, Basis::Chain { stance: Stance::Fixed(Mode::ReportOnly | Mode::Off), .. })
 }
 
 #[cfg(test)]
@@ -85,8 +93,10 @@ mod tests {
                  [pinset.expiry]\nat = 2027-01-0{day}\nthen = \"{then}\"\n"
             )
         };
+        let soft = |name: &str| ends(name, 5, "fail-closed").replace("[pinset.e", "mode = \"report-only\"\n[pinset.e");
         let exempt = "[[exempt]]\nhosts = [\"old.a.example\"]\nreason = \"CHG-1\"\nuntil = 2027-01-03\n";
-        let text = [ends("a", 2, "fail-closed"), ends("b", 2, "unpinned"), ends("c", 4, "report-only"), exempt.into()];
+        let hard = [ends("a", 2, "fail-closed"), ends("b", 2, "unpinned"), ends("c", 4, "report-only")];
+        let text = [hard.concat(), soft("d"), exempt.into()];
         let parsed = Config::parse(&text.concat(), Path::new("test.toml"), new_year());
         parsed.unwrap_or_else(|errors| panic!("{errors}")).0.policy(1)
     }
@@ -97,6 +107,7 @@ mod tests {
             "pinset a has ended: connections that it enforces are refused from now on (**.a.example, a.test)";
         const B: &str = "pinset b has ended: its pins are no longer judged (**.b.example, b.test)";
         const C: &str = "pinset c has ended: its pins are reported and no longer enforced (**.c.example, c.test)";
+        const D: &str = "pinset d has ended: it enforces nothing, so this changes nothing (**.d.example, d.test)";
         const EXEMPT: &str = "the exemption \"CHG-1\" is over: the rule around it decides again (old.a.example)";
         let day = |day: u32| new_year() + (day - 1) * Duration::from_secs(24 * 60 * 60);
         let (policy, calendar) = (policy(), Calendar::default());
@@ -106,9 +117,9 @@ mod tests {
         // The clocks disagree about the second day: what tightens has come, what loosens has not.
         assert_eq!(calendar.due(Moment::between(day(1), day(2))), [A]);
         assert_eq!(calendar.due(Moment::at(day(2))), [B]);
-        assert_eq!(calendar.due(Moment::at(day(9))), [C, EXEMPT]);
+        assert_eq!(calendar.due(Moment::at(day(9))), [C, D, EXEMPT]);
         assert_eq!(calendar.due(Moment::at(day(9))), Vec::<String>::new());
         calendar.enter(&policy, Moment::at(day(3)));
-        assert_eq!(calendar.due(Moment::at(day(9))), [C], "what was over before it entered is not told");
+        assert_eq!(calendar.due(Moment::at(day(9))), [C, D], "what was over before it entered is not told");
     }
 }

@@ -54,10 +54,16 @@ pub async fn serve(listeners: Vec<TcpListener>, proxy: Arc<Proxy>, shutdown: imp
     };
     if !drained {
         let waited = if proxy.ending.is_cancelled() { String::new() } else { format!(" after {drain_timeout:?}") };
-        tracing::warn!("{} sessions are still open{waited}; ending them", proxy.open_sessions());
+        // What is left may be clients that are told why they were refused, or a listener about to close.
+        let open = proxy.open_sessions();
+        if open > 0 {
+            tracing::warn!("{open} sessions are still open{waited}; ending them");
+        }
         proxy.end();
-        if timeout(END_TIMEOUT, proxy.sessions.wait()).await.is_err() {
-            tracing::error!("{} sessions did not end in time; their events are lost", proxy.open_sessions());
+        let ended = timeout(END_TIMEOUT, proxy.sessions.wait()).await;
+        let open = proxy.open_sessions();
+        if ended.is_err() && open > 0 {
+            tracing::error!("{open} sessions did not end in time; their events are lost");
         }
     }
     losses.abort();

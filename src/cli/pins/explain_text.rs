@@ -54,9 +54,10 @@ fn answer(told: &Explanation) -> String {
     };
     let expiry = told.pinset.as_ref().and_then(|pinset| pinset.expiry);
     let ended = if expiry.is_some_and(|expiry| expiry.ended) { ", which has ended" } else { "" };
+    let is_off = told.pinset.as_ref().is_some_and(|pinset| pinset.mode == "off");
     let what = match told.protection {
         Protection::Reported => format!("report-only{client}: a mismatch is let through and reported"),
-        Protection::Chain | Protection::Tunnel if ended.is_empty() => "but that is off: pins are not judged".into(),
+        Protection::Chain | Protection::Tunnel if is_off => "but that is off: pins are not judged".into(),
         Protection::Chain | Protection::Tunnel => "so that pins are not judged any more".into(),
         Protection::Partly(share) if !ended.is_empty() => {
             format!("so that {} % of the clients are always refused, report-only for the others", share.percent())
@@ -109,13 +110,23 @@ fn add_pinset(rows: &mut Rows, told: &Explanation, pinset: &PinsetTold) {
         None => rows.row("mode", pinset.mode),
     }
     if let Some(expiry) = pinset.expiry {
-        let then = match expiry.then {
-            "fail-closed" => "every connection is refused",
-            "report-only" => "a mismatch is let through and reported",
-            _ => "pins are not judged, the chain is verified",
-        };
+        let then = after_end(pinset.mode, expiry.then);
         let when = if expiry.ended { "ended" } else { "ends" };
         rows.row(when, &format!("{}; from then on {then}", expiry.at));
+    }
+}
+
+/// What a pinset does from its end on. Only what is enforced can be closed or softened by it.
+fn after_end(mode: &str, then: &str) -> &'static str {
+    match (mode, then) {
+        ("off", _) => "pins are not judged, as before it",
+        (_, "unpinned") => "pins are not judged, the chain is verified",
+        ("report-only", "fail-closed") => {
+            "a mismatch is let through and reported, as before it: \"fail-closed\" refuses only where pins are enforced"
+        }
+        ("rollout", "fail-closed") => "every connection of a client that it is enforced for is refused",
+        (_, "fail-closed") => "every connection is refused",
+        _ => "a mismatch is let through and reported",
     }
 }
 
@@ -256,7 +267,7 @@ mod tests {
     use super::*;
     use crate::policy::access::Access;
     use crate::policy::explain::Grounds;
-    use crate::policy::pinset::{AfterExpiry, Basis, Combine, Expiry, NameCheck, Pinset, ValidityCheck};
+    use crate::policy::pinset::{AfterExpiry, Basis, Combine, Expiry, Mode, NameCheck, Pinset, Stance, ValidityCheck};
     use crate::policy::rules::{Policy, Unpinned};
     use crate::policy::tests_support::{
         accepts, at, authority, day, denied, exempt, pinset, policy, rollout, rule, with_stance,
@@ -333,6 +344,41 @@ mod tests {
             let text = told(&policy, "h.example:443", on, client);
             assert_eq!(text.lines().next(), Some(format!("h.example:443 is {expected}").as_str()));
         }
+    }
+
+    #[test]
+    fn ends_by_what_the_pinset_does_before_them() {
+        const OPEN: &str = "a mismatch is let through and reported";
+        const SAME: &str = "a mismatch is let through and reported, as before it: \"fail-closed\" refuses only where \
+                            pins are enforced";
+        let fixed = |mode| with_stance("p", Stance::Fixed(mode));
+        let stepped = || with_stance("p", rollout(&[(2, 5.0)], 10, None));
+        let off = "pins are not judged, as before it";
+        let table = [
+            (pinset("p"), AfterExpiry::FailClosed, "every connection is refused"),
+            (pinset("p"), AfterExpiry::ReportOnly, OPEN),
+            (pinset("p"), AfterExpiry::Unpinned, "pins are not judged, the chain is verified"),
+            (stepped(), AfterExpiry::FailClosed, "every connection of a client that it is enforced for is refused"),
+            (stepped(), AfterExpiry::ReportOnly, OPEN),
+            (fixed(Mode::ReportOnly), AfterExpiry::FailClosed, SAME),
+            (fixed(Mode::ReportOnly), AfterExpiry::ReportOnly, OPEN),
+            (fixed(Mode::ReportOnly), AfterExpiry::Unpinned, "pins are not judged, the chain is verified"),
+            (fixed(Mode::Off), AfterExpiry::FailClosed, off),
+            (fixed(Mode::Off), AfterExpiry::ReportOnly, off),
+            (fixed(Mode::Off), AfterExpiry::Unpinned, off),
+        ];
+        for (pinset, then, expected) in table {
+            let policy = of(Pinset { expiry: Some(Expiry { at: day(5), then }), ..pinset });
+            for (on, when) in [(4, "  ends        "), (5, "  ended       ")] {
+                let text = told(&policy, "h.example:443", on, None);
+                let line = format!("{when}2027-01-06T00:00:00Z; from then on {expected}\n");
+                assert!(text.contains(&line), "{text}{line}");
+            }
+        }
+        let ended = of(Pinset { expiry: Some(Expiry { at: day(5), then: AfterExpiry::Unpinned }), ..fixed(Mode::Off) });
+        let text = told(&ended, "h.example:443", 5, None);
+        let answer = "h.example:443 is pinned by \"p\", which has ended, but that is off: pins are not judged";
+        assert_eq!(text.lines().next(), Some(answer));
     }
 
     #[test]

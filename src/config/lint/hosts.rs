@@ -58,7 +58,7 @@ pub(super) fn shared(name: &DnsName) -> Option<Shared> {
 /// Whether the Public Suffix List has entries below this name, as `blob.core.windows.net` below `windows.net`.
 ///
 /// The list does not tell its entries. But it is searched from the last label on, and asks for one more label only where
-/// it has longer entries.
+/// it has longer entries. `psl` promises that nowhere; `wildcards_over_what_providers_share_out` fails when it ends.
 fn has_suffixes_below(name: &DnsName) -> bool {
     let mut asked_for_more = false;
     let end = std::iter::from_fn(|| {

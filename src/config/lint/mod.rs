@@ -12,6 +12,7 @@ mod time;
 mod trust;
 
 pub(super) use hosts::refuse_mixed_scripts;
+pub use reach::UNREACHED;
 
 use super::findings::Findings;
 use super::item::Item;

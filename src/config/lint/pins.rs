@@ -16,8 +16,9 @@ const ENFORCED_KEYS_MIN: usize = 2;
 const PINS_MAX: usize = 10;
 
 pub(super) fn lint(subject: &Subject<'_>) {
-    // A pin that could not be read, or is there twice, is one less here, and has been reported: that is enough.
-    let all_sound = subject.drafts.iter().all(|draft| draft.sound_lists);
+    // A pin that could not be read, or is there twice, is one less here, and has been reported: that is enough. So has a
+    // file that could not be read, with pinsets that others may inherit from.
+    let all_sound = !subject.findings.has_gaps() && subject.drafts.iter().all(|draft| draft.sound_lists);
     for pinset in subject.pinsets() {
         let inherits = pinset.draft.inherits.is_some();
         let lacks_parent = inherits && pinset.draft.parent.is_none();

@@ -1,9 +1,10 @@
-//! What patterns are to each other and to `[access]`: those that decide nothing, soften another, or stop short.
+//! What patterns are to each other and to `[access]`: those that decide nothing or soften another. `edges` looks at those
+//! that stop short.
+
+mod edges;
 
 use super::super::code::Code;
 use super::super::item::Located;
-use super::super::pinsets::PinsetDraft;
-use super::hosts::shared;
 use super::{Read, Strength, Subject};
 use crate::policy::access::{Deny, Ports};
 use crate::policy::host::{DnsName, Host};
@@ -17,8 +18,8 @@ use std::num::NonZeroU16;
 /// number of patterns.
 const PORTS_MAX: usize = 32;
 
-/// Where sessions usually go.
-const HTTPS: NonZeroU16 = NonZeroU16::new(443).unwrap();
+/// How it is told that `[access]` leaves nothing of a pattern.
+pub const UNREACHED: &str = "no session gets to";
 
 pub(super) fn lint(subject: &Subject<'_>) {
     let rules = Rules::new(subject);
@@ -26,7 +27,7 @@ pub(super) fn lint(subject: &Subject<'_>) {
         let mut is_weaker = false;
         for host in &draft.hosts {
             if let Some(why) = rules.unreachable(&host.value) {
-                let message = format!("no session gets to {}: {why}", host.value);
+                let message = format!("{UNREACHED} {}: {why}", host.value);
                 subject.findings.warning(Code::W23, &host.span, message, "remove the pattern, or change [access]");
                 continue;
             }
@@ -46,8 +47,8 @@ pub(super) fn lint(subject: &Subject<'_>) {
 enum Owner {
     /// By its place among the drafts.
     Pinset(usize),
-    /// An exemption or a tunnel.
-    Hole,
+    Exemption,
+    Tunnel,
 }
 
 /// A pattern of a rule.
@@ -66,6 +67,8 @@ struct Rules<'a> {
     patterns: HashMap<&'a HostPattern, Ruled<'a>>,
     /// The ports that have patterns of their own, and may be reached.
     ports: HashMap<&'a Scope, Vec<NonZeroU16>>,
+    /// Owners of subtrees, two at most, by the name directly above the subtree.
+    subtrees: HashMap<&'a str, Vec<Owner>>,
     /// Hosts that nobody may go to.
     denied: HashSet<&'a HostPattern>,
 }
@@ -75,10 +78,19 @@ impl<'a> Rules<'a> {
         let pinsets = subject.drafts.iter().enumerate();
         let pinned =
             pinsets.flat_map(|(index, draft)| draft.hosts.iter().map(move |host| (host, Owner::Pinset(index))));
-        let holes = subject.holes.hosts_in_force(subject.now).map(|host| (host, Owner::Hole));
+        let exempt = subject.holes.exempt(subject.now).map(|host| (host, Owner::Exemption));
+        let tunnelled = subject.holes.tunnelled().map(|host| (host, Owner::Tunnel));
         let mut patterns = HashMap::new();
         let mut ports: HashMap<_, Vec<_>> = HashMap::new();
-        for (host, owner) in pinned.chain(holes) {
+        let mut subtrees: HashMap<_, Vec<_>> = HashMap::new();
+        for (host, owner) in pinned.chain(exempt).chain(tunnelled) {
+            if let Some(above) = subtree_above(&host.value.scope) {
+                let owners = subtrees.entry(above).or_default();
+                // One of them is another than any given one.
+                if owners.len() < 2 && !owners.contains(&owner) {
+                    owners.push(owner);
+                }
+            }
             patterns.entry(&host.value).or_insert((host, owner));
             if let Some(port) = host.value.port.filter(|port| subject.access.allows_port(*port)) {
                 ports.entry(&host.value.scope).or_default().push(port);
@@ -88,7 +100,7 @@ impl<'a> Rules<'a> {
             Deny::Hosts(pattern) => Some(pattern),
             Deny::Network(_) | Deny::Class(_) => None,
         });
-        Self { subject, patterns, ports, denied: denied.collect() }
+        Self { subject, patterns, ports, subtrees, denied: denied.collect() }
     }
 
     /// The ports for which there are rules in one of these scopes.
@@ -166,9 +178,19 @@ impl<'a> Rules<'a> {
         let Some((wide, _)) = around.first().and_then(|next| next.rule).filter(|_| around.iter().all(is_own)) else {
             return false;
         };
+        if self.keeps_subtrees_back(index, &host.value.scope) {
+            return false;
+        }
         let message = format!("{} changes nothing: {} of the same pinset holds it", host.value, wide.value);
         self.subject.findings.conflict(Code::W23, &host.span, message, (&wide.span, "held here"), "remove it");
         true
+    }
+
+    /// Whether a wildcard takes the names of subtrees of other rules, which without it would decide for them.
+    fn keeps_subtrees_back(&self, index: usize, scope: &Scope) -> bool {
+        let Scope::OneLabel(domain) = scope else { return false };
+        let owners = self.subtrees.get(domain.as_str());
+        owners.is_some_and(|owners| owners.iter().any(|owner| *owner != Owner::Pinset(index)))
     }
 
     /// How much a pinset protects now; one that has ended, by what it says of that.
@@ -205,81 +227,6 @@ impl<'a> Rules<'a> {
         self.subject.findings.conflict(Code::W24, &host.span, message, note, help);
         true
     }
-
-    /// `*.domain` decides for the name itself of a subtree below it, though the subtree looks narrower.
-    fn warn_of_weaker_apex(&self, index: usize, host: &Located<HostPattern>) -> bool {
-        let Scope::Subtree(name) = &host.value.scope else { return false };
-        let Some(above) = parent(name.as_str()).and_then(|above| Host::parse(above).ok()?.name().cloned()) else {
-            return false;
-        };
-        let any = HostPattern { scope: Scope::OneLabel(above), port: None };
-        let ports = host.value.port.map_or_else(|| self.ports_of(std::iter::once(&any)), |port| BTreeSet::from([port]));
-        let patterns = ports.iter().map(|port| with_port(&any, *port)).chain([any.clone()]);
-        let found = patterns.into_iter().find_map(|pattern| {
-            let itself = apex(name, pattern.port.or(host.value.port));
-            let is_ruled = self.patterns.contains_key(&itself) || self.patterns.contains_key(&apex(name, None));
-            let is_open = || !is_ruled && self.denied_by(&itself).is_none();
-            let (wide, Owner::Pinset(owner)) = *self.patterns.get(&pattern).filter(|_| is_open())? else { return None };
-            Some((itself, wide, self.weaker(owner, Owner::Pinset(index))?))
-        });
-        let Some((itself, wide, (weak, strict))) = found else { return false };
-        let message = format!("{itself} falls under {} of {weak:?}, which is weaker than {strict:?}", wide.value);
-        let help = format!("add \"{itself}\": for one label a pattern with * goes before one with **");
-        self.subject.findings.conflict(Code::W24, &host.span, message, (&wide.span, "this one decides"), help);
-        true
-    }
-
-    /// `*.domain`, and no rule for `domain` on some port.
-    fn warn_of_apex(&self, index: usize, host: &Located<HostPattern>) {
-        let Scope::OneLabel(domain) = &host.value.scope else { return };
-        let off = Read::of(&self.subject.drafts[index]).is_none_or(|pinset| pinset.is_off());
-        let itself = apex(domain, host.value.port);
-        let around = || std::iter::once(itself.clone()).chain(itself.wider());
-        if off || shared(domain).is_some() || around().any(|pattern| self.patterns.contains_key(&pattern)) {
-            return;
-        }
-        let around: Vec<_> = around().collect();
-        let held = if itself.port.is_some() { BTreeSet::new() } else { self.ports_of(around.iter()) };
-        let open = match (itself.port, &self.subject.access.ports) {
-            (None, Ports::Only(ports)) => {
-                let open =
-                    |port: &&NonZeroU16| !held.contains(port) && self.denied_by(&with_port(&itself, **port)).is_none();
-                ports.iter().find(open).map(|port| with_port(&itself, *port))
-            }
-            _ => Some(itself.clone()).filter(|itself| self.denied_by(itself).is_none()),
-        };
-        let Some(open) = open else { return };
-        let message = if held.is_empty() {
-            format!("{} does not hold {domain}, and no other rule does", host.value)
-        } else if open.port.is_some() {
-            format!("{} does not hold {domain}, and no other rule holds {open}", host.value)
-        } else {
-            format!("{} does not hold {domain}, and other rules do on some ports only", host.value)
-        };
-        let help = format!("add \"{itself}\", or write \"**.{domain}\", which holds it and every depth");
-        self.subject.findings.warning(Code::W25, &host.span, message, help);
-    }
-
-    /// Exemptions for the usual port that leave nothing of a pinset.
-    fn warn_of_exempt_pinset(&self, draft: &PinsetDraft) {
-        let Some(pinset) = Read::of(draft).filter(|pinset| !pinset.is_off()) else { return };
-        if !self.subject.access.allows_port(HTTPS) {
-            return;
-        }
-        let exemption = |host: &Located<HostPattern>| {
-            // Where each port has a rule of its own, the host is told as one that decides nothing.
-            let is_told = || self.shadow(&host.value).is_some();
-            let (hole, owner) = self.patterns.get(&with_port(&host.value, HTTPS))?;
-            (host.value.port.is_none() && *owner == Owner::Hole && !is_told()).then_some(*hole)
-        };
-        let holes: Option<Vec<_>> = draft.hosts.iter().map(exemption).collect();
-        if let Some(hole) = holes.and_then(|holes| holes.first().copied()) {
-            let message = format!("on port {HTTPS} all hosts of the pinset {:?} are exempt", pinset.name);
-            let help = "exempt only the hosts that need it; to look at a pinset first, write mode = \"report-only\"";
-            let note = (&draft.span, "nothing is left of this one");
-            self.subject.findings.conflict(Code::W27, &hole.span, message, note, help);
-        }
-    }
 }
 
 /// The addresses of these hosts, where they are known without asking anybody: those of `localhost` and of names below it
@@ -292,6 +239,12 @@ fn known_addresses(scope: &Scope) -> Vec<IpAddr> {
             if is_local { vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] } else { Vec::new() }
         }
     }
+}
+
+/// The name directly above that of a subtree.
+fn subtree_above(scope: &Scope) -> Option<&str> {
+    let Scope::Subtree(name) = scope else { return None };
+    parent(name.as_str())
 }
 
 fn with_port(pattern: &HostPattern, port: NonZeroU16) -> HostPattern {

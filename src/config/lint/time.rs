@@ -14,6 +14,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long reports may be looked at before something is made of them.
 const REPORT_ONLY_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
+/// How far ahead the last step of a rollout may be. Beyond it, the year is a slip, or nobody means to enforce.
+const ROLLOUT_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 /// How far ahead the date of something past may be: a date alone begins in UTC, and in the east the day is there before.
 const AHEAD_MAX: Duration = DAY;
 
@@ -93,20 +96,31 @@ fn warn_of_rollout(subject: &Subject<'_>, pinset: &Read<'_>, rollout: &Rollout) 
         let message = format!("the pinset {name:?} is report-only for everybody for {days} days more");
         let help = "look at the reports and bring the first step of the rollout forward";
         subject.findings.warning(Code::W57, &places.first_step.unwrap_or(pinset.draft.span), message, help);
+    } else if let Some(days) = further_than(last.from, ROLLOUT_MAX, subject.now) {
+        let message = format!("the pinset {name:?} is report-only for some clients for {days} days more");
+        let help = "bring enforce_from forward: the steps before it are meant to take weeks";
+        subject.findings.warning(Code::W57, &places.enforce_from.unwrap_or(pinset.draft.span), message, help);
     }
 }
 
 fn warn_of_open_end(subject: &Subject<'_>, pinset: &Read<'_>) {
-    let (message, span) = match pinset.expiry.map(|expiry| expiry.then) {
-        Some(AfterExpiry::Unpinned) => {
-            (format!("from its end on the pinset {:?} protects nobody", pinset.name), pinset.draft.places.then)
+    let name = pinset.name;
+    let close = "write \"fail-closed\" if the host has to stay protected, or renew the pins before that day";
+    let (message, help) = match (pinset.expiry.map(|expiry| expiry.then), pinset.strength(subject.now)) {
+        (Some(AfterExpiry::Unpinned), _) => (format!("from its end on the pinset {name:?} protects nobody"), close),
+        (Some(AfterExpiry::ReportOnly), Strength::Rollout | Strength::Enforced) if !pinset.is_pin_only() => {
+            (format!("from its end on the pinset {name:?} lets through, and reports, what it refuses before"), close)
         }
-        Some(AfterExpiry::ReportOnly) if pinset.is_enforced(subject.now) && !pinset.is_pin_only() => (
-            format!("from its end on the pinset {:?} lets through, and reports, what it refuses before", pinset.name),
-            pinset.draft.places.then,
+        (Some(AfterExpiry::FailClosed), Strength::ReportOnly) => (
+            format!("\"fail-closed\" refuses nobody: the pinset {name:?} is report-only, and stays so after its end"),
+            "write mode = \"enforce\" or a [pinset.rollout] if it has to close; otherwise then = \"report-only\"",
+        ),
+        (Some(AfterExpiry::FailClosed), Strength::Off) => (
+            format!("\"fail-closed\" refuses nobody: the pinset {name:?} is off, and stays so after its end"),
+            "write mode = \"enforce\" if it has to close; otherwise remove [pinset.expiry]",
         ),
         _ => return,
     };
-    let help = "write \"fail-closed\" if the host has to stay protected, or renew the pins before that day";
-    subject.findings.warning(Code::W52, &span.unwrap_or(pinset.draft.span), message, help);
+    let span = pinset.draft.places.then.unwrap_or(pinset.draft.span);
+    subject.findings.warning(Code::W52, &span, message, help);
 }

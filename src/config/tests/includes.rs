@@ -140,7 +140,7 @@ fn refused_includes() {
         ("include = [\"*.toml\"]", &[(Code::E48, "", Some((1, 12)), "includes itself: etc/main.toml")]),
         ("include = [\"**/*.toml\"]", &[(Code::E48, "", Some((1, 12)), "any depth")]),
         ("include = [\"d/[.toml\"]", &[(Code::E48, "", Some((1, 12)), "no pattern")]),
-        // What the rest says about pins could be an artefact of the missing file, and is not told.
+        // The exemption may be from a pinset in the missing file.
         ("include = [\"none.toml\"]\n[[exempt]]", &[(Code::E19, "", Some((1, 12)), "")]),
         ("include = [\"none.toml\"]\n[logs]", &[(Code::E19, "", Some((1, 12)), ""), (Code::E01, "", Some((2, 2)), "")]),
     ];
@@ -153,6 +153,53 @@ fn refused_includes() {
     }
     let errors = Config::parse("include = [\"a.toml\"]", Path::new("etc/main.toml"), now()).unwrap_err();
     assert_told(&errors, &[(Code::E19, "etc/main.toml", Some((1, 12)), "read by itself")]);
+}
+
+/// What is wrong in sound files is told beside a file that is missing, unless it may be for want of that file.
+#[test]
+fn errors_beside_a_missing_file() {
+    let sound = format!("pins = [\"{X1}\", \"{X2}\"]");
+    let of = |host: &str, lines: &str| {
+        format!("[[pinset]]\nname = \"{}\"\nhosts = [\"{host}\"]\n{lines}\n", host.trim_matches(['*', '.']))
+    };
+    // What it inherits may be that of a pinset between the two.
+    let around = of("**.b.example", &format!("pins = [\"{X1}\"]\nmode = \"report-only\""));
+    let hole = "hosts = [\"b.example\"]\nreason = \"r\"\nuntil = 2030-01-01\n";
+    let table: &[(String, &[Told<'_>])] = &[
+        (of("a.example", "pins = [\"sha256/x\"]"), &[(Code::E05, PINS, Some((4, 9)), "")]),
+        (of("**.com", &sound), &[(Code::E22, PINS, Some((3, 10)), "")]),
+        (of("a.example", &format!("{sound}\nmode = \"on\"")), &[(Code::E01, PINS, Some((5, 8)), "")]),
+        (
+            of("a.example", &sound) + &of("a.example", &sound),
+            &[(Code::E46, PINS, Some((6, 8)), "twice"), (Code::E21, PINS, Some((7, 10)), "")],
+        ),
+        (of("a.example", &format!("pins = [\"{X1}\"]")), &[(Code::E30, PINS, Some((4, 8)), "one pin alone")]),
+        ("[keys.k]\n".to_owned(), &[(Code::E14, PINS, Some((1, 1)), "keys.k.spki is missing")]),
+        // For want of a key, of a wider pinset, of pins; or advice.
+        (of("a.example", "pins = [\"elsewhere\"]"), &[]),
+        (of("a.example", &format!("{sound}\ninherit = true")), &[]),
+        (of("a.example", &format!("pins = [\"{X1}\"]\ninherit = true")), &[]),
+        (around + &of("a.b.example", &format!("pins = [\"{X1}\"]\ninherit = true")), &[]),
+        (format!("[[exempt]]\n{hole}"), &[]),
+        (of("**.internal", &sound) + &format!("[keys.unused]\nspki = \"{R1}\"\n"), &[]),
+    ];
+    let main = "include = [\"none.toml\", \"pins.toml\", \"broken.toml\"]";
+    let broken = "[[pinset]]\nname = \"a.example\"\nhosts = [1]\n[[pinset]";
+    for (text, expected) in table {
+        let memory = Memory::new(&[("etc/main.toml", main), (PINS, text), ("etc/broken.toml", broken)]);
+        let errors = memory.refused();
+        let missing = [(Code::E19, "etc/main.toml", Some((1, 12)), "etc/none.toml")];
+        let cut = [(Code::E17, "etc/broken.toml", Some((4, 10)), "")];
+        assert_told(&errors, &[&missing[..], expected, &cut].concat());
+        assert_eq!(errors.diagnostics().len(), expected.len() + 2, "{errors}");
+    }
+    // Without the gap the same texts say what they lack.
+    let complete = |text: &str| {
+        let errors = including(text).refused();
+        errors.diagnostics().iter().find(|told| told.severity() == Severity::Error).map(Diagnostic::code)
+    };
+    let lacking: Vec<_> = table[6..11].iter().map(|(text, _)| complete(text)).collect();
+    assert_eq!(lacking, [Code::E10, Code::E47, Code::E47, Code::E30, Code::E26].map(Some));
 }
 
 #[test]

@@ -90,3 +90,17 @@ async fn a_second_signal_does_not_wait() {
     assert_eq!(lines.lines().count(), 1, "{lines}");
     assert!(lines.contains("\"ended\":\"shutdown\""), "{lines}");
 }
+
+/// A client that is being told why it was refused has no session, and none is told of.
+#[tokio::test]
+async fn refused_clients_are_no_sessions() {
+    let user = User::new();
+    let config =
+        user.file("pinproxy.toml", "[access]\nclients = [\"10.0.0.0/8\"]\n[limits]\ndrain_timeout = \"1ms\"\n");
+    let program = Program::start(user.run(Some(&config))).await;
+    let mut refused = RawClient::connect(program.address).await.expect("the proxy listens");
+    refused.read_exact(1).await.expect("a refusal");
+    let ended = program.stop().await;
+    ended.says(&["stopping: no new sessions", "stopped"]);
+    assert!(!ended.err.contains("still open"), "{ended}");
+}

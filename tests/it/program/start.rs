@@ -157,3 +157,23 @@ async fn the_clients_variables_do_not_become_upstream_anchors() {
         program.stop().await;
     }
 }
+
+/// A listener of the command line may be open to everybody, too, by what the file says of clients.
+#[tokio::test]
+async fn a_listener_for_everybody() {
+    let user = User::new();
+    let everybody = "[access]\nclients = [\"0.0.0.0/0\"]\n";
+    let listener = |address: &str| format!("[[listener]]\naddress = \"{address}\"\n");
+    for (text, listen, times) in [
+        (everybody.to_owned(), "0.0.0.0:0", 1),
+        (everybody.to_owned(), "127.0.0.1:0", 0),
+        (format!("{}{everybody}", listener("0.0.0.0:1")), "0.0.0.0:0", 1),
+        (everybody.replace("0.0.0.0/0", "10.0.0.0/8"), "0.0.0.0:0", 0),
+    ] {
+        let config = user.file("pinproxy.toml", &text);
+        let program = Program::start(user.run(Some(&config)).args(["--listen", listen])).await;
+        let ended = program.stop().await;
+        let told = "warning[W80]: access.clients lets every IPv4 address use 0.0.0.0:";
+        assert_eq!(ended.err.matches(told).count(), times, "{listen} {text} {ended}");
+    }
+}

@@ -173,6 +173,7 @@ fn exemptions_of_whole_pinsets() {
             (hosts("a.example") + &exempt("a.example:8443", soon), 0),
             (hosts("a.example a.example:8443") + &exempt("a.example:443", soon), 0),
             (hosts("a.example") + &exempt("a.example:443", "2026-12-31"), 0),
+            (hosts("a.example") + "[[tunnel]]\nhosts = [\"a.example:443\"]\nreason = \"r\"\n", 0),
             (named("p", "a.example", "mode = \"off\"") + &exempt("a.example:443", soon), 0),
             // W23 tells it.
             (only(hosts("a.example") + &exempt("a.example:443", soon)), 0),
@@ -198,6 +199,12 @@ fn what_the_same_pinset_holds_already() {
             (hosts("**.b.example:443 a.b.example"), 0),
             (hosts("a.example:443 a.example:8443"), 0),
             (hosts("**.b.example **.b.example:443 a.b.example"), 2),
+            // Without it the other rule would decide for x.b.example.
+            (hosts("**.example *.b.example") + &named("q", "**.x.b.example", ""), 0),
+            (hosts("**.example *.b.example **.y.b.example") + &named("q", "**.x.b.example:443", ""), 1),
+            (hosts("**.example *.b.example **.x.b.example"), 2),
+            (hosts("**.example *.b.example") + &named("q", "**.a.x.b.example **.x.c.example", ""), 1),
+            (hosts("**.example *.b.example") + "[[tunnel]]\nhosts = [\"**.x.b.example\"]\nreason = \"r\"\n", 0),
             // Without it another rule would decide on one port.
             (hosts("**.b.example a.b.example") + &named("q", "**.b.example:443", ""), 0),
             // Without it the rule in between would decide.
@@ -284,6 +291,27 @@ fn narrower_and_weaker() {
             (named("soft", "*.b.example:443", softer) + &named("hard", "**.a.b.example a.b.example:443", ""), 0),
             (named("soft", "*.b.example", softer) + &named("hard", "**.c.a.b.example", ""), 0),
             (named("hard", "*.b.example", "") + &named("soft", "**.a.b.example", softer), 0),
+            // On each port the first of them decides.
+            (named("hard", "**.b.example:443 *.example:443", "") + &named("soft", "*.example", softer), 0),
+            (ports("443", &(named("hard", "**.b.example b.example:443", "") + &named("soft", "*.example", softer))), 0),
+            (ports("443", &(named("hard", "**.b.example *.example:443", "") + &named("soft", "*.example", softer))), 0),
+            (
+                ports(
+                    "443, 80",
+                    &(named("hard", "**.b.example b.example:443", "") + &named("soft", "*.example", softer)),
+                ),
+                1,
+            ),
+            (named("hard", "**.b.example b.example:443", "") + &named("soft", "*.example", softer), 1),
+            (named("hard", "**.b.example *.example:443", "") + &named("soft", "*.example", softer), 1),
+            (named("hard", "**.b.example *.example", "") + &named("soft", "*.example:443", softer), 2),
+            (ports("80", &(named("hard", "**.b.example *.example", "") + &named("soft", "*.example:443", softer))), 0),
+            (
+                "[access]\ndestinations_deny = [\"b.example:80\"]\nports_allow = [443, 80]\n".to_owned()
+                    + &named("hard", "**.b.example b.example:443", "")
+                    + &named("soft", "*.example", softer),
+                0,
+            ),
             (denied("a.b.example", &(named("soft", "*.b.example", softer) + &named("hard", "**.a.b.example", ""))), 0),
             // The exemption in between has softened it already.
             (modes("", "report-only") + exempt, 0),
@@ -327,8 +355,33 @@ fn wildcards_without_their_domain() {
             (named("p", "*.b.example", "mode = \"off\""), 0),
             (hosts("*.github.io"), 0),
             (hosts("*.co.uk"), 0),
+            // Nobody gets there.
+            (format!("[defaults]\nunpinned = \"deny\"\n{}", hosts("*.b.example *.c.example:8443")), 0),
+            (format!("[defaults]\nunpinned = \"tunnel\"\n{}", hosts("*.b.example")), 1),
         ],
     );
+    let only = |patterns: &str| access("ports_allow = [443, 8443]", patterns);
+    let table = [
+        (hosts("*.b.example"), "*.b.example does not hold b.example, and no other rule does"),
+        (only("*.b.example"), "*.b.example does not hold b.example, and no other rule does"),
+        (
+            hosts("*.b.example:8443 b.example:443"),
+            "*.b.example:8443 does not hold b.example, and no other rule holds b.example:8443",
+        ),
+        (
+            only("*.b.example b.example:443"),
+            "*.b.example does not hold b.example, and no other rule holds b.example:8443",
+        ),
+        (
+            hosts("*.b.example b.example:443"),
+            "*.b.example does not hold b.example, and other rules do on some ports only",
+        ),
+    ];
+    for (text, expected) in table {
+        let told = told(&text);
+        let told: Vec<_> = told.iter().filter(|told| told.code() == Code::W25).map(Diagnostic::message).collect();
+        assert_eq!(told, [expected]);
+    }
 }
 
 #[test]

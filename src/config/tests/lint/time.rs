@@ -19,6 +19,11 @@ fn ends_that_leave_hosts_open() {
         &[
             (mode("mode = \"report-only\"", "unpinned"), 1),
             (mode(rollout, "report-only"), 1),
+            // Nothing that is enforced, nothing that closes.
+            (mode("mode = \"report-only\"", "fail-closed"), 1),
+            (mode("mode = \"off\"", "fail-closed"), 1),
+            (mode(rollout, "fail-closed"), 0),
+            (mode("trust = \"pin-only\"", "fail-closed"), 0),
             // There is nothing to lose.
             (mode("mode = \"report-only\"", "report-only"), 0),
             (mode("mode = \"off\"", "report-only"), 0),
@@ -26,6 +31,17 @@ fn ends_that_leave_hosts_open() {
             (mode("trust = \"pin-only\"", "report-only"), 0),
         ],
     );
+}
+
+#[test]
+fn ends_that_close_nothing() {
+    for mode in ["report-only", "off"] {
+        let text = pinset_of(&format!("mode = \"{mode}\"\n[pinset.expiry]\nat = 2028-01-01\nthen = \"fail-closed\""));
+        let found = told(&text).into_iter().find(|told| told.code() == Code::W52).expect("it is told");
+        let expected =
+            format!("\"fail-closed\" refuses nobody: the pinset \"p\" is {mode}, and stays so after its end");
+        assert_eq!((found.position(), found.message()), (Some((9, 8)), expected.as_str()));
+    }
 }
 
 /// The clock of these tests says 2027-01-01T00:00:00Z, which is 90 days after 2026-10-03.
@@ -76,8 +92,10 @@ fn rollouts_that_protect_nobody() {
             (rollout(&[], "2072-02-01", ""), 1),
             (rollout(&["2027-05-01"], "2027-06-01", ""), 1),
             (rollout(&[], "2027-04-01", ""), 0),
-            (rollout(&["2027-02-01"], "2028-06-01", ""), 0),
-            (rollout(&["2026-12-01"], "2028-06-01", ""), 0),
+            (rollout(&["2027-02-01"], "2028-01-02T00:00:01Z", ""), 1),
+            (rollout(&["2026-12-01"], "2072-02-01", ""), 1),
+            (rollout(&["2027-02-01"], "2028-01-02", ""), 0),
+            (rollout(&["2026-12-01"], "2028-01-02", ""), 0),
             (rollout(&["2026-11-01"], "2026-12-01", ""), 0),
             // It ends before.
             (rollout(&[], "2027-03-01", &ends("2027-02-01")), 1),
@@ -96,6 +114,7 @@ fn rollouts_that_protect_nobody() {
     };
     let table = [
         (rollout(&["2027-05-01"], "2027-06-01", ""), (8, 8), "is report-only for everybody for 120 days more"),
+        (rollout(&["2026-12-01"], "2028-06-01", ""), (9, 16), "is report-only for some clients for 517 days more"),
         (
             rollout(&["2027-02-01"], "2027-03-01", &ends("2027-02-01")),
             (8, 8),

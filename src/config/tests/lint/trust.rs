@@ -106,9 +106,14 @@ fn clients_from_everywhere() {
             (clients(&[v6], &["2000::/4", "fd00::/8"]), 0),
         ],
     );
-    let told = told(&clients(&["127.0.0.1:1", v4], &["0.0.0.0/0"]));
-    let told: Vec<_> = told.iter().map(|told| (told.code(), told.position(), told.message())).collect();
-    assert_eq!(told, [(Code::W80, Some((6, 11)), "access.clients lets every IPv4 address use 0.0.0.0:1")]);
+    for (listener, network, message) in [
+        (v4, "0.0.0.0/0", "access.clients lets every IPv4 address use 0.0.0.0:1"),
+        (v6, "2000::/3", "access.clients lets every global IPv6 address use [2001:db8::1]:1"),
+    ] {
+        let told = told(&clients(&["127.0.0.1:1", listener], &[network]));
+        let told: Vec<_> = told.iter().map(|told| (told.code(), told.position(), told.message())).collect();
+        assert_eq!(told, [(Code::W80, Some((6, 11)), message)]);
+    }
 }
 
 #[test]
