@@ -10,7 +10,7 @@ use crate::materials::Materials;
 use crate::policy::moment::Moment;
 use crate::policy::protection::Protection;
 use crate::proxy::{Assembled, Clock, Generation, Proxy, assemble, ca_settings, serve, tell_losses};
-use crate::report::TextLog;
+use crate::report::{Queue, QueueGuard, TextLog, Writing};
 use crate::upstream::names::Remembering;
 use crate::upstream::resolve::SystemResolver;
 use std::fmt::Write as _;
@@ -22,8 +22,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+
+/// Lines of the log that wait for a terminal or pipe that nobody reads; further ones are dropped and counted.
+const LOG_LINES_MAX: usize = 10_000;
 
 /// Run the proxy
 ///
@@ -63,7 +65,7 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         // There is no log yet: its own settings are among what was read.
         drop(writeln!(io::stderr().lock(), "{}", Listing::new(&warnings).render(false)));
     }
-    let (log, dropped) = start_log(&config);
+    let (queue, log) = start_log(&config).map_err(Failure::unreachable)?;
     let directory = match config.ca.directory.clone() {
         Some(directory) => directory,
         None => usual_ca_directory().ok_or_else(|| {
@@ -77,7 +79,7 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let authority = Arc::new(authority);
     let generation = Generation::with(&config, 1, materials, authority.certificates()).map_err(Failure::unreachable)?;
     let resolver = Arc::new(Remembering::new(SystemResolver));
-    let assembled = assemble(&config, generation, &authority, resolver, clock, vec![Box::new(TextLog { dropped })]);
+    let assembled = assemble(&config, generation, &authority, resolver, clock, vec![Box::new(TextLog { queue })]);
     let Assembled { proxy, sinks } = assembled.map_err(Failure::unreachable)?;
     // Signals are taken before the address is told: who reads it may send one at once.
     let shutdown = Signals::new().map_err(Failure::unreachable)?;
@@ -193,9 +195,10 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
 }
 
 /// Log lines go through a queue, so that a terminal or pipe that nobody reads does not stop the sessions.
-fn start_log(config: &Config) -> (WorkerGuard, ErrorCounter) {
-    let (writer, guard): (NonBlocking, _) = tracing_appender::non_blocking(io::stderr());
-    let dropped = writer.error_counter();
+fn start_log(config: &Config) -> io::Result<(Queue, QueueGuard)> {
+    let (queue, guard) = Queue::start("pinproxy-log", LOG_LINES_MAX, Writing::Batches, io::stderr())?;
+    let written = queue.clone();
+    let writer = move || written.clone();
     let filter = EnvFilter::new(config.log.level.as_str());
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     // Set once, here; in a test that runs commands in one process the first log stays.
@@ -203,7 +206,7 @@ fn start_log(config: &Config) -> (WorkerGuard, ErrorCounter) {
         config::LogFormat::Text => subscriber.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
         config::LogFormat::Json => subscriber.json().try_init(),
     };
-    (guard, dropped)
+    Ok((queue, guard))
 }
 
 /// What is told at the start: where, which CA, and what to paste.

@@ -6,15 +6,14 @@ use crate::config::{self, Config};
 use crate::intercept::{Acceptor, LeafKeyChoice};
 use crate::materials::{Materials, MaterialsError};
 use crate::report::{
-    ACCESS_LINES_MAX, AccessFile, ClientId, JsonLines, RandomError, Reporter, Sink, SinkError, VIOLATION_LINES_MAX,
-    ViolationFile,
+    ACCESS_LINES_MAX, AccessFile, ClientId, JsonLines, QueueGuard, RandomError, Reporter, Sink, SinkError,
+    VIOLATION_LINES_MAX, ViolationFile,
 };
 use crate::upstream::resolve::Resolve;
 use rustls::pki_types::CertificateDer;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
-use tracing_appender::non_blocking::WorkerGuard;
 
 /// A proxy, and what has to outlive it.
 #[derive(Debug)]
@@ -22,7 +21,7 @@ pub struct Assembled {
     /// The proxy.
     pub proxy: Arc<Proxy>,
     /// Write out what is queued for the files when they are dropped.
-    pub sinks: Vec<WorkerGuard>,
+    pub sinks: Vec<QueueGuard>,
 }
 
 /// Why a configuration cannot be put into practice. The texts are shown to operators.

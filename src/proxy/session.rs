@@ -206,8 +206,10 @@ impl Session {
                 let mut counters = Counters::default();
                 let limits = self.relay_limits();
                 let ending = self.proxy.ending.clone().cancelled_owned();
+                // The verdict is given: a tunnel of many hours is no reason to keep a policy that was replaced.
+                drop(self);
                 let outcome = match pair {
-                    Pair::Tls(client, upstream) => relay(*client, *upstream, limits, &mut counters, ending).await,
+                    Pair::Tls(client, upstream) => relay(client, upstream, limits, &mut counters, ending).await,
                     Pair::Plain(client, upstream) => relay(client, upstream, limits, &mut counters, ending).await,
                 };
                 record.relayed(&outcome, counters);

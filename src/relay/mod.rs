@@ -25,6 +25,12 @@ pub trait Side: AsyncBufRead + AsyncWrite + Unpin {
     fn poll_cut(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
+impl<S: Side + ?Sized> Side for Box<S> {
+    fn poll_cut(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut **self).poll_cut(cx)
+    }
+}
+
 /// The time limits of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

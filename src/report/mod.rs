@@ -1,10 +1,12 @@
 //! One event a session: to the log for people, to files for machines. Nothing here makes a session wait.
 
 mod event;
+mod queue;
 mod sink;
 mod violation;
 
 pub use event::{Bytes, Client, Decided, Event, Stage, date_time};
+pub use queue::{Queue, QueueGuard, Writing};
 pub use sink::{ACCESS_LINES_MAX, AccessFile, JsonLines, Sink, SinkError, TextLog, VIOLATION_LINES_MAX, ViolationFile};
 pub use violation::{ClientId, RandomError, Violation};
 

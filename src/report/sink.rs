@@ -1,15 +1,13 @@
 //! Sinks: the log for people, files of JSON lines for machines.
 
 use super::event::Event;
+use super::queue::{Queue, QueueGuard, Writing};
 use super::violation::{ClientId, Violation};
 use serde::Serialize;
 use std::fmt::Debug;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::OpenOptions;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 /// Events that wait for a slow file; further ones are dropped and counted. An event is about a kilobyte.
 pub const ACCESS_LINES_MAX: usize = 10_000;
@@ -30,8 +28,8 @@ pub trait Sink: Debug + Send + Sync {
 /// The log: one line a session, for people. Written through the process's tracing subscriber.
 #[derive(Debug)]
 pub struct TextLog {
-    /// Counts the lines that the subscriber's queue had no room for.
-    pub dropped: ErrorCounter,
+    /// The queue that the subscriber writes to.
+    pub queue: Queue,
 }
 
 /// The access log: one JSON object a session.
@@ -51,9 +49,7 @@ pub struct ViolationFile {
 #[derive(Debug)]
 pub struct JsonLines {
     path: PathBuf,
-    writer: NonBlocking,
-    dropped: ErrorCounter,
-    unwritten: Arc<AtomicU64>,
+    queue: Queue,
 }
 
 /// A sink that cannot be opened.
@@ -75,7 +71,7 @@ impl Sink for TextLog {
     }
 
     fn lost(&self) -> Option<(&str, u64)> {
-        Some(("the log", self.dropped.dropped_lines() as u64))
+        Some(("the log", self.queue.lost()))
     }
 }
 
@@ -107,7 +103,7 @@ impl JsonLines {
     ///
     /// # Errors
     /// [`SinkError`] when the file cannot be opened.
-    pub fn open(path: &Path, lines_max: usize) -> Result<(Self, WorkerGuard), SinkError> {
+    pub fn open(path: &Path, lines_max: usize) -> Result<(Self, QueueGuard), SinkError> {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
         #[cfg(unix)]
@@ -118,15 +114,11 @@ impl JsonLines {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path).map_err(|source| SinkError { path: path.to_owned(), source })?;
-        let unwritten = Arc::new(AtomicU64::new(0));
-        let counted = Counted { file, unwritten: Arc::clone(&unwritten) };
-        let (writer, guard) = NonBlockingBuilder::default()
-            .lossy(true)
-            .buffered_lines_limit(lines_max)
-            .thread_name("pinproxy-sink")
-            .finish(counted);
-        let dropped = writer.error_counter();
-        Ok((Self { path: path.to_owned(), writer, dropped, unwritten }, guard))
+        let refused = |source| SinkError { path: path.to_owned(), source };
+        let is_regular = file.metadata().map_err(refused)?.is_file();
+        let writing = if is_regular { Writing::Batches } else { Writing::Lines };
+        let (queue, guard) = Queue::start("pinproxy-sink", lines_max, writing, file).map_err(refused)?;
+        Ok((Self { path: path.to_owned(), queue }, guard))
     }
 
     /// Queues one line. Returns at once: a line that the queue has no room for is dropped and counted.
@@ -134,35 +126,14 @@ impl JsonLines {
         // Strings, numbers and booleans in structs: nothing that serialising to memory can fail on.
         let mut line = serde_json::to_vec(value).unwrap_or_default();
         line.push(b'\n');
-        // The handle is a channel's sender; a lossy one reports every line as written and counts what it drops.
-        drop(self.writer.clone().write_all(&line));
+        self.queue.push(&line);
     }
 
     /// The path, and the lines lost since the start: dropped because the queue was full, or not written because the
     /// file refused them.
     fn lost(&self) -> (&str, u64) {
         let name = self.path.to_str().unwrap_or("a file whose path is not UTF-8");
-        (name, self.dropped.dropped_lines() as u64 + self.unwritten.load(Ordering::Relaxed))
-    }
-}
-
-/// Counts lines that the file does not take; the queue's thread would pass over the error in silence.
-struct Counted {
-    file: File,
-    unwritten: Arc<AtomicU64>,
-}
-
-impl Write for Counted {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        // A line is one write, so that two processes appending to one file do not mix within lines.
-        if self.file.write_all(line).is_err() {
-            self.unwritten.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        (name, self.queue.lost())
     }
 }
 

@@ -21,6 +21,7 @@ use quick_cache::sync::Cache;
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256 as Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// Longest time for which a chain is remembered.
@@ -36,6 +37,7 @@ const ENTRY_OCTETS: u64 = 1024;
 #[derive(Debug)]
 pub struct ChainMemory {
     chains: Cache<Key, Arc<Remembered>, Octets>,
+    answered: AtomicU64,
 }
 
 /// What a chain is looked up by.
@@ -83,7 +85,8 @@ impl Weighter<Key, Arc<Remembered>> for Octets {
 impl Default for ChainMemory {
     fn default() -> Self {
         let entries = usize::try_from(CHAIN_MEMORY_OCTETS_MAX / ENTRY_OCTETS).unwrap_or(usize::MAX);
-        Self { chains: Cache::with_weighter(entries, CHAIN_MEMORY_OCTETS_MAX, Octets) }
+        let chains = Cache::with_weighter(entries, CHAIN_MEMORY_OCTETS_MAX, Octets);
+        Self { chains, answered: AtomicU64::new(0) }
     }
 }
 
@@ -115,6 +118,7 @@ impl ChainMemory {
         let now = whole_seconds(circumstances.moment.latest());
         let key = Key { served: digest(end_entity, others), host: question.host.clone(), asked };
         if let Some(known) = self.chains.get(&key).filter(|known| known.answers(question, now)) {
+            self.answered.fetch_add(1, Ordering::Relaxed);
             let served = std::iter::once(end_entity).chain(others).map(|der| der.clone().into_owned()).collect();
             return Attempt { result: Ok(known.chain.clone()), served, validated: known.validated.clone() };
         }
@@ -135,14 +139,14 @@ impl ChainMemory {
         attempt
     }
 
-    /// How many chains are remembered.
-    pub fn len(&self) -> usize {
-        self.chains.len()
+    /// How many questions were answered from memory.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
     }
 
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.chains.is_empty()
+    /// How many chains are remembered; those that are out of date are among them until others take their place.
+    pub fn entries(&self) -> usize {
+        self.chains.len()
     }
 }
 

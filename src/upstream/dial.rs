@@ -5,6 +5,7 @@ use crate::policy::access::{Access, AccessError};
 use crate::policy::host::{Authority, Host};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
+use socket2::{SockRef, TcpKeepalive};
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::{Ready, ready};
@@ -120,6 +121,26 @@ async fn addresses(host: &Host, resolver: &dyn Resolve, limit: Duration) -> Resu
 }
 
 async fn connect(target: &Authority, addresses: Vec<SocketAddr>, limit: Duration) -> Result<Dialled, DialError> {
+    match addresses.as_slice() {
+        // The usual case needs none of the machinery for several.
+        [address] => connect_to(*address).await.map_err(|source| DialError::Connect { target: target.clone(), source }),
+        _ => connect_to_first(target, addresses, limit).await,
+    }
+}
+
+async fn connect_to(address: SocketAddr) -> io::Result<Dialled> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE))?;
+    Ok(Dialled { stream, address })
+}
+
+/// Happy eyeballs (RFC 8305).
+async fn connect_to_first(
+    target: &Authority,
+    addresses: Vec<SocketAddr>,
+    limit: Duration,
+) -> Result<Dialled, DialError> {
     let mut connector = HttpConnector::new_with_resolver(Judged(addresses));
     connector.enforce_http(false);
     connector.set_nodelay(true);

@@ -11,6 +11,7 @@ use pinproxy::policy::host::{Authority, Host};
 use pinproxy::policy::moment::Circumstances;
 use pinproxy::policy::rules::{Policy, Unpinned};
 use pinproxy::tls::anchors::TrustAnchors;
+use pinproxy::tls::memory::ChainMemory;
 use pinproxy::tls::revocation::{Revocation, RevocationMode};
 use pinproxy::tls::verify::Question;
 use rustls::pki_types::pem::PemObject as _;
@@ -86,7 +87,15 @@ impl Case {
         });
         let leaf = certificates(std::slice::from_ref(&self.peer_certificate))?.remove(0);
         let circumstances = Circumstances::new(SystemTime::from(now?), std::net::Ipv4Addr::LOCALHOST.into());
-        let attempt = question.verify(&leaf, &certificates(&self.untrusted_intermediates)?, &circumstances);
+        let others = certificates(&self.untrusted_intermediates)?;
+        let attempt = question.verify(&leaf, &others, &circumstances);
+        // The memory of chains says the same, the second time out of what it remembers.
+        let memory = ChainMemory::default();
+        for asked_before in [false, true] {
+            let remembered = memory.verify(&question, &leaf, &others, &circumstances);
+            assert_eq!(format!("{remembered:?}"), format!("{attempt:?}"), "{}", self.id);
+            assert_eq!(memory.answered() == 1, asked_before && attempt.result.is_ok(), "{}", self.id);
+        }
         attempt.result.map(drop).map_err(|rejection| format!("{:?}: {}", rejection.class, rejection.detail))
     }
 }

@@ -13,6 +13,7 @@ mod hosts;
 mod limbo;
 mod limits;
 mod lints;
+mod memory;
 mod modes;
 mod program;
 mod properties;
