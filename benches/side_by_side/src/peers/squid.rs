@@ -1,0 +1,55 @@
+//! squid with ssl_bump: it looks at the ClientHello and the server's certificate, and issues one for each host.
+
+use super::{Peer, Place, version_of};
+use crate::Result;
+use crate::names::Key;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const PROGRAM: &str = "/usr/sbin/squid";
+const ISSUER: &str = "/usr/lib/squid/security_file_certgen";
+
+pub(super) struct Squid;
+
+impl Peer for Squid {
+    fn name(&self) -> &'static str {
+        "squid"
+    }
+
+    fn version(&self) -> std::result::Result<String, String> {
+        let remedy = "install it with: apt-get install squid-openssl";
+        if !Path::new(ISSUER).exists() {
+            return Err(format!("{ISSUER} is missing; {remedy}"));
+        }
+        version_of(Path::new(PROGRAM), "-v", remedy)
+    }
+
+    fn command(&self, place: &Place<'_>) -> Result<Command> {
+        let file = place.folder.join("squid.conf");
+        fs::write(&file, configuration(place))?;
+        let mut command = Command::new(PROGRAM);
+        command.args(["-N", "-f"]).arg(file);
+        Ok(command)
+    }
+
+    fn trust(&self, place: &Place<'_>) -> Vec<PathBuf> {
+        vec![place.pki.ca(Key::Ecdsa)]
+    }
+}
+
+/// Nothing is cached, since nothing that is measured can be.
+fn configuration(place: &Place<'_>) -> String {
+    format!(
+        "http_port {} ssl-bump generate-host-certificates=on tls-cert={} tls-key={}\n\
+         sslcrtd_program {ISSUER}\n\
+         acl step1 at_step SslBump1\nssl_bump peek step1\nssl_bump bump all\n\
+         tls_outgoing_options cafile={}\n\
+         http_access allow all\ncache deny all\naccess_log none\ncache_log /dev/null\n\
+         pid_filename none\ncoredump_dir none\nshutdown_lifetime 0 seconds\nmax_filedescriptors 65536\n",
+        place.address(),
+        place.pki.ca(Key::Ecdsa).display(),
+        place.pki.ca_key(Key::Ecdsa).display(),
+        place.pki.roots().display(),
+    )
+}
