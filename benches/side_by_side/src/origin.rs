@@ -1,10 +1,14 @@
-//! The origins: TLS servers on loopback that answer a small request, send many bytes, or take many.
+//! The origins: TLS servers on loopback that answer a small request, send many bytes, or take many, over HTTP/1.1 and
+//! HTTP/2: a proxy that speaks HTTP itself may turn one into the other.
 
 use crate::Result;
-use crate::names::{Key, Site, Version};
+use crate::names::{Site, Version};
 use crate::pki::{Chain, Pki};
 use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
 use rustls::ServerConfig;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -36,10 +40,7 @@ pub(crate) async fn start_all(pki: &Pki) -> Result<()> {
 }
 
 fn tls(pki: &Pki, site: Site) -> Result<ServerConfig> {
-    let chain = Chain::load(&match site.key {
-        Key::Ecdsa => pki.origin(Key::Ecdsa),
-        Key::Rsa => pki.origin(Key::Rsa),
-    })?;
+    let chain = Chain::load(&pki.origin(site.key))?;
     let version = match site.version {
         Version::Tls12 => &rustls::version::TLS12,
         Version::Tls13 => &rustls::version::TLS13,
@@ -60,13 +61,46 @@ async fn converse(stream: TcpStream, acceptor: TlsAcceptor) -> Result<()> {
 }
 
 async fn http2(stream: TlsStream<TcpStream>) -> Result<()> {
-    let mut connection = h2::server::Builder::new().max_concurrent_streams(1_000).handshake(stream).await?;
+    const STREAM_WINDOW: u32 = 1 << 20;
+    const CONNECTION_WINDOW: u32 = 1 << 23;
+    const STREAMS_MAX: u32 = 1_000;
+    let mut server = h2::server::Builder::new();
+    server.max_concurrent_streams(STREAMS_MAX).initial_window_size(STREAM_WINDOW);
+    let mut connection = server.initial_connection_window_size(CONNECTION_WINDOW).handshake(stream).await?;
     while let Some(request) = connection.accept().await {
-        let (_, mut respond) = request?;
-        let mut body = respond.send_response(http::Response::new(()), false)?;
-        body.send_data(Bytes::from_static(SMALL), true)?;
+        let (request, mut respond) = request?;
+        if request.uri().path() == "/" && request.body().is_end_stream() {
+            let mut body = respond.send_response(http::Response::new(()), false)?;
+            body.send_data(Bytes::from_static(SMALL), true)?;
+        } else {
+            tokio::spawn(async move { drop(http2_bulk(request, respond).await) });
+        }
     }
     Ok(())
+}
+
+/// Takes the content of a request, and sends what it asks for.
+async fn http2_bulk(request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>) -> Result<()> {
+    let (head, mut content) = request.into_parts();
+    while let Some(piece) = content.data().await {
+        content.flow_control().release_capacity(piece?.len())?;
+    }
+    let mut body = respond.send_response(http::Response::new(()), false)?;
+    let Some(mut left) = bytes_asked_for(head.uri.path()) else {
+        return Ok(body.send_data(Bytes::from_static(SMALL), true)?);
+    };
+    while left > 0 {
+        body.reserve_capacity(left.min(PIECE));
+        let capacity = poll_fn(|cx| body.poll_capacity(cx)).await.ok_or("the stream is over")??;
+        let length = left.min(PIECE).min(capacity);
+        left -= length;
+        body.send_data(Bytes::from_static(&PIECES[..length]), left == 0)?;
+    }
+    Ok(())
+}
+
+fn bytes_asked_for(path: &str) -> Option<usize> {
+    path.strip_prefix("/bytes/")?.parse().ok()
 }
 
 /// HTTP/1.1 as far as the load speaks it: `GET /`, `GET /bytes/COUNT`, `POST /` with Content-Length.
@@ -81,7 +115,7 @@ async fn http1(mut stream: BufReader<TlsStream<TcpStream>>) -> Result<()> {
             stream.shutdown().await?;
             return Ok(());
         }
-        let bytes = line.strip_prefix("GET /bytes/").and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
+        let bytes = line.split(' ').nth(1).and_then(bytes_asked_for);
         while line != "\r\n" {
             line.clear();
             stream.read_line(&mut line).await?;

@@ -24,7 +24,7 @@ const WARM_UP: usize = 100;
 const H2_AT_ONCE: usize = 64;
 const H2_TUNNELS: usize = 4;
 /// A transfer that takes longer has failed.
-const BULK_MAX: Duration = Duration::from_secs(60);
+const BULK_MAX: Duration = Duration::from_secs(30);
 /// What a process opens besides its tunnels.
 const OTHER_FILES: u64 = 400;
 /// How long closed tunnels are given before what they leave behind is looked at.

@@ -1,6 +1,7 @@
 //! A client: a connection to the proxy, CONNECT, TLS that trusts the proxy's CA, and HTTP/1.1 on it.
 
 use crate::Result;
+use crate::origin::SMALL;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
@@ -8,15 +9,17 @@ use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// A session that takes longer has failed.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// The head of an answer is shorter.
-const HEAD_MAX: usize = 4_096;
+/// Heads and small answers fit; larger reads pass it by.
+const BUFFER: usize = 1_024;
+/// Bytes that are read or written at once.
+pub(super) const PIECE: usize = 64 * 1024;
 
 /// How a proxy is asked for a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +47,7 @@ pub(crate) struct Client {
 
 /// A session with an origin through a proxy.
 pub(crate) struct Tunnel {
-    pub(super) stream: TlsStream<TcpStream>,
+    pub(super) stream: BufReader<TlsStream<TcpStream>>,
     host: String,
 }
 
@@ -82,15 +85,15 @@ impl Client {
         if self.reach == Reach::Connect {
             let head = format!("CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n");
             stream.write_all(head.as_bytes()).await?;
-            // No octet of TLS comes before the client's own.
-            let (head, _) = read_head(&mut stream).await?;
+            // No octet of TLS comes before the client's own, so nothing is left in the buffer.
+            let head = read_head(&mut BufReader::new(&mut stream)).await?;
             if !is_success(&head) {
                 let line = head.lines().next().unwrap_or_default();
                 return Err(format!("the CONNECT is answered with {line:?}").into());
             }
         }
         let stream = connector.connect(ServerName::try_from(host.clone())?, stream).await?;
-        Ok(Tunnel { stream, host })
+        Ok(Tunnel { stream: BufReader::with_capacity(BUFFER, stream), host })
     }
 
     /// One whole session, and how long it took up to the answer.
@@ -107,16 +110,8 @@ impl Client {
 impl Tunnel {
     /// One small request and its answer.
     pub(crate) async fn get(&mut self) -> Result<()> {
-        let length = self.request("GET", "/", "").await?;
-        let mut body = [0; crate::origin::SMALL.len()];
-        self.stream.read_exact(body.get_mut(..length).ok_or("a longer answer than expected")?).await?;
-        Ok(())
-    }
-
-    /// Sends a head with further fields, and takes the head of the answer. Gives the length of the body to come.
-    pub(super) async fn request(&mut self, method: &str, path: &str, fields: &str) -> Result<usize> {
-        self.send_head(method, path, fields).await?;
-        self.answer().await
+        self.send_head("GET", "/", "").await?;
+        self.answer(SMALL.len()).await
     }
 
     pub(super) async fn send_head(&mut self, method: &str, path: &str, fields: &str) -> Result<()> {
@@ -124,16 +119,48 @@ impl Tunnel {
         Ok(self.stream.write_all(head.as_bytes()).await?)
     }
 
-    /// Takes the head of an answer. Gives how much of the body is still to be read.
-    pub(super) async fn answer(&mut self) -> Result<usize> {
-        let (head, beyond) = read_head(&mut self.stream).await?;
+    /// Takes an answer, whose content has to be so long (RFC 9112 section 6).
+    pub(super) async fn answer(&mut self, expected: usize) -> Result<()> {
+        let head = read_head(&mut self.stream).await?;
         if !is_success(&head) {
             return Err(format!("a request is answered with {:?}", head.lines().next().unwrap_or_default()).into());
         }
-        let is_length = |line: &&str| line.to_ascii_lowercase().starts_with("content-length:");
-        let length = head.lines().find(is_length).and_then(|line| line.split_once(':')?.1.trim().parse().ok());
-        let length: usize = length.ok_or("an answer without Content-Length")?;
-        length.checked_sub(beyond).ok_or_else(|| "more than one answer".into())
+        let length = head
+            .lines()
+            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+        let length = match length {
+            Some(length) => self.skip(length).await?,
+            None => self.skip_chunks().await?,
+        };
+        if length == expected { Ok(()) } else { Err(format!("{length} octets came instead of {expected}").into()) }
+    }
+
+    async fn skip_chunks(&mut self) -> Result<usize> {
+        let mut all = 0;
+        let mut line = String::new();
+        loop {
+            line.clear();
+            self.stream.read_line(&mut line).await?;
+            let size = usize::from_str_radix(line.trim_end(), 16).map_err(|_| "no length and no chunks")?;
+            all += self.skip(size).await?;
+            self.stream.read_line(&mut line).await?;
+            if size == 0 {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn skip(&mut self, length: usize) -> Result<usize> {
+        let mut buffer = vec![0; length.min(PIECE)];
+        let mut left = length;
+        while left > 0 {
+            let most = left.min(PIECE);
+            match self.stream.read(&mut buffer[..most]).await? {
+                0 => return Err(format!("the content ends {left} octets early").into()),
+                read => left -= read,
+            }
+        }
+        Ok(length)
     }
 
     /// Says goodbye and waits until the other side has.
@@ -155,22 +182,15 @@ fn is_success(head: &str) -> bool {
     head.split(' ').nth(1) == Some("200")
 }
 
-/// A head up to its empty line, and how many octets came behind it.
-async fn read_head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Result<(String, usize)> {
-    let mut head = vec![0; HEAD_MAX];
-    let mut length = 0;
-    loop {
-        let read = stream.read(&mut head[length..]).await?;
-        if read == 0 {
+/// A head up to its empty line.
+async fn read_head(stream: &mut (impl AsyncBufRead + Unpin)) -> Result<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head).await? == 0 {
             return Err("the connection ends before the answer".into());
         }
-        length += read;
-        if let Some(end) = head[..length].windows(4).position(|four| four == b"\r\n\r\n") {
-            let beyond = length - end - 4;
-            head.truncate(end + 2);
-            return Ok((String::from_utf8(head)?, beyond));
-        }
     }
+    Ok(head)
 }
 
 /// Leaves a provider without any signature but RSA's, as old clients are.

@@ -3,7 +3,8 @@
 use super::{Peer, Place, version_of};
 use crate::Result;
 use crate::names::Key;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -26,6 +27,7 @@ impl Peer for Squid {
     }
 
     fn command(&self, place: &Place<'_>) -> Result<Command> {
+        make_database(&database(place))?;
         let file = place.folder.join("squid.conf");
         fs::write(&file, configuration(place))?;
         let mut command = Command::new(PROGRAM);
@@ -42,7 +44,7 @@ impl Peer for Squid {
 fn configuration(place: &Place<'_>) -> String {
     format!(
         "http_port {} ssl-bump generate-host-certificates=on tls-cert={} tls-key={}\n\
-         sslcrtd_program {ISSUER}\n\
+         sslcrtd_program {ISSUER} -s {} -M 16MB\n\
          acl step1 at_step SslBump1\nssl_bump peek step1\nssl_bump bump all\n\
          tls_outgoing_options cafile={}\n\
          http_access allow all\ncache deny all\naccess_log none\ncache_log /dev/null\n\
@@ -50,6 +52,25 @@ fn configuration(place: &Place<'_>) -> String {
         place.address(),
         place.pki.ca(Key::Ecdsa).display(),
         place.pki.ca_key(Key::Ecdsa).display(),
+        database(place).display(),
         place.pki.roots().display(),
     )
+}
+
+fn database(place: &Place<'_>) -> PathBuf {
+    place.folder.join("certificates")
+}
+
+/// Makes the folder of issued certificates, and gives it to everybody: squid does not stay root.
+fn make_database(folder: &Path) -> Result<()> {
+    let output = Command::new(ISSUER).arg("-c").arg("-s").arg(folder).args(["-M", "16MB"]).output()?;
+    if !output.status.success() {
+        return Err(format!("{ISSUER} -c: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let mode = if entry.file_type()?.is_dir() { 0o777 } else { 0o666 };
+        fs::set_permissions(entry.path(), Permissions::from_mode(mode))?;
+    }
+    Ok(fs::set_permissions(folder, Permissions::from_mode(0o777))?)
 }
