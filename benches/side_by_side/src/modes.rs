@@ -10,7 +10,7 @@ pub(crate) struct Mode {
     /// What it is called on the command line and in the JSON.
     pub(crate) key: &'static str,
     pub(crate) title: &'static str,
-    pub(crate) work: Work,
+    pub(crate) task: Task,
     /// In the first round only, because it takes long and does not hang on the neighbours.
     pub(crate) once: bool,
 }
@@ -22,7 +22,16 @@ pub(crate) enum Names {
     Cold,
 }
 
-/// What is done in a mode.
+/// How a mode goes through the proxies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Task {
+    /// One proxy after the other.
+    Each(Work),
+    /// Memory a minute after so many tunnels have closed; all proxies wait for the same minute.
+    Held { tunnels: usize },
+}
+
+/// What is done with a proxy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Work {
     /// New sessions with one request each, closed loop.
@@ -45,10 +54,6 @@ pub(crate) enum Work {
     Start,
     /// Memory of tunnels on which nothing moves.
     Idle {
-        tunnels: usize,
-    },
-    /// Memory a minute after tunnels have closed.
-    Held {
         tunnels: usize,
     },
     /// Warm sessions with so many pinsets.
@@ -131,8 +136,8 @@ pub(crate) const MODES: &[Mode] = &[
     every("start", "start", Work::Start),
     every("idle-1000", "1,000 idle tunnels", Work::Idle { tunnels: 1_000 }),
     every("idle-5000", "5,000 idle tunnels", Work::Idle { tunnels: 5_000 }),
-    once("idle-20000", "20,000 idle tunnels", Work::Idle { tunnels: 20_000 }),
-    once("held", "a minute after 5,000 tunnels", Work::Held { tunnels: 5_000 }),
+    once("idle-20000", "20,000 idle tunnels", Task::Each(Work::Idle { tunnels: 20_000 })),
+    once("held", "a minute after 5,000 tunnels", Task::Held { tunnels: 5_000 }),
     every("policy-10", "new session, warm, 10 pinsets", Work::Policy { pinsets: 10 }),
     every("policy-10000", "new session, warm, 10,000 pinsets", Work::Policy { pinsets: 10_000 }),
     every("policy-100000", "new session, warm, 100,000 pinsets", Work::Policy { pinsets: 100_000 }),
@@ -143,11 +148,11 @@ pub(crate) const MODES: &[Mode] = &[
 pub(crate) const NOT_QUICK: &[&str] = &["idle-5000", "idle-20000", "held"];
 
 const fn every(key: &'static str, title: &'static str, work: Work) -> Mode {
-    Mode { key, title, work, once: false }
+    Mode { key, title, task: Task::Each(work), once: false }
 }
 
-const fn once(key: &'static str, title: &'static str, work: Work) -> Mode {
-    Mode { key, title, work, once: true }
+const fn once(key: &'static str, title: &'static str, task: Task) -> Mode {
+    Mode { key, title, task, once: true }
 }
 
 const fn sessions(key: Key, version: Version, names: Names) -> Work {

@@ -27,13 +27,13 @@ pub(crate) fn is_inside() -> bool {
 
 /// Runs this command again in namespaces of its own.
 pub(crate) fn run_inside() -> Result<ExitStatus> {
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--net"]);
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "unshare", "--mount", "--net"]);
     if !geteuid().is_root() {
         command.arg("--map-root-user");
     }
     command.arg("--").arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(INSIDE, "1");
-    let status = command.status().map_err(|error| format!("cannot run unshare (package util-linux): {error}"))?;
+    let status = command.status().map_err(|error| format!("cannot run setpriv (package util-linux): {error}"))?;
     if status.code() == Some(1) {
         return Err("it did not run to its end; if unshare complains above, be root (CAP_SYS_ADMIN), or allow \
                     unprivileged user namespaces"

@@ -1,6 +1,6 @@
 //! Rounds: in each, every mode with all proxies one after the other, so that what disturbs the machine disturbs all.
 
-use crate::modes::{Mode, Work};
+use crate::modes::{Mode, Task, Work};
 use crate::peers::{Instance, Peer};
 use crate::work::{Bench, Emptied, Figure};
 use crate::{Result, say};
@@ -28,15 +28,16 @@ pub(crate) async fn run(bench: &Bench, peers: &[Box<dyn Peer>], modes: &[Mode]) 
     let mut samples = Vec::new();
     for round in 0..bench.amounts.rounds {
         let mut entrants: Vec<_> = peers.iter().map(|peer| Entrant { peer: peer.as_ref(), running: None }).collect();
+        // Nobody is always the first: the order moves on with every mode, and a mode begins elsewhere in every round.
+        let first = round % entrants.len();
+        entrants.rotate_left(first);
         for mode in modes.iter().filter(|mode| round == 0 || !mode.once) {
             say(&format!("round {} of {}: {}", round + 1, bench.amounts.rounds, mode.title));
-            // Nobody is always the first.
-            let middle = (round + samples.len()) % entrants.len();
-            entrants.rotate_left(middle);
-            let fitting = entrants.iter_mut().filter(|entrant| fits(entrant.peer, mode.work));
-            let outcomes = match mode.work {
-                Work::Held { tunnels } => empty_together(bench, fitting, tunnels).await,
-                _ => one_by_one(bench, fitting, mode.work).await,
+            entrants.rotate_left(1);
+            let fitting = entrants.iter_mut().filter(|entrant| fits(entrant.peer, mode.task));
+            let outcomes = match mode.task {
+                Task::Held { tunnels } => empty_together(bench, fitting, tunnels).await,
+                Task::Each(work) => one_by_one(bench, fitting, work).await,
             };
             samples.extend(outcomes.into_iter().map(|(proxy, outcome)| {
                 let failure = outcome.as_ref().err().map(ToString::to_string);
@@ -50,8 +51,9 @@ pub(crate) async fn run(bench: &Bench, peers: &[Box<dyn Peer>], modes: &[Mode]) 
     samples
 }
 
-fn fits(peer: &dyn Peer, work: Work) -> bool {
-    !matches!(work, Work::Policy { .. } | Work::Reload { .. }) || peer.reloaded().is_some()
+/// Whether it has what the mode is about.
+fn fits(peer: &dyn Peer, task: Task) -> bool {
+    !matches!(task, Task::Each(Work::Policy { .. } | Work::Reload { .. })) || peer.reloaded().is_some()
 }
 
 type Outcomes = Vec<(&'static str, Result<Vec<Figure>>)>;

@@ -84,7 +84,6 @@ impl Bench {
             Work::Latency => self.latency(running).await,
             Work::Start => self.first_answer(peer).await,
             Work::Idle { tunnels } => self.idle(peer, tunnels).await,
-            Work::Held { tunnels } => Self::held(self.fill_and_empty(peer, tunnels).await?).await,
             Work::Policy { pinsets } => {
                 let instance = self.start_with(peer, pinsets)?;
                 self.sessions(&instance, Site::MODERN, Names::Warm, Accepts::All).await
@@ -263,12 +262,16 @@ impl Bench {
 
 async fn until_answered(client: &Arc<Client>, number: usize) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(10);
+    /// A proxy may listen before it can serve, and forget who came then.
+    const TRY: Duration = Duration::from_millis(250);
     let started = Instant::now();
     loop {
-        match client.session(warm_host(Site::MODERN, number)).await {
-            Ok(_) => return Ok(()),
-            Err(error) if started.elapsed() > PATIENCE => return Err(error),
-            Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+        match tokio::time::timeout(TRY, client.session(warm_host(Site::MODERN, number))).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) if started.elapsed() > PATIENCE => return Err(error),
+            Err(_) if started.elapsed() > PATIENCE => return Err(format!("no answer within {PATIENCE:?}").into()),
+            Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(1)).await,
+            Err(_) => {}
         }
     }
 }

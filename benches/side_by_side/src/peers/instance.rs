@@ -43,11 +43,13 @@ impl Instance {
         let asked = peer.command(place)?;
         let output = place.folder.join("output.txt");
         let file = File::create(&output)?;
-        let mut command = Command::new("taskset");
-        command.args(["--cpu-list", &cores.proxy.to_string()]).arg(asked.get_program()).args(asked.get_args());
+        // It ends with the harness, however that ends.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "taskset", "--cpu-list", &cores.proxy.to_string()]);
+        command.arg(asked.get_program()).args(asked.get_args());
         command.current_dir(&place.folder).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let spawned = Instant::now();
-        let child = command.spawn().map_err(|error| format!("cannot run taskset (package util-linux): {error}"))?;
+        let child = command.spawn().map_err(|error| format!("cannot run setpriv (package util-linux): {error}"))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, place.port));
         let mut instance = Self { child, address, reach: peer.reach(), trust: Vec::new(), output, spawned };
         instance.wait_until_it_listens().map_err(|error| format!("{} does not start: {error}", peer.name()))?;
