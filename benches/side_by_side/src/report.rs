@@ -5,7 +5,6 @@ use crate::measure::median;
 use crate::modes::Mode;
 use crate::rounds::Sample;
 use serde::Serialize;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -124,10 +123,10 @@ pub(crate) fn table(setting: &Setting, modes: &[Mode], samples: &[Sample]) -> St
         setting.date, setting.processor, setting.processors, setting.kernel, setting.rounds
     );
     text += &aligned(&rows);
-    for sample in samples.iter().filter(|sample| sample.failure.is_some()) {
-        let failure: String = sample.failure.iter().flat_map(|failure| failure.chars()).take(FAILURE_MAX).collect();
-        // Writing to a String cannot fail.
-        let _ = write!(text, "\nround {}, {}, {}: {failure}", sample.round + 1, sample.mode, sample.proxy);
+    for mode in modes {
+        for proxy in setting.proxies.iter().filter(|proxy| has_failed(samples, mode.key, proxy.name)) {
+            text += &failures(samples, mode.key, proxy.name);
+        }
     }
     text
 }
@@ -169,6 +168,15 @@ fn summaries(modes: &[Mode], samples: &[Sample]) -> Vec<Summary> {
         }
     }
     summaries
+}
+
+/// In which rounds it failed, and how the first time.
+fn failures(samples: &[Sample], mode: &str, proxy: &str) -> String {
+    let own = samples.iter().filter(|sample| sample.mode == mode && sample.proxy == proxy);
+    let failed: Vec<_> = own.filter_map(|sample| Some((sample.round + 1, sample.failure.as_deref()?))).collect();
+    let rounds: Vec<String> = failed.iter().map(|(round, _)| round.to_string()).collect();
+    let first: String = failed.iter().take(1).flat_map(|(_, failure)| failure.chars()).take(FAILURE_MAX).collect();
+    format!("\n{mode}, {proxy}, round {}: {first}", rounds.join(", "))
 }
 
 fn has_failed(samples: &[Sample], mode: &str, proxy: &str) -> bool {
