@@ -6,4 +6,4 @@ mod loops;
 
 pub(crate) use client::{Accepts, Client, Reach};
 pub(crate) use http::{Direction, bulk, h1_requests, h2_requests};
-pub(crate) use loops::{Bound, Done, hold, open_loop, sessions};
+pub(crate) use loops::{Bound, Done, hold, open_loop, release, sessions};

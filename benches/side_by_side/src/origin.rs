@@ -118,7 +118,9 @@ async fn http1(mut stream: BufReader<TlsStream<TcpStream>>) -> Result<()> {
         let bytes = line.split(' ').nth(1).and_then(bytes_asked_for);
         while line != "\r\n" {
             line.clear();
-            stream.read_line(&mut line).await?;
+            if stream.read_line(&mut line).await? == 0 {
+                return Err("the head ends early".into());
+            }
             if let Some(length) = line.strip_prefix("Content-Length: ") {
                 content = length.trim_end().parse()?;
             }

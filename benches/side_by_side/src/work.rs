@@ -196,9 +196,7 @@ impl Bench {
         let client = instance.client(Accepts::All)?;
         let held = load::hold(&client, tunnels.min(self.tunnels_max()), |n| warm_host(Site::MODERN, n)).await?;
         let full = lossy_u64(instance.tree().memory()?.pss);
-        for tunnel in held {
-            drop(tunnel.close().await);
-        }
+        load::release(held).await;
         Ok(Emptied { instance, closed: Instant::now(), full })
     }
 

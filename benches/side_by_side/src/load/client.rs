@@ -163,8 +163,8 @@ impl Tunnel {
         Ok(length)
     }
 
-    /// Says goodbye and waits until the other side has.
-    pub(crate) async fn close(mut self) -> Result<()> {
+    /// Says goodbye and waits until the other side has; not bounded in time.
+    pub(super) async fn close(mut self) -> Result<()> {
         self.stream.shutdown().await?;
         let mut rest = [0; 64];
         // Whether the proxy ends with close_notify or without is not what is measured here.

@@ -38,7 +38,7 @@ pub(crate) async fn h1_requests(client: &Arc<Client>, hosts: &[String], bound: B
                     break;
                 }
             }
-            drop(tunnel.close().await);
+            drop(in_time(tunnel.close()).await);
             done
         });
     }

@@ -126,6 +126,13 @@ pub(crate) async fn hold(client: &Arc<Client>, count: usize, host: impl Fn(usize
     Ok(held)
 }
 
+/// Closes tunnels, however each of them ends.
+pub(crate) async fn release(held: Vec<Tunnel>) {
+    for tunnel in held {
+        drop(in_time(tunnel.close()).await);
+    }
+}
+
 pub(super) async fn together(mut parts: JoinSet<Done>) -> Result<Done> {
     let mut all = Done::default();
     while let Some(part) = parts.join_next().await {
