@@ -102,6 +102,8 @@ impl Bench {
             Names::Cold => site.host(&format!("n{}", first + number)),
         };
         load::sessions(&client, CLIENTS, self.bound(WARM_UP), move |number| warm_host(site, number)).await?;
+        // What a proxy prepares after its start is not what a session costs.
+        on.tree().settle().await;
         let work = load::sessions(&client, CLIENTS, bound, host);
         let (done, cpu) = self.counted(on, work).await?;
         Ok(per_operation(cpu, done, "µs/session"))
