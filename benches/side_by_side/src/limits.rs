@@ -6,6 +6,7 @@ use crate::names::address_of;
 use crate::pki::{Chain, root_store};
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -34,19 +35,24 @@ pub(crate) struct Arguments {
     /// The same for clients without ECDSA
     #[arg(long)]
     pub(crate) rsa: PathBuf,
+    /// Exchange keys with X25519 alone, for `relay`
+    #[arg(long)]
+    pub(crate) x25519: bool,
 }
 
 /// The smallest re-encrypting relay: one thread, no policy, nothing issued, nothing told.
 pub(crate) async fn relay(arguments: &Arguments) -> Result<()> {
     let anchors = Arc::new(root_store(std::slice::from_ref(&arguments.roots))?);
     let ready_made = ReadyMade { ecdsa: certified(&arguments.ecdsa)?, rsa: certified(&arguments.rsa)? };
-    let mut server = ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::new(ready_made));
+    let provider = Arc::new(provider(arguments.x25519));
+    let server = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let mut server = server.with_no_client_auth().with_cert_resolver(Arc::new(ready_made));
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let relay = Arc::new(Relay {
         acceptor: TlsAcceptor::from(Arc::new(server)),
-        h2: connector(&anchors, &[b"h2"]),
-        h1: connector(&anchors, &[b"http/1.1"]),
-        bare: connector(&anchors, &[]),
+        h2: connector(&provider, &anchors, &[b"h2"])?,
+        h1: connector(&provider, &anchors, &[b"http/1.1"])?,
+        bare: connector(&provider, &anchors, &[])?,
     });
     let listener = TcpListener::bind(arguments.listen).await?;
     loop {
@@ -91,11 +97,21 @@ impl Relay {
     }
 }
 
-fn connector(anchors: &Arc<RootCertStore>, alpn: &[&[u8]]) -> TlsConnector {
-    let mut config = ClientConfig::builder().with_root_certificates(Arc::clone(anchors)).with_no_client_auth();
+/// As rustls has it, or with X25519 as the only group.
+fn provider(x25519: bool) -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    if x25519 {
+        provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
+    }
+    provider
+}
+
+fn connector(provider: &Arc<CryptoProvider>, anchors: &Arc<RootCertStore>, alpn: &[&[u8]]) -> Result<TlsConnector> {
+    let config = ClientConfig::builder_with_provider(Arc::clone(provider)).with_safe_default_protocol_versions()?;
+    let mut config = config.with_root_certificates(Arc::clone(anchors)).with_no_client_auth();
     config.resumption = Resumption::disabled();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    TlsConnector::from(Arc::new(config))
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// Takes the CONNECT, dials, and answers it.

@@ -31,7 +31,7 @@ use work::Bench;
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// What is compared unless something else is asked for.
-const USUAL: [&str; 3] = ["pinproxy", "relay", "blind"];
+const USUAL: [&str; 4] = ["pinproxy", "relay", "relay-x25519", "blind"];
 
 /// Told from 1, with which `unshare` says that it cannot.
 const FAILED: u8 = 2;
@@ -42,7 +42,7 @@ const FAILED: u8 = 2;
 struct Arguments {
     #[command(subcommand)]
     limit: Option<Limit>,
-    /// Which proxies: pinproxy, relay, blind, hudsucker, squid, haproxy, mitmproxy, or all
+    /// Which proxies: pinproxy, relay, relay-x25519, blind, hudsucker, squid, haproxy, mitmproxy, or all
     #[arg(long, value_delimiter = ',', value_name = "NAME", default_values = USUAL)]
     proxies: Vec<String>,
     /// Which modes [default: all; --list shows them]

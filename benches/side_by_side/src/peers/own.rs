@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 pub(super) struct Relay;
+/// The relay without post-quantum key exchange: what earlier measurements had, and cheaper than what rustls does by itself.
+pub(super) struct RelayX25519;
 pub(super) struct Blind;
 
 impl Peer for Relay {
@@ -24,6 +26,26 @@ impl Peer for Relay {
 
     fn trust(&self, place: &Place<'_>) -> Vec<PathBuf> {
         vec![place.pki.ca(Key::Ecdsa), place.pki.ca(Key::Rsa)]
+    }
+}
+
+impl Peer for RelayX25519 {
+    fn name(&self) -> &'static str {
+        "relay-x25519"
+    }
+
+    fn version(&self) -> std::result::Result<String, String> {
+        Relay.version()
+    }
+
+    fn command(&self, place: &Place<'_>) -> Result<Command> {
+        let mut command = Relay.command(place)?;
+        command.arg("--x25519");
+        Ok(command)
+    }
+
+    fn trust(&self, place: &Place<'_>) -> Vec<PathBuf> {
+        Relay.trust(place)
     }
 }
 
