@@ -51,6 +51,7 @@ impl Session {
             match other {
                 None => self.suited(target, verified, &hello, record).await,
                 Some((named, rule)) => {
+                    drop(verified);
                     let dialled = self.dial(target, record).await?;
                     self.verified(target, dialled, &named.host, &rule, hello.alpn.clone(), record).await
                 }

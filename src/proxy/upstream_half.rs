@@ -109,7 +109,9 @@ impl Session {
         if suits(verified.upstream.alpn.as_deref(), &verified.offered, &hello.alpn) {
             return Ok(verified);
         }
-        let Verified { host, rule, .. } = verified;
+        let Verified { host, rule, upstream, .. } = verified;
+        // There are upstreams that serve one connection at a time.
+        drop(upstream);
         let dialled = self.dial(target, record).await?;
         self.verified(target, dialled, &host, &rule, hello.alpn.clone(), record).await
     }

@@ -1,9 +1,8 @@
-//! Chains that were verified a short while ago. What the same certificates come to, for the same host under the same rule,
-//! stays true until something that it depends on changes; until then it is looked up instead of worked out again.
+//! Chains that were verified a short while ago. The path that the same certificates lead to under the same rule stays the
+//! same until something that it depends on changes; until then it is looked up instead of built again.
 //!
-//! Only what was accepted is remembered, and only a verified chain of certificates: the verdict itself is taken anew each
-//! time from the remembered path ([`crate::policy::decision::evaluate`]), and each handshake proves anew that the upstream
-//! has the key. An entry ends with the first of: the begin or the end of any certificate that was served or of the anchor,
+//! Only what was accepted is remembered, and only the path: the name is checked anew each time, the verdict is taken anew
+//! from the path ([`crate::policy::decision::evaluate`]), and each handshake proves anew that the upstream has the key. An entry ends with the first of: the begin or the end of any certificate that was served or of the anchor,
 //! the next update of a revocation list where those are binding, and [`CHAIN_MEMORY_LIFETIME`]. It is good for the policy,
 //! the rule, the anchors and the lists that it was found with, and for no others that are equal to them.
 
@@ -11,7 +10,6 @@ use super::anchors::TrustAnchors;
 use super::chain::{Attempt, VerifiedChain, whole_seconds};
 use super::revocation::Revocation;
 use super::verify::Question;
-use crate::policy::host::Host;
 use crate::policy::moment::Circumstances;
 use crate::policy::pin::Sha256;
 use crate::policy::pinset::Demand;
@@ -45,7 +43,6 @@ pub struct ChainMemory {
 struct Key {
     /// Of the certificates that were served, all of them, in their order.
     served: Sha256,
-    host: Host,
     asked: Asked,
 }
 
@@ -116,11 +113,14 @@ impl ChainMemory {
             Demand::Expired | Demand::PinOnly { .. } => return question.verify(end_entity, others, circumstances),
         };
         let now = whole_seconds(circumstances.moment.latest());
-        let key = Key { served: digest(end_entity, others), host: question.host.clone(), asked };
-        if let Some(known) = self.chains.get(&key).filter(|known| known.answers(question, now)) {
+        let key = Key { served: digest(end_entity, others), asked };
+        let known = self.chains.get(&key).filter(|known| known.answers(question, now));
+        // A certificate for other names is left to verification, which says so.
+        if let Some(known) = known.filter(|_| question.is_named_in(end_entity)) {
             self.answered.fetch_add(1, Ordering::Relaxed);
             let served = std::iter::once(end_entity).chain(others).map(|der| der.clone().into_owned()).collect();
-            return Attempt { result: Ok(known.chain.clone()), served, validated: known.validated.clone() };
+            let chain = VerifiedChain { host: question.host.clone(), ..known.chain.clone() };
+            return Attempt { result: Ok(chain), served, validated: known.validated.clone() };
         }
         let attempt = question.verify(end_entity, others, circumstances);
         if let Ok(chain) = &attempt.result {

@@ -124,8 +124,7 @@ impl Question {
             })?,
             Err(error) => return Err(search.classify(&error)),
         };
-        let name = server_name(&self.host)?;
-        certificate.verify_is_valid_for_subject_name(&name).map_err(|_| wrong_name(end_entity, &self.host))?;
+        check_name(&certificate, end_entity, &self.host)?;
         Ok(VerifiedChain {
             host: self.host.clone(),
             footing: Footing::Anchored,
@@ -135,6 +134,12 @@ impl Question {
             exempts_pins: accepted.exempts_pins,
             unchanged_until: self.unchanged_until(end_entity, others, accepted.anchor_not_after, now),
         })
+    }
+
+    /// Whether a certificate is for the host.
+    pub(super) fn is_named_in(&self, end_entity: &CertificateDer<'_>) -> bool {
+        EndEntityCert::try_from(end_entity)
+            .is_ok_and(|certificate| check_name(&certificate, end_entity, &self.host).is_ok())
     }
 
     /// Shows every path that verifies to a visitor, until it takes one. The inner result is what webpki makes of it.
@@ -226,9 +231,7 @@ impl Question {
         }
         if *name != NameCheck::Skip {
             let named = EndEntityCert::try_from(end_entity).map_err(|error| rejection(&error))?;
-            let expected = if let NameCheck::As(other) = name { other } else { &self.host };
-            let server = server_name(expected)?;
-            named.verify_is_valid_for_subject_name(&server).map_err(|_| wrong_name(end_entity, expected))?;
+            check_name(&named, end_entity, if let NameCheck::As(other) = name { other } else { &self.host })?;
         }
         Ok(VerifiedChain {
             host: self.host.clone(),
@@ -441,6 +444,11 @@ fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<x509_parser::certificate::X5
 fn server_name(host: &Host) -> Result<ServerName<'static>, Rejection> {
     super::name::server_name(host)
         .map_err(|_| Rejection::new(FailureClass::Name, format!("{host} cannot be the name in a certificate")))
+}
+
+fn check_name(certificate: &EndEntityCert<'_>, der: &CertificateDer<'_>, expected: &Host) -> Result<(), Rejection> {
+    let name = server_name(expected)?;
+    certificate.verify_is_valid_for_subject_name(&name).map_err(|_| wrong_name(der, expected))
 }
 
 /// The certificate is for other names than the one expected.

@@ -27,6 +27,17 @@ async fn talk(setting: &mut Setting, mut client: TlsClient) -> Event {
     event
 }
 
+/// The connection of the wrong guess is closed before the next one is opened.
+#[tokio::test]
+async fn an_upstream_that_serves_one_connection_at_a_time() {
+    let both = ["h2", "http/1.1"];
+    let mut setting = Setting::with("", |origin| origin.behaviour(Behaviour::Echo).alpn(&both).one_at_a_time()).await;
+    let client = session(&setting, "agent/1", &["http/1.1"]).await.unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(client.alpn().as_deref(), Some("http/1.1"));
+    talk(&mut setting, client).await;
+    assert_eq!(setting.origin.until_ended(2).await.unwrap().tcp_connections(), 2);
+}
+
 #[tokio::test]
 async fn the_client_gets_what_the_upstream_chose() {
     type Row<'a> = (&'a [&'a str], &'a [&'a str], Option<&'a str>, usize, usize);

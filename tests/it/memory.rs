@@ -3,7 +3,7 @@
 use crate::support::pki::{Ca, Chain, Key, Leaf, REFERENCE, Validity, system_time};
 use pinproxy::config::Config;
 use pinproxy::policy::decision::FailureClass;
-use pinproxy::policy::host::Authority;
+use pinproxy::policy::host::{Authority, Host};
 use pinproxy::policy::moment::{Circumstances, Moment};
 use pinproxy::policy::rules::Policy;
 use pinproxy::tls::anchors::TrustAnchors;
@@ -201,13 +201,29 @@ fn what_something_else_ends() {
         ),
         ("no pins", scene.asked("", "bank.example:443"), Ok(())),
         ("another rule of the host", scene.asked(&format!("{}{elsewhere}", bank("")), "bank.example:8443"), pins),
-        ("another name of the certificate", scene.asked(&bank(""), "a.many.example:443"), Ok(())),
-        ("a name that is not in it", scene.asked(&bank(""), "a.bank.example:443"), Err(FailureClass::Name)),
         ("other anchors", Question { anchors: other_root, ..question.clone() }, chain),
         ("other lists", Question { revocation: Arc::new(revoked), ..question.clone() }, chain),
     ];
     for (what, question, expected) in table {
         scene.then(what, &question, certificates, at(0), expected, false);
+    }
+}
+
+/// The path of a certificate for several names is one; whether it is for the name is looked at each time.
+#[test]
+fn other_names() {
+    let scene = Scene::usual();
+    let table = [
+        ("a.many.example", Ok(()), true),
+        ("a.b.many.example", Err(FailureClass::Name), false),
+        ("a.bank.example", Err(FailureClass::Name), false),
+        ("many.example", Err(FailureClass::Name), false),
+        ("192.0.2.1", Err(FailureClass::Name), false),
+    ];
+    for (host, expected, remembered) in table {
+        let host = Host::parse(host).expect("sound");
+        let question = Question { host, ..scene.question.clone() };
+        scene.then(&question.host.to_string(), &question, &scene.chain.certificates, at(0), expected, remembered);
     }
 }
 
@@ -288,9 +304,9 @@ fn it_is_bounded() {
     let circumstances = Circumstances::new(at(0), Ipv4Addr::LOCALHOST.into());
     let most = usize::try_from(CHAIN_MEMORY_OCTETS_MAX / 1_024).expect("sound");
     for n in 0..most + most / 4 {
-        let host = Authority::parse(&format!("n{n}.many.example:443")).expect("sound").host;
-        let question = Question { host, ..scene.question.clone() };
-        assert!(scene.memory.verify(&question, leaf, others, &circumstances).result.is_ok());
+        // What is no certificate leads nowhere, but makes the list another one.
+        let more: Vec<_> = others.iter().cloned().chain([CertificateDer::from(n.to_be_bytes().to_vec())]).collect();
+        assert!(scene.memory.verify(&scene.question, leaf, &more, &circumstances).result.is_ok());
     }
     let entries = scene.memory.entries();
     assert!(entries <= most && entries > most / 2, "{entries} of {most}");

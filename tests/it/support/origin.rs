@@ -46,6 +46,7 @@ pub(crate) struct OriginConfig {
     versions: Vec<&'static SupportedProtocolVersion>,
     tickets: bool,
     ipv6: bool,
+    one_at_a_time: bool,
     client_roots: Option<RootCertStore>,
 }
 
@@ -59,6 +60,7 @@ impl OriginConfig {
             versions: rustls::ALL_VERSIONS.to_vec(),
             tickets: true,
             ipv6: false,
+            one_at_a_time: false,
             client_roots: None,
         }
     }
@@ -96,6 +98,12 @@ impl OriginConfig {
     /// Listens on `[::1]` instead of `127.0.0.1`.
     pub(crate) fn ipv6(mut self) -> Self {
         self.ipv6 = true;
+        self
+    }
+
+    /// Serves a connection only when the one before it has ended, as small devices do.
+    pub(crate) fn one_at_a_time(mut self) -> Self {
+        self.one_at_a_time = true;
         self
     }
 
@@ -153,7 +161,7 @@ impl Origin {
         let listener = TcpListener::bind(SocketAddr::new(ip, 0)).await?;
         let addr = listener.local_addr()?;
         let log = Log::default();
-        let listener = tokio::spawn(accept(listener, config.server_configs(), config.behaviour, log.clone()));
+        let listener = tokio::spawn(accept(listener, config.server_configs(), config, log.clone()));
         Ok(Self { addr, log, listener })
     }
 
@@ -199,18 +207,18 @@ impl Drop for Origin {
     }
 }
 
-async fn accept(listener: TcpListener, configs: Vec<Arc<ServerConfig>>, behaviour: Behaviour, log: Log) {
+async fn accept(listener: TcpListener, configs: Vec<Arc<ServerConfig>>, config: OriginConfig, log: Log) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => {
+            accepted = listener.accept(), if !config.one_at_a_time || connections.is_empty() => {
                 // An error here belongs to a connection that died in the backlog.
                 let Ok((tcp, _)) = accepted else { continue };
                 let index = log.opened();
-                let config = Arc::clone(&configs[index.min(configs.len() - 1)]);
-                let (behaviour, log) = (behaviour.clone(), log.clone());
+                let presented = Arc::clone(&configs[index.min(configs.len() - 1)]);
+                let (behaviour, log) = (config.behaviour.clone(), log.clone());
                 connections.spawn(async move {
-                    let end = serve(tcp, config, behaviour, &log, index).await;
+                    let end = serve(tcp, presented, behaviour, &log, index).await;
                     log.ended(index, end);
                 });
             }
