@@ -116,10 +116,10 @@ impl ChainMemory {
         let key = Key { served: digest(end_entity, others), asked };
         let known = self.chains.get(&key).filter(|known| known.answers(question, now));
         // A certificate for other names is left to verification, which says so.
-        if let Some(known) = known.filter(|_| question.is_named_in(end_entity)) {
+        let again = known.and_then(|known| Some((question.verify_again(&known.chain, end_entity)?, known)));
+        if let Some((chain, known)) = again {
             self.answered.fetch_add(1, Ordering::Relaxed);
             let served = std::iter::once(end_entity).chain(others).map(|der| der.clone().into_owned()).collect();
-            let chain = VerifiedChain { host: question.host.clone(), ..known.chain.clone() };
             return Attempt { result: Ok(chain), served, validated: known.validated.clone() };
         }
         let attempt = question.verify(end_entity, others, circumstances);

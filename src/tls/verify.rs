@@ -136,10 +136,11 @@ impl Question {
         })
     }
 
-    /// Whether a certificate is for the host.
-    pub(super) fn is_named_in(&self, end_entity: &CertificateDer<'_>) -> bool {
-        EndEntityCert::try_from(end_entity)
-            .is_ok_and(|certificate| check_name(&certificate, end_entity, &self.host).is_ok())
+    /// The chain that was verified before with this end entity, where it is for the host of this question, too.
+    pub(super) fn verify_again(&self, known: &VerifiedChain, end_entity: &CertificateDer<'_>) -> Option<VerifiedChain> {
+        let certificate = EndEntityCert::try_from(end_entity).ok()?;
+        check_name(&certificate, end_entity, &self.host).ok()?;
+        Some(VerifiedChain { host: self.host.clone(), ..known.clone() })
     }
 
     /// Shows every path that verifies to a visitor, until it takes one. The inner result is what webpki makes of it.

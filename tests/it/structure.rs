@@ -170,11 +170,13 @@ fn proofs_and_permits_have_one_maker() {
         );
     };
     only_in("impl ChainProof for", "tls/chain.rs:", 1);
-    // Where it is declared, and where verification makes one: anchored, by a pinned key, and with pins softened.
+    // Where it is declared, and where verification makes one: anchored, by a pinned key, with pins softened, and of a
+    // path that is remembered.
     only_in("struct VerifiedChain {", "tls/chain.rs:", 1);
     only_in("VerifiedChain { passed_over", "tls/verify.rs:", 1);
     only_in("Ok(VerifiedChain {", "tls/verify.rs:", 2);
-    only_in("VerifiedChain {", "tls/", 5);
+    only_in("VerifiedChain { host: self.host.clone(), ..known", "tls/verify.rs:", 1);
+    only_in("VerifiedChain {", "tls/", 6);
     only_in("const fn grant(host: Host, passage: Passage) -> Self", "policy/decision.rs:", 1);
     only_in("Self { host, passage }", "policy/decision.rs:", 1);
     only_in("Permit {", "policy/decision.rs:", 2);
