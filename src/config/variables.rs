@@ -6,7 +6,9 @@ use super::findings::Findings;
 use super::outside::Outside;
 use super::span::{FileId, Span};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use ipnet::IpNet;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
@@ -214,7 +216,10 @@ struct Search {
 
 impl Redactor {
     fn new(values: &BTreeMap<String, String>) -> Self {
-        let (long, short): (Vec<_>, Vec<_>) = values.iter().partition(|(_, value)| value.len() >= SECRET_OCTETS);
+        let other: Vec<_> =
+            values.iter().flat_map(|(name, value)| other_forms(value).map(move |form| (name, form))).collect();
+        let told = values.iter().chain(other.iter().map(|(name, form)| (*name, form)));
+        let (long, short): (Vec<_>, Vec<_>) = told.partition(|(_, value)| value.len() >= SECRET_OCTETS);
         let pieces = long.iter().flat_map(|(_, value)| {
             let octets = value.to_ascii_lowercase().into_bytes();
             octets.windows(SECRET_OCTETS).map(<[u8]>::to_vec).collect::<Vec<_>>()
@@ -247,6 +252,17 @@ impl Redactor {
             || octets.windows(SECRET_OCTETS).any(|window| self.pieces.contains(window))
             || self.short.iter().any(has)
     }
+}
+
+/// How an address is told, which need not have a piece in common with how it was written.
+fn other_forms(value: &str) -> impl Iterator<Item = String> + use<> {
+    let socket = value.parse::<SocketAddr>().ok().map(|socket| socket.ip());
+    let network = value.parse::<IpNet>().ok().map(|network| network.network());
+    let address = value.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    let addresses = [socket, network, address].into_iter().flatten();
+    let forms = addresses.flat_map(|address| [address.to_string(), address.to_canonical().to_string()]);
+    let value = value.to_owned();
+    forms.filter(move |form| *form != value)
 }
 
 impl Search {

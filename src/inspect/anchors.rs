@@ -5,7 +5,7 @@ use super::pins;
 use crate::config::{At, Code, Config, Diagnostic, ExtraRoots, Named, Places, Roots};
 use crate::materials::{self, Materials, MaterialsError};
 use crate::policy::pinset::Basis;
-use crate::tls::anchors::{AnchorError, TrustAnchors};
+use crate::tls::anchors::{AnchorError, AnchorRecord, TrustAnchors};
 use crate::tls::revocation::{Revocation, RevocationMode};
 use rustls::pki_types::CertificateDer;
 use std::path::Path;
@@ -119,24 +119,41 @@ impl Look<'_> {
 
     /// Whether nothing is left in a set that a chain could end in, which is told.
     fn ended(&mut self, anchors: &TrustAnchors, at: At<'_>) -> bool {
-        let all_ended = anchors.records().iter().all(|record| self.now > record.not_after);
-        let Some(last) = anchors.records().iter().map(|record| record.not_after).max().filter(|_| all_ended) else {
+        let records = anchors.records();
+        if records.is_empty() || records.iter().any(|record| self.is_fit(record)) {
             return false;
+        }
+        let last = records.iter().map(|record| record.not_after).max().filter(|last| self.now > *last);
+        let message = match last {
+            Some(last) => format!("every trust anchor here has ended, the last on {}: no chain verifies", day(last)),
+            None => "no trust anchor here can be used: each has ended, is not valid yet, or has a key that cannot be \
+                     verified with"
+                .to_owned(),
         };
-        let message = format!("every trust anchor here has ended, the last on {}: no chain verifies", day(last));
         self.tell(Code::E65, at, message, "put the current roots into the file");
         true
+    }
+
+    /// Whether a chain can end in it now.
+    fn is_fit(&self, record: &AnchorRecord) -> bool {
+        let weakness = Facts::of(&record.certificate).and_then(|facts| facts.weakness);
+        (record.not_before..=record.not_after).contains(&self.now) && weakness.is_none()
     }
 
     /// Pinsets under which no trust anchor is left that is not blocked.
     fn blocked(&mut self, config: &Config, materials: &Materials) {
         for rule in config.rules.rules() {
             let (Some(pinset), Some(anchors)) = (rule.pinset(), materials.anchors_of(rule)) else { continue };
-            let mut records = anchors.records().iter();
+            let is_blocked = |record: &AnchorRecord| config.rules.is_blocked(pinset, &record.element.spki);
+            let records = anchors.records();
             if matches!(pinset.basis, Basis::Chain { .. })
-                && records.all(|record| config.rules.is_blocked(pinset, &record.element.spki))
+                && records.iter().any(is_blocked)
+                && records.iter().all(|record| is_blocked(record) || !self.is_fit(record))
             {
-                let message = format!("every trust anchor of {:?} is blocked or denied: no chain passes", pinset.name);
+                let message = format!(
+                    "every trust anchor of {:?} is blocked or denied, or has ended: no chain passes",
+                    pinset.name
+                );
                 let help = "remove the anchors from the blocklist or from deny, or name other roots";
                 self.tell(Code::E38, At::Pinset(&pinset.name), message, help);
             }

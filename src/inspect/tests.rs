@@ -248,7 +248,7 @@ fn anchors_that_are_no_current_roots() {
     folder.file("below.pem", made("Below", true, 2040, Some(&root)).pem);
     folder.file("old.pem", made("Old", true, 2026, None).pem);
     folder.file("leaf.pem", made("Leaf", false, 2040, None).pem);
-    folder.file("early.pem", made_for("Early", true, 2027..=2040, None).pem);
+    folder.file("early.pem and root", made_for("Early", true, 2027..=2040, None).pem + &root.pem);
     let many: Vec<_> = (0..5).map(|n| made(&format!("Old {n}"), true, 2020, None).pem).collect();
     folder.file("many.pem", root.pem.clone() + &many.concat());
     folder.file("ended.pem", many.concat() + &made("Last", true, 2025, None).pem);
@@ -257,7 +257,7 @@ fn anchors_that_are_no_current_roots() {
         ("below.pem", "CN=Below is issued by CN=Root, so it is no root"),
         ("below.pem.and.old", "CN=Old ended on 2026-01-01; CN=Leaf is no certificate authority"),
         ("leaf.pem", "CN=Leaf is no certificate authority"),
-        ("early.pem", "CN=Early is not valid before 2027-01-01"),
+        ("early.pem and root", "CN=Early is not valid before 2027-01-01"),
         ("many.pem", "CN=Old 2 ended on 2020-01-01; and 2 more"),
     ] {
         folder.has(&format!("{LIST}extra_roots = [\"{file}\"]"), &world(), &[(Code::W64, Some((3, 16)), says)]);
@@ -293,6 +293,35 @@ fn anchors_that_are_no_current_roots() {
             folder.has(&text, &world(), expected);
         }
     }
+}
+
+/// Each is of no use for another reason.
+#[test]
+fn anchors_of_which_none_can_be_used() {
+    let folder = Folder::new();
+    let later = made_for("Later", true, 2030..=2040, None).pem;
+    let old = made("Old", true, 2026, None);
+    folder.file("later.pem", &later);
+    folder.file("mixed.pem", old.pem.clone() + &later);
+    folder.file("fit.pem", old.pem.clone() + &later + &made("Root", true, 2040, None).pem);
+    for (file, code, says) in [
+        ("later.pem", Code::E65, "no trust anchor here can be used"),
+        ("mixed.pem", Code::E65, "no trust anchor here can be used"),
+        ("fit.pem", Code::W64, "CN=Old ended on 2026-01-01"),
+    ] {
+        folder.has(&format!("[upstream]\nroots = \"./{file}\""), &world(), &[(code, Some((2, 9)), says)]);
+    }
+    // What is not blocked has ended.
+    let blocked = made("Blocked", true, 2040, None);
+    folder.file("both.pem", blocked.pem.clone() + &old.pem);
+    let text = |deny: &str| {
+        format!(
+            "[upstream]\nroots = \"./both.pem\"\n[[pinset]]\nname = \"p\"\nhosts = [\"p.example\"]\n\
+             pins = [\"{NOBODYS}\"]\nmode = \"report-only\"\ndeny = [\"{deny}\"]\n"
+        )
+    };
+    let told = |deny: &str| folder.told(&text(deny), &world()).into_iter().filter(|told| told.0 == Code::E38).count();
+    assert_eq!((told(&blocked.pin), told(&old.pin)), (1, 0));
 }
 
 /// What a start refuses and a look at each file by itself does not show.
@@ -343,7 +372,7 @@ fn trust_anchors_that_are_all_blocked() {
         let text = text(own, &deny, &block);
         let told = told(&text);
         assert_eq!(told.iter().map(|told| told.1).collect::<Vec<_>>(), [Some((line, 1))], "{text}\n{told:?}");
-        assert!(told[0].2.contains("every trust anchor of \"p\" is blocked or denied"), "{told:?}");
+        assert!(told[0].2.contains("every trust anchor of \"p\" is blocked or denied, or has ended"), "{told:?}");
     }
     for (own, deny, block) in
         [("", vec![&one], vec![]), ("", vec![], vec![&two]), (own, vec![&two], vec![]), (own, vec![], vec![])]

@@ -72,3 +72,24 @@ async fn hosts_that_variables_name_and_nobody_sees() {
     assert!(ended.out.contains("**.${HOST_OF_SITE} (pinset site): skipped: a wildcard names no host"), "{ended}");
     assert!(!ended.out.to_lowercase().contains("plant"), "{ended}");
 }
+
+/// Addresses are told in a form that need not have a piece in common with what was written.
+#[tokio::test]
+async fn addresses_that_variables_name() {
+    let user = User::new();
+    let pins = format!("pins = [\"{}\"]\nbackup = [\"{}\"]", Key::p256().pin(), Key::p256().pin());
+    for (value, hosts, told) in [
+        ("0:0:0:0:0:0:0:1", "[${ADDRESS}]:9", "::1"),
+        ("[2001:0db8:0000::0015]", "${ADDRESS}:9", "2001:db8::15"),
+        ("::ffff:192.0.2.1", "[${ADDRESS}]", "192.0.2.1"),
+        ("[2001:0db8:0:0::16]:9", "${ADDRESS}", "2001:db8::16"),
+    ] {
+        let text = format!("[[pinset]]\nname = \"site\"\nhosts = [\"{hosts}\"]\n{pins}\n");
+        let path = user.file("pinproxy.toml", &text);
+        for form in [&[][..], &["--json"], &["--sarif"]] {
+            let start = user.pinproxy(["config", "check"]).args(form).arg(&path).env("ADDRESS", value);
+            let ended = start.run().await.with_code(0);
+            assert!(ended.out.contains("W28") && !ended.out.contains(told), "{value}: {ended}");
+        }
+    }
+}
