@@ -1,14 +1,17 @@
 //! Copies bytes between two sides, both ways at once. Knows no TLS, no host, no policy.
 //!
 //! Each direction reads what its source has buffered and writes it to its sink without a buffer of its own, so an idle
-//! session costs nothing here. How a side ends is passed on: a clean end as a clean end, a cut as a cut.
+//! session costs nothing here. Small pieces that are there at one time are written together, by way of a buffer that all
+//! sessions of a thread share. How a side ends is passed on: a clean end as a clean end, a cut as a cut.
 //!
 //! No direction can starve the other one, the limits or the shutdown: each time the session is polled, both directions
 //! move a bounded amount, they take turns at going first, and everything else is looked at.
 
 mod bell;
+mod copying;
 
 use bell::Bell;
+use copying::Copying;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -93,10 +96,10 @@ pub enum SideName {
 }
 
 /// Where one direction stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Flow {
-    /// Bytes go from source to sink; `unflushed` when the sink may still hold some.
-    Copying { unflushed: bool },
+    /// Bytes go from source to sink.
+    Copying(Copying),
     /// The source has ended; the sink is being told.
     Ending(End),
     /// The sink has been told.
@@ -114,6 +117,9 @@ enum Fault {
 /// which nothing is ready any more.
 const STEP_ROUNDS: usize = 8;
 
+/// Times that a direction asks its source for more before it is the turn of the rest.
+const STEP_READS: usize = 32;
+
 /// Relays until both directions have ended, a connection fails, a limit is reached or `shutdown` completes. `counters`
 /// holds what was relayed so far at any time.
 pub async fn relay<C: Side, U: Side>(
@@ -130,7 +136,7 @@ pub async fn relay<C: Side, U: Side>(
     let end_of_life = started + limits.session_lifetime;
     let mut last_progress = started;
     let mut timer = std::pin::pin!(sleep_until((started + limits.idle_timeout).min(end_of_life)));
-    let (mut to_upstream, mut to_client) = (Flow::Copying { unflushed: false }, Flow::Copying { unflushed: false });
+    let (mut to_upstream, mut to_client) = (Flow::Copying(Copying::default()), Flow::Copying(Copying::default()));
     let mut upload_first = true;
     poll_fn(|cx| {
         let before = *counters;
@@ -198,31 +204,17 @@ fn step<S: Side, T: Side>(
     mut sink: Pin<&mut T>,
     count: &mut u64,
 ) -> Poll<Result<End, Fault>> {
+    let mut reads = STEP_READS;
     for _ in 0..STEP_ROUNDS {
         match flow {
-            Flow::Copying { unflushed } => match source.as_mut().poll_fill_buf(cx) {
-                Poll::Pending => {
-                    if *unflushed {
-                        ready!(sink.as_mut().poll_flush(cx)).map_err(Fault::Sink)?;
-                        *unflushed = false;
-                    }
-                    return Poll::Pending;
+            Flow::Copying(copying) => {
+                if let Some(end) = ready!(copying.poll_round(cx, source.as_mut(), sink.as_mut(), count, &mut reads))? {
+                    *flow = Flow::Ending(end);
                 }
-                Poll::Ready(Ok([])) => *flow = Flow::Ending(End::Clean),
-                Poll::Ready(Ok(bytes)) => {
-                    let written = ready!(sink.as_mut().poll_write(cx, bytes)).map_err(Fault::Sink)?;
-                    if written == 0 {
-                        return Poll::Ready(Err(Fault::Sink(io::ErrorKind::WriteZero.into())));
-                    }
-                    *unflushed = true;
-                    *count += written as u64;
-                    source.as_mut().consume(written);
+                if reads == 0 {
+                    break;
                 }
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    *flow = Flow::Ending(End::Cut);
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Fault::Source(error))),
-            },
+            }
             Flow::Ending(end) => {
                 let end = *end;
                 ready!(sink.as_mut().poll_flush(cx)).map_err(Fault::Sink)?;

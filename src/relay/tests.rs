@@ -2,6 +2,7 @@
 
 mod saturation;
 
+use super::copying::{GATHERED_MAX, PIECE_SMALL};
 use super::*;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -212,13 +213,68 @@ async fn failures_name_their_side() {
 
 #[tokio::test]
 async fn a_sink_that_takes_no_more_stops_its_source() {
-    let mut client = Scripted { room: 1_000, ..Scripted::new([Read::Silent]) };
-    let mut upstream = Scripted::new([Read::Endless(vec![b'x'; 64])]);
-    let limits = Limits { idle_timeout: SHORT, ..LONG };
-    let (outcome, counters) = run(&mut client, &mut upstream, limits).await;
-    assert_eq!(outcome, Outcome::Idle, "a side that is full does not count as life");
-    assert_eq!((upstream.read, client.written.len()), (1_000, 1_000), "nothing is held in between");
-    assert_eq!(counters, Counters { upstream: 0, client: 1_000 });
+    // Small pieces are gathered before they are written: what did not fit is held, and no more is asked for.
+    for (room, piece, held) in [(1_000, 64, (STEP_READS - 1) * 64 - 1_000), (10_000, PIECE_SMALL, 0)] {
+        let mut client = Scripted { room, ..Scripted::new([Read::Silent]) };
+        let mut upstream = Scripted::new([Read::Endless(vec![b'x'; piece])]);
+        let limits = Limits { idle_timeout: SHORT, ..LONG };
+        let (outcome, counters) = run(&mut client, &mut upstream, limits).await;
+        assert_eq!(outcome, Outcome::Idle, "a side that is full does not count as life");
+        assert_eq!((upstream.read, client.written.len()), (room + held, room), "pieces of {piece}");
+        assert!(held <= GATHERED_MAX);
+        assert_eq!(counters, Counters { upstream: 0, client: room as u64 });
+    }
+}
+
+/// Whatever the pieces, and however little the sink takes at a time: the same bytes in the same order, then the end.
+#[tokio::test]
+async fn small_pieces_are_written_together() {
+    let bytes = |length: usize| (0..length).map(|n| u8::try_from(n % 251).expect("small")).collect::<Vec<_>>();
+    // pieces, bytes taken by one write, writes
+    for (pieces, bite, writes) in [
+        (vec![1, 1, 1], usize::MAX, 1),
+        (vec![1, 1, 1], 1, 3),
+        (vec![100; 20], usize::MAX, 1),
+        (vec![GATHERED_MAX - 1, 2], usize::MAX, 2),
+        (vec![PIECE_SMALL - 1, PIECE_SMALL, 1], usize::MAX, 1),
+        (vec![PIECE_SMALL - 1, PIECE_SMALL, 2], usize::MAX, 2),
+        (vec![PIECE_SMALL, 1, 1], usize::MAX, 2),
+        (vec![3_000; 6], 2_000, 10),
+    ] {
+        for end in [Read::Clean, Read::Cut] {
+            let whole = bytes(pieces.iter().sum());
+            let mut from = 0;
+            let mut reads: Vec<_> = pieces
+                .iter()
+                .map(|length| {
+                    from += length;
+                    Read::Bytes(whole[from - length..from].to_vec())
+                })
+                .collect();
+            reads.push(end.clone());
+            let mut upstream = Scripted::new(reads);
+            let mut client = Scripted { bite, ..Scripted::new([Read::Clean]) };
+            client.log = Rc::default();
+            let log = Rc::clone(&client.log);
+            let (outcome, counters) = run(&mut client, &mut upstream, LONG).await;
+            let upstream_end = if matches!(end, Read::Cut) { End::Cut } else { End::Clean };
+            assert_eq!(outcome, Outcome::Ended { client: End::Clean, upstream: upstream_end }, "{pieces:?}");
+            assert_eq!((client.written == whole, counters.client), (true, whole.len() as u64), "{pieces:?} by {bite}");
+            assert_eq!(log.borrow().chars().count(), writes, "{pieces:?} by {bite}");
+        }
+    }
+}
+
+/// What a source said before it failed is written as far as the sink takes it.
+#[tokio::test]
+async fn small_pieces_before_a_failure() {
+    let reset = io::ErrorKind::ConnectionReset;
+    let said = |text: &str| Read::Bytes(text.into());
+    let mut upstream = Scripted::new([said("la"), said("st"), Read::Fails(reset)]);
+    let mut client = Scripted::new([Read::Silent]);
+    let (outcome, counters) = run(&mut client, &mut upstream, LONG).await;
+    assert_eq!(outcome, Outcome::Failed { side: SideName::Upstream, error: reset.to_string() });
+    assert_eq!((client.written.as_slice(), counters.client), (b"last".as_slice(), 4));
 }
 
 #[tokio::test]
@@ -281,13 +337,15 @@ fn a_step_stops_at_its_bound_and_comes_back() {
     let wakes = Arc::<Wakes>::default();
     let waker = Waker::from(Arc::clone(&wakes));
     let mut cx = Context::from_waker(&waker);
-    let long = |rounds| Scripted::new(vec![Read::Bytes(b"x".to_vec()); rounds]);
+    let long = |rounds| Scripted::new(vec![Read::Bytes(vec![b'x'; PIECE_SMALL]); rounds]);
     for (mut source, written, woken) in [
-        (endless(b'x'), STEP_ROUNDS, 1),
-        (long(STEP_ROUNDS + 1), STEP_ROUNDS, 1),
-        (long(STEP_ROUNDS - 1), STEP_ROUNDS - 1, 0),
+        // A small piece costs a look at the source, the first one two.
+        (endless(b'x'), STEP_READS - 1, 1),
+        (Scripted::new([Read::Endless(vec![b'x'; PIECE_SMALL])]), STEP_ROUNDS * PIECE_SMALL, 1),
+        (long(STEP_ROUNDS + 1), STEP_ROUNDS * PIECE_SMALL, 1),
+        (long(STEP_ROUNDS - 1), (STEP_ROUNDS - 1) * PIECE_SMALL, 0),
     ] {
-        let (mut flow, mut count, mut sink) = (Flow::Copying { unflushed: false }, 0, Scripted::new([]));
+        let (mut flow, mut count, mut sink) = (Flow::Copying(Copying::default()), 0, Scripted::new([]));
         wakes.0.store(0, Ordering::Relaxed);
         let stepped = step(&mut cx, &mut flow, Pin::new(&mut &mut source), Pin::new(&mut &mut sink), &mut count);
         assert!(stepped.is_pending());
@@ -305,8 +363,8 @@ async fn the_directions_take_turns_at_going_first() {
     for _ in 0..4 {
         assert!(relaying.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
-    let (sent, received) = ("c".repeat(STEP_ROUNDS), "u".repeat(STEP_ROUNDS));
-    assert_eq!(*log.borrow(), format!("{sent}{received}{received}{sent}").repeat(2));
+    // What is said in small pieces is written at once.
+    assert_eq!(*log.borrow(), "cuuc".repeat(2));
 }
 
 #[tokio::test]
