@@ -9,8 +9,7 @@ use crate::proxy::{Generation, Proxy};
 use rustls::pki_types::CertificateDer;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
-use std::thread;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TrySendError, sync_channel};
 use std::time::Duration;
 use tokio::signal::unix::Signal;
 
@@ -20,9 +19,8 @@ const PINNED_KEPT_OF_LOST: usize = 3;
 /// Host patterns that a refusal names.
 const LOST_SHOWN_MAX: usize = 5;
 
-/// How often it is looked whether the last session of an old generation has ended, and how many times.
+/// How often it is looked whether the last session of an old generation has let go of it.
 const REST: Duration = Duration::from_millis(100);
-const RESTS_MAX: usize = 600;
 
 /// What a reload starts from.
 #[derive(Debug)]
@@ -36,6 +34,9 @@ pub(super) struct Reload {
     generation: u64,
     /// The host patterns that are pinned now.
     pinned: HashSet<HostPattern>,
+    /// Generations that sessions still have. To free a large one takes as long as several sessions, so it is done here
+    /// and not where the last of them ends.
+    replaced: Vec<Arc<Generation>>,
 }
 
 impl Reload {
@@ -46,7 +47,7 @@ impl Reload {
         proxy: Arc<Proxy>,
     ) -> Self {
         let pinned = pinned(&started_with);
-        Self { proxy, arguments, started_with, own: own.to_vec(), generation: 1, pinned }
+        Self { proxy, arguments, started_with, own: own.to_vec(), generation: 1, pinned, replaced: Vec::new() }
     }
 
     /// Reloads each time the signal comes. Signals that come during a reload are one more reload after it. Files may be
@@ -54,7 +55,7 @@ impl Reload {
     pub(super) async fn at_each(mut self, mut hangups: Signal) {
         let (wake, woken) = sync_channel::<()>(1);
         let reloading = in_background("pinproxy-reload", move || {
-            while woken.recv().is_ok() {
+            while self.wait(&woken) {
                 self.run();
             }
         });
@@ -63,8 +64,22 @@ impl Reload {
         }
         while hangups.recv().await.is_some() {
             // One that is waiting is enough.
-            let _waiting = wake.try_send(());
+            if let Err(TrySendError::Disconnected(())) = wake.try_send(()) {
+                return tracing::error!("SIGHUP is not followed any more: a reload has failed; restart the proxy");
+            }
         }
+    }
+
+    /// Waits for the next signal; frees meanwhile what no session has any more. Whether there was one.
+    fn wait(&mut self, woken: &Receiver<()>) -> bool {
+        while !self.replaced.is_empty() {
+            match woken.recv_timeout(REST) {
+                Ok(()) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => self.replaced.retain(|old| Arc::strong_count(old) > 1),
+            }
+        }
+        woken.recv().is_ok()
     }
 
     /// Reads the file and everything it names, and puts rules, trust anchors and revocation lists in force for the
@@ -106,7 +121,7 @@ impl Reload {
         for section in self.unchangeable(&config) {
             tracing::warn!("{section} has changed; that takes effect at the next start");
         }
-        release(old);
+        self.replaced.push(old);
     }
 
     /// A configuration without faults is not put in force when it loses so many pins: that is more often half a file, or
@@ -147,18 +162,6 @@ impl Reload {
         ];
         compared.into_iter().filter(|(_, same)| !same).map(|(section, _)| section).collect()
     }
-}
-
-/// Frees a generation here, and not where its last session ends: of a large one that takes as long as several sessions. A
-/// session that stays keeps it.
-fn release(old: Arc<Generation>) {
-    for _ in 0..RESTS_MAX {
-        if Arc::strong_count(&old) == 1 {
-            break;
-        }
-        thread::sleep(REST);
-    }
-    drop(old);
 }
 
 /// The host patterns of all pinsets that judge pins.

@@ -196,7 +196,7 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
 
 /// Log lines go through a queue, so that a terminal or pipe that nobody reads does not stop the sessions.
 fn start_log(config: &Config) -> io::Result<(Queue, QueueGuard)> {
-    let (queue, guard) = Queue::start("pinproxy-log", LOG_LINES_MAX, Writing::Batches, io::stderr())?;
+    let (queue, guard) = Queue::start("pinproxy-log", LOG_LINES_MAX, Writing::to(io::stderr()), io::stderr())?;
     let written = queue.clone();
     let writer = move || written.clone();
     let filter = EnvFilter::new(config.log.level.as_str());

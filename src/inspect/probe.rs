@@ -186,14 +186,14 @@ impl Prober {
     }
 
     async fn shake(&self, target: &Target, alpn: &[Vec<u8>], trail: &Trail) -> Result<Sight, ProbeError> {
-        let (question, circumstances) = (self.question(target)?, self.circumstances());
+        let (question, circumstances) = (Arc::new(self.question(target)?), self.circumstances());
         let dialled = dial(&target.authority, &self.access, trail, self.limit).await?;
         trail.set(vec![dialled.address]);
-        let verifier = Arc::new(SessionVerifier::once(question, circumstances));
+        let verifier = Arc::new(SessionVerifier::once(Arc::clone(&question), circumstances));
         let config = config(&verifier, alpn);
-        let shaken = handshake(dialled.stream, config, &verifier, &circumstances, self.limit).await?;
+        let shaken = handshake(dialled.stream, config, &verifier, &question, &circumstances, self.limit).await?;
         let served = shaken.attempt.served;
-        let survey = verifier.question().survey(&served, &circumstances);
+        let survey = question.survey(&served, &circumstances);
         Ok(Sight { address: dialled.address, served, survey })
     }
 }

@@ -27,10 +27,6 @@ pub enum LeafKeyChoice {
     Always(LeafKeyKind),
 }
 
-/// Tickets for a client that finishes a TLS 1.3 handshake. Each costs a derivation, a seal and a record; a client that opens
-/// several connections at once shakes hands in full on the others.
-const TICKETS_SENT: usize = 1;
-
 /// Accepts clients: the local CA and what their sessions share.
 #[derive(Debug)]
 pub struct Acceptor {
@@ -102,7 +98,6 @@ impl Acceptor {
         // Tickets are sealed with keys of this process and bound to the server name; every session is judged upstream
         // before its client can use one.
         template.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-        template.send_tls13_tickets = TICKETS_SENT;
         Ok(Self { authority, leaf_key, handshake_timeout, template })
     }
 

@@ -53,23 +53,24 @@ impl Session {
         let circumstances = self.circumstances(rule);
         check_expiry(rule, &circumstances, record)?;
         record.at(Stage::UpstreamTls);
-        let question = Question {
+        let question = Arc::new(Question {
             anchors: Arc::clone(self.generation.materials.anchors_of(rule).ok_or_else(no_permit)?),
             revocation: Arc::clone(&self.generation.materials.revocation),
             policy: Arc::clone(&self.generation.policy),
             rule: Arc::clone(rule),
             host: host.clone(),
-        };
+        });
         record.judged_under(rule, &circumstances);
         let (verifier, config) = if let Some(tickets) = &self.proxy.tickets {
             tickets.config(circumstances, target, &question, &offer)
         } else {
-            let verifier =
-                Arc::new(SessionVerifier::once(question, circumstances).remembering(&self.generation.chains));
+            let memory = Arc::clone(&self.generation.chains);
+            let verifier = Arc::new(SessionVerifier::remembering(Arc::clone(&question), circumstances, memory));
             let config = config(&verifier, &offer);
             (verifier, config)
         };
-        let shaking = handshake(dialled.stream, config, &verifier, &circumstances, self.proxy.handshake_timeout);
+        let shaking =
+            handshake(dialled.stream, config, &verifier, &question, &circumstances, self.proxy.handshake_timeout);
         // The leaf is made while the upstream computes its answer to our ClientHello.
         let (shaken, ()) = tokio::join!(shaking, async { self.proxy.acceptor.prepare(host, self.now) });
         let Handshake { upstream, attempt } = shaken?;

@@ -66,42 +66,28 @@ impl Copying {
                 Poll::Ready(Ok(None))
             }
             Poll::Ready(Ok([])) => Poll::Ready(Ok(Some(End::Clean))),
-            Poll::Ready(Ok(_)) => {
-                GATHERING.with_borrow_mut(|room| self.gather(cx, source, sink, count, reads, room)).map_ok(|()| None)
+            Poll::Ready(Ok(first)) => {
+                let filled = first.len();
+                GATHERING.with_borrow_mut(|room| room[..filled].copy_from_slice(first));
+                source.as_mut().consume(filled);
+                Poll::Ready(GATHERING.with_borrow_mut(|room| {
+                    let gathered = gather(cx, source, room, filled, reads);
+                    self.write_gathered(cx, sink, gathered, count, room).map(|()| None)
+                }))
             }
             Poll::Ready(Err(error)) => Poll::Ready(end_of(error).map(Some)),
         }
     }
 
-    /// Takes from the source what is there without waiting, as far as there is room, and writes it at once.
-    fn gather<S: Side, T: Side>(
+    /// Writes what was gathered, and keeps what does not fit.
+    fn write_gathered<T: Side>(
         &mut self,
         cx: &mut Context<'_>,
-        mut source: Pin<&mut S>,
         sink: Pin<&mut T>,
+        Gathered { filled, ended }: Gathered,
         count: &mut u64,
-        reads: &mut usize,
-        room: &mut [u8],
-    ) -> Poll<Result<(), Fault>> {
-        let mut filled = 0;
-        let mut ended = Ok(None);
-        while filled < room.len() {
-            match source.as_mut().poll_fill_buf(cx) {
-                Poll::Pending => break,
-                Poll::Ready(Ok([])) => ended = Ok(Some(End::Clean)),
-                Poll::Ready(Ok(bytes)) => {
-                    let taken = bytes.len().min(room.len() - filled);
-                    room[filled..filled + taken].copy_from_slice(&bytes[..taken]);
-                    source.as_mut().consume(taken);
-                    filled += taken;
-                }
-                Poll::Ready(Err(error)) => ended = end_of(error).map(Some),
-            }
-            *reads = reads.saturating_sub(1);
-            if *reads == 0 || !matches!(ended, Ok(None)) {
-                break;
-            }
-        }
+        room: &[u8],
+    ) -> Result<(), Fault> {
         let gathered = &room[..filled];
         let written = match write(cx, sink, gathered, count) {
             Poll::Ready(written) => written?,
@@ -112,8 +98,40 @@ impl Copying {
         self.held = gathered[written..].to_vec();
         // A source that has failed has nothing more to say, and what it said before is written as far as it can be.
         self.ended = ended?;
-        Poll::Ready(Ok(()))
+        Ok(())
     }
+}
+
+/// What a source had to say without waiting.
+struct Gathered {
+    filled: usize,
+    /// How it ended behind that, if it did.
+    ended: Result<Option<End>, Fault>,
+}
+
+/// Takes from the source what is there without waiting, as far as there is room behind what is `filled`.
+fn gather<S: Side>(
+    cx: &mut Context<'_>,
+    mut source: Pin<&mut S>,
+    room: &mut [u8],
+    mut filled: usize,
+    reads: &mut usize,
+) -> Gathered {
+    while filled < room.len() && *reads > 0 {
+        *reads -= 1;
+        match source.as_mut().poll_fill_buf(cx) {
+            Poll::Pending => break,
+            Poll::Ready(Ok([])) => return Gathered { filled, ended: Ok(Some(End::Clean)) },
+            Poll::Ready(Ok(bytes)) => {
+                let taken = bytes.len().min(room.len() - filled);
+                room[filled..filled + taken].copy_from_slice(&bytes[..taken]);
+                source.as_mut().consume(taken);
+                filled += taken;
+            }
+            Poll::Ready(Err(error)) => return Gathered { filled, ended: end_of(error).map(Some) },
+        }
+    }
+    Gathered { filled, ended: Ok(None) }
 }
 
 fn write<T: Side>(

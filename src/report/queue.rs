@@ -3,9 +3,11 @@
 //! Who adds a line never waits for the writer, and wakes it at most once in [`BATCH`]: at a thousand sessions a second a
 //! thread that is woken for each line costs more than the lines.
 
+use rustix::fs::FileType;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -52,11 +54,24 @@ struct Waiting {
     octets: Vec<u8>,
     /// Where each line ends.
     ends: Vec<usize>,
+    /// Lines that are being written.
+    in_hand: usize,
+    /// Nothing is written any more but what is there.
     closed: bool,
 }
 
+impl Writing {
+    /// What suits this file.
+    pub fn to(file: impl AsFd) -> Self {
+        match rustix::fs::fstat(file) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => Self::Batches,
+            _ => Self::Lines,
+        }
+    }
+}
+
 impl Queue {
-    /// A queue for so many lines, and the thread of this name that writes them.
+    /// A queue for so many lines, beside as many that are being written, and the thread of this name that writes them.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -82,7 +97,7 @@ impl Queue {
     /// Takes a line, with its line break. Returns at once: a line that there is no room for is lost, and counted.
     pub fn push(&self, line: &[u8]) {
         let mut waiting = self.0.waiting();
-        if waiting.ends.len() >= self.0.lines_max {
+        if waiting.closed || waiting.ends.len() >= self.0.lines_max {
             drop(waiting);
             self.0.lost.fetch_add(1, Ordering::Relaxed);
             return;
@@ -107,8 +122,11 @@ impl Drop for QueueGuard {
     fn drop(&mut self) {
         self.queue.0.waiting().closed = true;
         self.queue.0.changed.notify_one();
-        // The thread sends nothing; it is heard when it ends. One that hangs in a write is left behind.
-        let _ended_or_left = self.ended.recv_timeout(LAST_TIMEOUT);
+        // The thread sends nothing; it is heard when it ends. One that hangs in a write is left behind, with its lines.
+        if self.ended.recv_timeout(LAST_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+            let waiting = self.queue.0.waiting();
+            self.queue.0.lost.fetch_add((waiting.ends.len() + waiting.in_hand) as u64, Ordering::Relaxed);
+        }
     }
 }
 
@@ -134,9 +152,11 @@ fn write_out(shared: &Shared, writing: Writing, mut writer: impl Write) {
         let mut waiting = shared.waiting();
         std::mem::swap(&mut octets, &mut waiting.octets);
         std::mem::swap(&mut ends, &mut waiting.ends);
+        waiting.in_hand = ends.len();
         drop(waiting);
         let unwritten = write_batch(&mut writer, writing, &octets, &ends);
         shared.lost.fetch_add(unwritten, Ordering::Relaxed);
+        shared.waiting().in_hand = 0;
         octets.clear();
         octets.shrink_to(ROOM_KEPT);
         ends.clear();
@@ -195,6 +215,7 @@ impl Write for Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc::Sender;
 
     /// Takes so many octets, then refuses; tells the calls.
     #[derive(Clone, Debug)]
@@ -262,9 +283,37 @@ mod tests {
         drop(guard);
         assert_eq!(writer.calls().concat(), lines.concat());
         assert_eq!(queue.lost(), 0);
-        // What comes later is not written, and nobody waits for it.
+        // What comes later is not written, and counted.
         queue.push(b"late\n");
-        assert_eq!(writer.calls().concat(), lines.concat());
+        assert_eq!((writer.calls().concat(), queue.lost()), (lines.concat(), 1));
+    }
+
+    /// A writer that hangs is not waited for, and what it had and what waits for it is counted.
+    #[test]
+    fn what_a_writer_that_hangs_has_not_written_is_counted() {
+        /// Tells that it was called, and waits until it may go on.
+        struct Hanging(Sender<()>, Receiver<()>);
+        impl Write for Hanging {
+            fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+                self.0.send(()).unwrap();
+                let _gone = self.1.recv();
+                Ok(octets.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let ((called, calls), (go_on, goes_on)) = (channel(), channel());
+        let (queue, guard) = Queue::start("test", 10, Writing::Batches, Hanging(called, goes_on)).unwrap();
+        queue.push(b"a\n");
+        calls.recv().unwrap();
+        queue.push(b"b\n");
+        queue.push(b"c\n");
+        assert_eq!(queue.lost(), 0);
+        drop(guard);
+        assert_eq!(queue.lost(), 3);
+        drop(go_on);
     }
 
     #[test]

@@ -114,10 +114,8 @@ impl JsonLines {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path).map_err(|source| SinkError { path: path.to_owned(), source })?;
-        let refused = |source| SinkError { path: path.to_owned(), source };
-        let is_regular = file.metadata().map_err(refused)?.is_file();
-        let writing = if is_regular { Writing::Batches } else { Writing::Lines };
-        let (queue, guard) = Queue::start("pinproxy-sink", lines_max, writing, file).map_err(refused)?;
+        let (queue, guard) = Queue::start("pinproxy-sink", lines_max, Writing::to(&file), file)
+            .map_err(|source| SinkError { path: path.to_owned(), source })?;
         Ok((Self { path: path.to_owned(), queue }, guard))
     }
 

@@ -10,7 +10,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use std::fmt;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// Tickets kept for one client, rule and host when upstream resumption is on. TLS 1.3 tickets are used once.
 const TICKETS_PER_CONFIG: usize = 4;
@@ -18,12 +18,33 @@ const TICKETS_PER_CONFIG: usize = 4;
 /// The verifier of one session: asks its [`Question`] of whatever the upstream presents.
 #[derive(Debug)]
 pub struct SessionVerifier {
-    question: Question,
-    /// Those of the session; of the latest one, where several share the verifier for resumption.
-    circumstances: Mutex<Circumstances>,
     shared: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Absent once a verifier for one handshake has been used: a TLS 1.3 connection keeps its verifier for as long as it
+    /// lives, and that is to keep no policy, anchors or memory of a generation that was replaced.
+    asked: Option<Asked>,
+    /// Those of the session; of the latest one, where several share the verifier for resumption.
+    circumstances: Circumstances,
+    found: Option<Attempt>,
+}
+
+#[derive(Clone, Debug)]
+struct Asked {
+    question: Arc<Question>,
     memory: Option<Arc<ChainMemory>>,
-    found: Mutex<Option<Attempt>>,
+}
+
+impl Asked {
+    fn verify(&self, first: &CertificateDer<'_>, rest: &[CertificateDer<'_>], under: &Circumstances) -> Attempt {
+        match &self.memory {
+            Some(memory) => memory.verify(&self.question, first, rest, under),
+            None => self.question.verify(first, rest, under),
+        }
+    }
 }
 
 /// A refusal on its way through rustls, so that the handshake's error carries its cause.
@@ -40,41 +61,42 @@ impl std::error::Error for TurnedDown {}
 
 impl SessionVerifier {
     /// A verifier for one handshake.
-    pub const fn once(question: Question, circumstances: Circumstances) -> Self {
-        Self {
-            question,
-            circumstances: Mutex::new(circumstances),
-            shared: false,
-            memory: None,
-            found: Mutex::new(None),
-        }
+    pub const fn once(question: Arc<Question>, circumstances: Circumstances) -> Self {
+        Self::new(Asked { question, memory: None }, circumstances, false)
+    }
+
+    /// A verifier for one handshake, with a memory of chains.
+    pub const fn remembering(question: Arc<Question>, circumstances: Circumstances, memory: Arc<ChainMemory>) -> Self {
+        Self::new(Asked { question, memory: Some(memory) }, circumstances, false)
     }
 
     /// A verifier for every handshake that may resume one another.
-    pub const fn shared(question: Question, circumstances: Circumstances) -> Self {
-        Self { question, circumstances: Mutex::new(circumstances), shared: true, memory: None, found: Mutex::new(None) }
+    pub const fn shared(question: Arc<Question>, circumstances: Circumstances) -> Self {
+        Self::new(Asked { question, memory: None }, circumstances, true)
     }
 
-    /// With a memory of chains.
-    #[must_use]
-    pub fn remembering(self, memory: &Arc<ChainMemory>) -> Self {
-        Self { memory: Some(Arc::clone(memory)), ..self }
+    const fn new(asked: Asked, circumstances: Circumstances, shared: bool) -> Self {
+        Self { shared, state: Mutex::new(State { asked: Some(asked), circumstances, found: None }) }
     }
 
     /// Tells a shared verifier of the session that uses it next.
     pub fn used_under(&self, circumstances: Circumstances) {
-        *self.circumstances.lock().unwrap_or_else(PoisonError::into_inner) = circumstances;
+        self.state().circumstances = circumstances;
     }
 
-    /// What the handshake found. `None` where rustls did not ask, which is how it resumes a session, and for a shared
-    /// verifier: then the chain of the connection has to be verified again.
+    /// What the handshake found; a verifier for one handshake is of no use from then on. `None` where rustls did not ask,
+    /// which is how it resumes a session, and for a shared verifier: then the chain of the connection has to be verified
+    /// again.
     pub fn take(&self) -> Option<Attempt> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let mut state = self.state();
+        if !self.shared {
+            state.asked = None;
+        }
+        state.found.take()
     }
 
-    /// What is asked.
-    pub const fn question(&self) -> &Question {
-        &self.question
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -98,17 +120,19 @@ impl ServerCertVerifier for SessionVerifier {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let circumstances = *self.circumstances.lock().unwrap_or_else(PoisonError::into_inner);
-        let attempt = match &self.memory {
-            Some(memory) => memory.verify(&self.question, end_entity, intermediates, &circumstances),
-            None => self.question.verify(end_entity, intermediates, &circumstances),
+        let (asked, circumstances) = {
+            let state = self.state();
+            (state.asked.clone(), state.circumstances)
         };
+        // No known way leads here a second time; it fails closed.
+        let asked = asked.ok_or_else(|| rustls::Error::General("the verifier of another handshake".to_owned()))?;
+        let attempt = asked.verify(end_entity, intermediates, &circumstances);
         if attempt.result.is_err() {
             let cause = OtherError(Arc::new(TurnedDown(attempt)));
             return Err(rustls::Error::InvalidCertificate(CertificateError::Other(cause)));
         }
         if !self.shared {
-            *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt);
+            self.state().found = Some(attempt);
         }
         Ok(ServerCertVerified::assertion())
     }
@@ -229,14 +253,33 @@ mod tests {
         }
     }
 
+    fn here() -> Circumstances {
+        Circumstances::new(SystemTime::now(), std::net::Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// What a connection keeps of it must be neither a key to another handshake nor a policy.
+    #[test]
+    fn a_used_verifier_verifies_nothing_and_keeps_nothing() {
+        let question = Arc::new(question());
+        let kept = Arc::downgrade(&question);
+        let verifier = SessionVerifier::remembering(question, here(), Arc::default());
+        let none = CertificateDer::from_slice(&[]);
+        let name = ServerName::try_from("bank.example").unwrap();
+        let verify = || verifier.verify_server_cert(&none, &[], &name, &[], UnixTime::now());
+        assert!(turned_down(&verify().unwrap_err()).is_some(), "it is asked, and turns that down");
+        assert!(kept.upgrade().is_some());
+        assert!(verifier.take().is_none(), "nothing was accepted");
+        assert!(kept.upgrade().is_none());
+        let error = verify().unwrap_err();
+        assert!(turned_down(&error).is_none() && matches!(error, rustls::Error::General(_)), "{error}");
+    }
+
     #[test]
     fn what_is_offered_to_upstreams() {
-        let verifier = Arc::new(SessionVerifier::once(
-            question(),
-            Circumstances::new(SystemTime::now(), std::net::Ipv4Addr::LOCALHOST.into()),
-        ));
+        let question = Arc::new(question());
+        let name = crate::tls::name::server_name(&question.host).unwrap();
+        let verifier = Arc::new(SessionVerifier::once(question, here()));
         let offer = [b"h2".to_vec(), b"http/1.1".to_vec()];
-        let name = crate::tls::name::server_name(&verifier.question().host).unwrap();
         let mut connection = ClientConnection::new(config(&verifier, &offer), name).unwrap();
         let mut bytes = Vec::new();
         connection.write_tls(&mut bytes).unwrap();

@@ -121,11 +121,15 @@ async fn addresses(host: &Host, resolver: &dyn Resolve, limit: Duration) -> Resu
 }
 
 async fn connect(target: &Authority, addresses: Vec<SocketAddr>, limit: Duration) -> Result<Dialled, DialError> {
-    match addresses.as_slice() {
+    let connected = match addresses.as_slice() {
         // The usual case needs none of the machinery for several.
-        [address] => connect_to(*address).await.map_err(|source| DialError::Connect { target: target.clone(), source }),
+        [address] => connect_to(*address).await,
         _ => connect_to_first(target, addresses, limit).await,
-    }
+    };
+    connected.map_err(|source| match source.kind() {
+        io::ErrorKind::TimedOut => DialError::ConnectTimeout { target: target.clone(), limit },
+        _ => DialError::Connect { target: target.clone(), source },
+    })
 }
 
 async fn connect_to(address: SocketAddr) -> io::Result<Dialled> {
@@ -136,32 +140,17 @@ async fn connect_to(address: SocketAddr) -> io::Result<Dialled> {
 }
 
 /// Happy eyeballs (RFC 8305).
-async fn connect_to_first(
-    target: &Authority,
-    addresses: Vec<SocketAddr>,
-    limit: Duration,
-) -> Result<Dialled, DialError> {
+async fn connect_to_first(target: &Authority, addresses: Vec<SocketAddr>, limit: Duration) -> io::Result<Dialled> {
     let mut connector = HttpConnector::new_with_resolver(Judged(addresses));
     connector.enforce_http(false);
     connector.set_nodelay(true);
     connector.set_keepalive(Some(TCP_KEEPALIVE));
     connector.set_connect_timeout(Some(limit));
-    let failed = |source| DialError::Connect { target: target.clone(), source };
     let uri = http::Uri::builder().scheme("https").authority(target.to_string()).path_and_query("/").build();
-    let uri = uri.map_err(|error| failed(io::Error::other(error)))?;
-    match connector.call(uri).await {
-        Err(error) => match innermost_io(&error) {
-            source if source.kind() == io::ErrorKind::TimedOut => {
-                Err(DialError::ConnectTimeout { target: target.clone(), limit })
-            }
-            source => Err(failed(source)),
-        },
-        Ok(stream) => {
-            let stream = stream.into_inner();
-            let address = stream.peer_addr().map_err(failed)?;
-            Ok(Dialled { stream, address })
-        }
-    }
+    let stream =
+        connector.call(uri.map_err(io::Error::other)?).await.map_err(|error| innermost_io(&error))?.into_inner();
+    let address = stream.peer_addr()?;
+    Ok(Dialled { stream, address })
 }
 
 /// The system's error inside the connector's.

@@ -5,6 +5,7 @@ use crate::policy::moment::Circumstances;
 use crate::tls::chain::Attempt;
 use crate::tls::client::{SessionVerifier, turned_down};
 use crate::tls::name::server_name;
+use crate::tls::verify::Question;
 use rustls::pki_types::CertificateDer;
 use rustls::{AlertDescription, ClientConfig, HandshakeKind, ProtocolVersion};
 use std::io;
@@ -65,7 +66,7 @@ pub struct Handshake {
     pub attempt: Attempt,
 }
 
-/// Shakes hands on a fresh connection with the given verifier, which judges it under these circumstances.
+/// Shakes hands on a fresh connection with a verifier that asks this question under these circumstances.
 ///
 /// # Errors
 /// [`HandshakeError`] for everything that is not about certificates.
@@ -73,10 +74,11 @@ pub async fn handshake(
     stream: TcpStream,
     config: Arc<ClientConfig>,
     verifier: &SessionVerifier,
+    question: &Question,
     circumstances: &Circumstances,
     limit: Duration,
 ) -> Result<Handshake, HandshakeError> {
-    let name = server_name(verifier.question().upstream_name(circumstances)).map_err(|_| HandshakeError::Name)?;
+    let name = server_name(question.upstream_name(circumstances)).map_err(|_| HandshakeError::Name)?;
     let connecting = TlsConnector::from(config).connect(name, stream);
     let stream = match timeout(limit, connecting).await {
         Err(_) => return Err(HandshakeError::Timeout(limit)),
@@ -93,7 +95,7 @@ pub async fn handshake(
             .peer_certificates()
             .and_then(<[_]>::split_first)
             .map_or((CertificateDer::from_slice(&[]), [].as_slice()), |(first, rest)| (first.clone(), rest));
-        verifier.question().verify(&end_entity, others, circumstances)
+        question.verify(&end_entity, others, circumstances)
     });
     let alpn = connection.alpn_protocol().map(<[u8]>::to_vec);
     let version = connection.protocol_version();

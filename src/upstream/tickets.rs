@@ -44,7 +44,7 @@ impl Tickets {
         &self,
         circumstances: Circumstances,
         target: &Authority,
-        question: &Question,
+        question: &Arc<Question>,
         alpn: &[Vec<u8>],
     ) -> (Arc<SessionVerifier>, Arc<ClientConfig>) {
         let key = Key {
@@ -57,7 +57,7 @@ impl Tickets {
             alpn: alpn.to_vec(),
         };
         let made = self.configs.get_or_insert_with(&key, || {
-            let verifier = Arc::new(SessionVerifier::shared(question.clone(), circumstances));
+            let verifier = Arc::new(SessionVerifier::shared(Arc::clone(question), circumstances));
             let config = resuming_config(&verifier, alpn);
             Ok::<_, std::convert::Infallible>((verifier, config))
         });

@@ -11,6 +11,7 @@ use crate::support::pki::hex;
 use crate::support::setting::{HOST, Setting};
 use pinproxy::report::{Bytes, Decided, Event};
 use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
 use std::time::Duration;
 
 const MIB: usize = 1024 * 1024;
@@ -164,5 +165,25 @@ async fn a_session_ends_with_its_lifetime_however_busy_it_is() {
         assert!(event.duration >= Duration::from_millis(300), "{event}");
         assert!(rounds > 1 && event.bytes.client >= 4 * rounds, "{rounds} rounds, {event}");
         assert_ne!(setting.origin.until_ended(1).await.unwrap().clean_closes(), 1, "{mode:?}");
+    }
+}
+
+/// A session of many hours keeps nothing of a generation that was replaced.
+#[tokio::test]
+async fn a_tunnel_does_not_keep_its_policy() {
+    for mode in MODES {
+        let setting = mode.start(Behaviour::Echo, "").await;
+        let mut client = mode.connected(&setting).await;
+        client.send(b"ping").await.expect("the session relays");
+        assert_eq!(client.read_exact(4).await.expect("the session relays"), b"ping");
+        let old = setting.proxy.replace("", 2);
+        assert_eq!(Arc::strong_count(&old), 1, "{mode:?}");
+        let (policy, anchors) = (Arc::downgrade(&old.policy), Arc::downgrade(&old.materials.common));
+        let chains = Arc::downgrade(&old.chains);
+        drop(old);
+        let kept = (policy.upgrade().is_some(), anchors.upgrade().is_some(), chains.upgrade().is_some());
+        assert_eq!(kept, (false, false, false), "{mode:?}: policy, anchors, chains");
+        client.send(b"pong").await.expect("the session relays");
+        assert_eq!(client.read_exact(4).await.expect("the session relays"), b"pong", "{mode:?}");
     }
 }

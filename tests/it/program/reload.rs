@@ -135,6 +135,23 @@ async fn a_pipe_in_the_place_of_a_file_is_refused_at_once() {
     program.stop().await;
 }
 
+/// Sessions that take their time with the old generation do not hold up the next reload.
+#[tokio::test]
+async fn a_client_that_says_nothing_holds_up_no_reload() {
+    let (user, site) = (User::new(), Site::start(Behaviour::Echo).await);
+    let patient = format!("{}[limits]\nclient_hello_timeout = \"5m\"\n", pinset(&site.chain.pin()));
+    let mut program = Program::start(user.run(Some(&site.trusted_by(&user, &patient)))).await;
+    let mut silent = RawClient::connect(program.address).await.expect("the proxy listens");
+    let target = format!("{HOST}:{}", site.origin.port());
+    assert_eq!(silent.connect_to(&target).await.expect("a reply").status, 200);
+    for generation in 2..5 {
+        program.running.signal("HUP").await;
+        program.running.err.until(&format!("generation {generation} with 1 rules is in force")).await;
+    }
+    drop(silent);
+    program.stop().await;
+}
+
 #[tokio::test]
 async fn without_a_file_there_is_nothing_to_reload() {
     let user = User::new();

@@ -254,10 +254,10 @@ impl TestProxy {
         self.time.lock().expect("the time").wall = now;
     }
 
-    /// Puts another configuration's rules, anchors and lists in force.
-    pub(crate) fn replace(&self, toml: &str, number: u64) {
+    /// Puts another configuration's rules, anchors and lists in force; gives the old ones.
+    pub(crate) fn replace(&self, toml: &str, number: u64) -> Arc<Generation> {
         let config = parse(toml, self.folder.path());
-        self.proxy.replace(Generation::load(&config, number, &self.own).expect("a generation"));
+        self.proxy.replace(Generation::load(&config, number, &self.own).expect("a generation"))
     }
 
     /// Tells the proxy to end, as a signal would.
