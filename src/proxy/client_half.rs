@@ -26,7 +26,7 @@ pub(super) type ClientStream = Prefixed<TcpStream>;
 /// The two sides of a relay.
 pub(super) enum Pair {
     Tls(Box<tokio_rustls::server::TlsStream<ClientStream>>, Box<tokio_rustls::client::TlsStream<TcpStream>>),
-    Plain(BufReader<ClientStream>, BufReader<TcpStream>),
+    Plain(Box<BufReader<ClientStream>>, Box<BufReader<TcpStream>>),
 }
 
 /// What the ClientHello led to.
@@ -213,8 +213,9 @@ impl Session {
     /// relay without looking, for which the rule gave the permit.
     fn blind(client: ClientStream, dialled: Dialled, _permit: &Permit, record: &mut Record) -> Pair {
         record.tunnelled();
-        let buffered = |stream| BufReader::with_capacity(TUNNEL_BUFFER_BYTES, stream);
-        Pair::Plain(buffered(client), BufReader::with_capacity(TUNNEL_BUFFER_BYTES, dialled.stream))
+        let client = BufReader::with_capacity(TUNNEL_BUFFER_BYTES, client);
+        let upstream = BufReader::with_capacity(TUNNEL_BUFFER_BYTES, dialled.stream);
+        Pair::Plain(Box::new(client), Box::new(upstream))
     }
 }
 

@@ -34,8 +34,8 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Opens the record of a session that has just begun.
-    pub(super) fn open(reporter: &Arc<Reporter>, session: String, client: SocketAddr, now: SystemTime) -> Self {
+    /// Opens the record of a session that has just begun. Boxed: it goes through every future of the session.
+    pub(super) fn open(reporter: &Arc<Reporter>, session: String, client: SocketAddr, now: SystemTime) -> Box<Self> {
         let event = Event {
             date_time: now,
             session,
@@ -67,14 +67,14 @@ impl Record {
             ended: None,
             duration: std::time::Duration::ZERO,
         };
-        Self {
+        Box::new(Self {
             reporter: Arc::clone(reporter),
             started: Instant::now(),
             event,
             violation: None,
             expected_pins: Vec::new(),
             finished: false,
-        }
+        })
     }
 
     /// The event as it stands.
@@ -241,7 +241,7 @@ impl Record {
     }
 
     /// Emits the event.
-    pub(super) fn finish(mut self) {
+    pub(super) fn finish(mut self: Box<Self>) {
         self.emit();
     }
 

@@ -34,6 +34,7 @@ use hyper::upgrade::OnUpgrade;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
+use tokio_util::sync::CancellationToken;
 
 /// What a session has from its beginning to its end.
 pub(super) struct Session {
@@ -63,7 +64,7 @@ pub(super) async fn open(
     client: SocketAddr,
     place: Arc<Place>,
     request: Request<Incoming>,
-    mut record: Record,
+    mut record: Box<Record>,
 ) -> Response<Full<Bytes>> {
     let now = record.event().date_time;
     let user_agent = request.headers().get(USER_AGENT).map(http::HeaderValue::as_bytes).unwrap_or_default();
@@ -88,8 +89,12 @@ pub(super) async fn open(
             record.replied(StatusCode::OK);
             let sessions = session.proxy.sessions.clone();
             let upgrade = hyper::upgrade::on(request);
+            // Boxed, so that its memory is free again while the session relays.
+            let carried = Box::pin(session.carry(target, approach, upgrade, record));
             sessions.spawn(async move {
-                session.carry(&target, approach, upgrade, record).await;
+                if let Some(tunnel) = carried.await {
+                    tunnel.relay().await;
+                }
                 drop(place);
             });
             established()
@@ -182,45 +187,67 @@ impl Session {
         }
     }
 
-    /// client_tls, relay, report: everything behind the 200.
-    async fn carry(self, target: &Authority, approach: Approach, upgrade: OnUpgrade, mut record: Record) {
+    /// client_tls: from the 200 to a tunnel that can be relayed.
+    async fn carry(
+        self,
+        target: Authority,
+        approach: Approach,
+        upgrade: OnUpgrade,
+        mut record: Box<Record>,
+    ) -> Option<Tunnel> {
         record.at(Stage::ClientTls);
         let set_up = async {
             let client = tunnel(upgrade).await?;
             match approach {
                 Approach::Blind(dialled, permit) => {
-                    self.enter_tunnel(target, client, dialled, &permit, &mut record).await
+                    self.enter_tunnel(&target, client, dialled, &permit, &mut record).await
                 }
-                Approach::Verified(verified) => self.greet(target, client, verified, &mut record).await,
-                Approach::AfterHello(dialled) => self.judge_by_hello(target, client, dialled, &mut record).await,
+                Approach::Verified(verified) => self.greet(&target, client, verified, &mut record).await,
+                Approach::AfterHello(dialled) => self.judge_by_hello(&target, client, dialled, &mut record).await,
             }
         };
-        // Boxed, so that the memory of the handshakes is free again while the session relays.
         let ready = tokio::select! {
-            ready = Box::pin(set_up) => ready,
+            ready = set_up => ready,
             () = self.proxy.ending.cancelled() => Err(SessionError::Shutdown),
         };
         match ready {
             Ok(pair) => {
                 record.at(Stage::Relay);
-                let mut counters = Counters::default();
-                let limits = self.relay_limits();
-                let ending = self.proxy.ending.clone().cancelled_owned();
-                // The verdict is given: a tunnel of many hours is no reason to keep a policy that was replaced.
-                drop(self);
-                let outcome = match pair {
-                    Pair::Tls(client, upstream) => relay(client, upstream, limits, &mut counters, ending).await,
-                    Pair::Plain(client, upstream) => relay(client, upstream, limits, &mut counters, ending).await,
-                };
-                record.relayed(&outcome, counters);
+                Some(Tunnel { pair, limits: self.relay_limits(), ending: self.proxy.ending.clone(), record })
             }
-            Err(error) => record.fail(&error),
+            Err(error) => {
+                record.fail(&error);
+                record.finish();
+                None
+            }
         }
-        record.finish();
     }
 
     fn relay_limits(&self) -> Limits {
         let limits = &self.proxy.limits;
         Limits { idle_timeout: limits.idle_timeout, session_lifetime: limits.session_lifetime }
+    }
+}
+
+/// What is left of a session once both sides have shaken hands. Nothing of its generation is: the verdict is given, and a
+/// tunnel of many hours is no reason to keep a policy that was replaced.
+struct Tunnel {
+    pair: Pair,
+    limits: Limits,
+    ending: CancellationToken,
+    record: Box<Record>,
+}
+
+impl Tunnel {
+    /// relay, report.
+    async fn relay(mut self) {
+        let mut counters = Counters::default();
+        let ending = self.ending.cancelled();
+        let outcome = match self.pair {
+            Pair::Tls(client, upstream) => relay(client, upstream, self.limits, &mut counters, ending).await,
+            Pair::Plain(client, upstream) => relay(client, upstream, self.limits, &mut counters, ending).await,
+        };
+        self.record.relayed(&outcome, counters);
+        self.record.finish();
     }
 }

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How long the writer lets lines gather once there is one.
-const BATCH: Duration = Duration::from_millis(2);
+const BATCH: Duration = Duration::from_millis(10);
 
 /// Room for lines that is kept between batches, in octets; what a burst needed beyond is given back.
 const ROOM_KEPT: usize = 64 << 10;
