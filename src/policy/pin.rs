@@ -1,7 +1,9 @@
 //! Pins: SHA-256 of a SubjectPublicKeyInfo (RFC 7469 section 2.4) or of a whole certificate.
 
 use base64::Engine as _;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
+use serde::{Serialize, Serializer};
 use std::collections::HashSet;
 use std::fmt;
 
@@ -250,12 +252,18 @@ fn exactly_32(bytes: &[u8]) -> Result<Sha256, PinError> {
 impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Spki(digest) => write!(f, "sha256/{}", STANDARD.encode(digest)),
+            Self::Spki(digest) => write!(f, "sha256/{}", Base64Display::new(digest, &STANDARD)),
             Self::Certificate(digest) => {
                 f.write_str("cert:sha256:")?;
                 digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
         }
+    }
+}
+
+impl Serialize for Pin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

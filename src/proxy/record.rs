@@ -28,7 +28,7 @@ pub(super) struct Record {
     reporter: Arc<Reporter>,
     started: Instant,
     event: Event,
-    violation: Option<Violation>,
+    violation: Option<Box<Violation>>,
     expected_pins: Vec<ExpectedPin>,
     finished: bool,
 }
@@ -130,12 +130,12 @@ impl Record {
     }
 
     pub(super) fn upstream_tls(&mut self, version: Option<rustls::ProtocolVersion>, alpn: Option<&[u8]>) {
-        self.event.upstream_tls = version.map(tls_version);
+        self.event.upstream_tls = version.and_then(tls_version);
         self.event.alpn = alpn.map(|protocol| String::from_utf8_lossy(protocol).into_owned());
     }
 
     pub(super) fn client_tls(&mut self, version: Option<rustls::ProtocolVersion>, leaf_serial: &str) {
-        self.event.client_tls = version.map(tls_version);
+        self.event.client_tls = version.and_then(tls_version);
         self.event.leaf_serial = Some(leaf_serial.to_owned());
     }
 
@@ -159,7 +159,7 @@ impl Record {
                 self.event.stage = Stage::Pin;
                 self.event.exempted = *exempted;
                 self.event.matched_position = matched.map(|matched| matched.position);
-                self.event.matched_pin = matched.map(|matched| matched.pin.to_string());
+                self.event.matched_pin = matched.map(|matched| matched.pin);
                 if self.violation.is_none() {
                     self.event.decision = Decided::Allow;
                 }
@@ -185,13 +185,14 @@ impl Record {
         }
         if matches!(rejection.class, FailureClass::Pin | FailureClass::Blocklist | FailureClass::Budget) {
             let der = |chain: &[CertificateDer<'_>]| chain.iter().map(|der| der.to_vec()).collect();
-            self.violation = Some(self.violation(rejection.class, der(&attempt.served), der(&attempt.validated), rule));
+            let violation = self.violation(rejection.class, der(&attempt.served), der(&attempt.validated), rule);
+            self.violation = Some(Box::new(violation));
         }
     }
 
     /// The session falls under a pinset that has ended and fails closed.
     pub(super) fn pinset_expired(&mut self, rule: &Rule) {
-        self.violation = Some(self.violation(FailureClass::Pin, Vec::new(), Vec::new(), rule));
+        self.violation = Some(Box::new(self.violation(FailureClass::Pin, Vec::new(), Vec::new(), rule)));
     }
 
     fn violation(
@@ -248,7 +249,7 @@ impl Record {
     fn emit(&mut self) {
         self.finished = true;
         self.event.duration = self.started.elapsed();
-        self.reporter.emit(&self.event, self.violation.as_ref());
+        self.reporter.emit(&self.event, self.violation.as_deref());
     }
 }
 
@@ -296,8 +297,8 @@ fn tellable(target: &str) -> String {
     printable + cut
 }
 
-fn pins_of(path: &[PathElement]) -> Vec<String> {
-    path.iter().map(|element| Pin::Spki(element.spki).to_string()).collect()
+fn pins_of(path: &[PathElement]) -> Vec<Pin> {
+    path.iter().map(|element| Pin::Spki(element.spki)).collect()
 }
 
 /// The pins of a rule, each with where it has to stand.
@@ -319,11 +320,12 @@ fn rfc7469_pin(pin: &Pin) -> String {
     }
 }
 
-fn tls_version(version: rustls::ProtocolVersion) -> String {
+/// `None` for a version that no configuration of ours can come to.
+const fn tls_version(version: rustls::ProtocolVersion) -> Option<&'static str> {
     match version {
-        rustls::ProtocolVersion::TLSv1_2 => "1.2".to_owned(),
-        rustls::ProtocolVersion::TLSv1_3 => "1.3".to_owned(),
-        other => format!("{other:?}"),
+        rustls::ProtocolVersion::TLSv1_2 => Some("1.2"),
+        rustls::ProtocolVersion::TLSv1_3 => Some("1.3"),
+        _ => None,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::error::SessionError;
 use crate::policy::decision::FailureClass;
+use crate::policy::pin::Pin;
 use crate::policy::pinset::Position;
 use crate::report::Event;
 use crate::upstream::dial::DialError;
@@ -41,7 +42,7 @@ pub(super) struct Refusal {
     hostname: Option<String>,
     pinset: Option<String>,
     enforced: bool,
-    seen_pins: Vec<String>,
+    seen_pins: Vec<Pin>,
     expected_pins: Vec<ExpectedPin>,
     remedy: &'static str,
     session: String,

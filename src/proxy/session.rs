@@ -34,7 +34,6 @@ use hyper::upgrade::OnUpgrade;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
-use tokio_util::sync::CancellationToken;
 
 /// What a session has from its beginning to its end.
 pub(super) struct Session {
@@ -213,7 +212,7 @@ impl Session {
         match ready {
             Ok(pair) => {
                 record.at(Stage::Relay);
-                Some(Tunnel { pair, limits: self.relay_limits(), ending: self.proxy.ending.clone(), record })
+                Some(Tunnel { proxy: self.proxy, pair, record })
             }
             Err(error) => {
                 record.fail(&error);
@@ -222,19 +221,13 @@ impl Session {
             }
         }
     }
-
-    fn relay_limits(&self) -> Limits {
-        let limits = &self.proxy.limits;
-        Limits { idle_timeout: limits.idle_timeout, session_lifetime: limits.session_lifetime }
-    }
 }
 
 /// What is left of a session once both sides have shaken hands. Nothing of its generation is: the verdict is given, and a
 /// tunnel of many hours is no reason to keep a policy that was replaced.
 struct Tunnel {
+    proxy: Arc<Proxy>,
     pair: Pair,
-    limits: Limits,
-    ending: CancellationToken,
     record: Box<Record>,
 }
 
@@ -242,10 +235,14 @@ impl Tunnel {
     /// relay, report.
     async fn relay(mut self) {
         let mut counters = Counters::default();
-        let ending = self.ending.cancelled();
+        // Pinned here: a future that moves into another one has its place in it twice.
+        let mut ending = std::pin::pin!(self.proxy.ending.cancelled());
+        let ending = ending.as_mut();
+        let configured = &self.proxy.limits;
+        let limits = Limits { idle_timeout: configured.idle_timeout, session_lifetime: configured.session_lifetime };
         let outcome = match self.pair {
-            Pair::Tls(client, upstream) => relay(client, upstream, self.limits, &mut counters, ending).await,
-            Pair::Plain(client, upstream) => relay(client, upstream, self.limits, &mut counters, ending).await,
+            Pair::Tls(client, upstream) => relay(client, upstream, limits, &mut counters, ending).await,
+            Pair::Plain(client, upstream) => relay(client, upstream, limits, &mut counters, ending).await,
         };
         self.record.relayed(&outcome, counters);
         self.record.finish();

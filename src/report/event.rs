@@ -1,6 +1,7 @@
 //! The event of a session.
 
 use crate::policy::decision::FailureClass;
+use crate::policy::pin::Pin;
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::SocketAddr;
@@ -96,19 +97,19 @@ pub struct Event {
     /// Position of the certificate that matched: 0 is the end entity.
     pub matched_position: Option<usize>,
     /// The pin that matched.
-    pub matched_pin: Option<String>,
+    pub matched_pin: Option<Pin>,
     /// Pins were demanded, none matched, and the trust anchor exempts its chains from them.
     pub exempted: bool,
     /// Keys of the verified path that was judged, end entity first, as pins.
-    pub seen_pins: Vec<String>,
+    pub seen_pins: Vec<Pin>,
     /// Paths that verified and were turned down.
     pub candidate_paths: usize,
     /// The address that was dialled.
     pub upstream_address: Option<SocketAddr>,
     /// TLS version with the upstream.
-    pub upstream_tls: Option<String>,
+    pub upstream_tls: Option<&'static str>,
     /// TLS version with the client.
-    pub client_tls: Option<String>,
+    pub client_tls: Option<&'static str>,
     /// The application protocol that the upstream chose.
     pub alpn: Option<String>,
     /// SHA-256 of the upstream's certificate, hexadecimal.
@@ -190,7 +191,9 @@ impl fmt::Display for Event {
             write!(f, " detail={detail:?}")?;
         }
         if self.failure_class.is_some() && !self.seen_pins.is_empty() {
-            write!(f, " seen={}", self.seen_pins.join(","))?;
+            for (position, pin) in self.seen_pins.iter().enumerate() {
+                write!(f, "{}{pin}", if position == 0 { " seen=" } else { "," })?;
+            }
         }
         write!(f, " client={} session={}", self.client.0.ip().to_canonical(), self.session)?;
         if let Some(ended) = &self.ended {

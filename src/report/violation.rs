@@ -2,6 +2,7 @@
 
 use super::event::{Event, date_time};
 use crate::policy::decision::FailureClass;
+use crate::policy::pin::Pin;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -66,7 +67,7 @@ pub(super) struct Report<'a> {
     policy_generation: u64,
     matched_position: Option<usize>,
     candidate_paths: usize,
-    seen_pins: &'a [String],
+    seen_pins: &'a [Pin],
     sni: Option<&'a str>,
     connect_authority: &'a str,
     upstream_address: Option<String>,

@@ -29,7 +29,8 @@ struct State {
     asked: Option<Asked>,
     /// Those of the session; of the latest one, where several share the verifier for resumption.
     circumstances: Circumstances,
-    found: Option<Attempt>,
+    /// Boxed, since the connection keeps the place of it.
+    found: Option<Box<Attempt>>,
 }
 
 #[derive(Clone, Debug)]
@@ -92,7 +93,7 @@ impl SessionVerifier {
         if !self.shared {
             state.asked = None;
         }
-        state.found.take()
+        state.found.take().map(|found| *found)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -132,7 +133,7 @@ impl ServerCertVerifier for SessionVerifier {
             return Err(rustls::Error::InvalidCertificate(CertificateError::Other(cause)));
         }
         if !self.shared {
-            self.state().found = Some(attempt);
+            self.state().found = Some(Box::new(attempt));
         }
         Ok(ServerCertVerified::assertion())
     }

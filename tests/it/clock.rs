@@ -4,7 +4,7 @@ use crate::support::bench::{Bench, bank_with, exempt, path, pinset, rfc3339};
 use crate::support::origin::OriginConfig;
 use crate::support::pki::{Ca, Key, Leaf, Validity, now, system_time};
 use crate::support::proxy::ProxyBuilder;
-use crate::support::verdict::{BANK, Verdict};
+use crate::support::verdict::{BANK, Verdict, texts};
 use pinproxy::policy::decision::FailureClass;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -37,7 +37,7 @@ async fn a_clock_set_forward_ends_no_pinset() {
         let forward = Tampering { start, wall: end + HOUR, passed: HOUR };
         let mut bench = tampered(&toml, &root, Leaf::named(BANK), forward).await;
         let outcome = bench.ask(BANK).await;
-        let seen = outcome.told.event.seen_pins.clone();
+        let seen = texts(&outcome.told.event.seen_pins);
         assert_eq!(outcome.verdict(), Verdict::mismatch().seen(&seen), "{then}");
         // When the time has really come, it ends.
         bench.proxy.set_time(system_time(end));
@@ -54,7 +54,7 @@ async fn a_clock_set_back_revives_no_exemption() {
     let back = Tampering { start, wall: start, passed: 3 * HOUR };
     let mut bench = tampered(&toml, &root, Leaf::named(BANK), back).await;
     let outcome = bench.ask(BANK).await;
-    let seen = outcome.told.event.seen_pins.clone();
+    let seen = texts(&outcome.told.event.seen_pins);
     assert_eq!(outcome.verdict(), Verdict::mismatch().seen(&seen));
 }
 
@@ -95,6 +95,6 @@ async fn a_small_correction_is_no_jump() {
         let mut bench = tampered(&toml, &root, Leaf::named(BANK), forward).await;
         let outcome = bench.ask(BANK).await;
         assert_eq!(outcome.reply.status, status, "{ahead:?} ahead");
-        assert_eq!(path(&Leaf::named(BANK).signed_by(&root), &[&root])[1], outcome.told.event.seen_pins[1]);
+        assert_eq!(path(&Leaf::named(BANK).signed_by(&root), &[&root])[1], texts(&outcome.told.event.seen_pins)[1]);
     }
 }

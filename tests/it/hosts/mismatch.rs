@@ -6,7 +6,7 @@ use crate::support::client::Sni;
 use crate::support::origin::OriginConfig;
 use crate::support::pki::{Ca, Key, Leaf};
 use crate::support::proxy::ProxyBuilder;
-use crate::support::verdict::{BANK, Outcome, Verdict};
+use crate::support::verdict::{BANK, Outcome, Verdict, texts};
 use pinproxy::policy::decision::FailureClass::{Access, Client, Name};
 use pinproxy::report::{Decided, Stage};
 use rustls::AlertDescription::{AccessDenied, UnrecognisedName};
@@ -49,7 +49,7 @@ async fn a_rule_about_either_name_refuses() {
         let toml = if what == "not allowed" { rules } else { format!("{ALLOW}{rules}") };
         let outcome = asked_and_named(&toml, &[ASKED, BANK]).await;
         let refused = Verdict::turned_away(0, "", Client, Stage::ClientTls, &detail).by_alert(UnrecognisedName);
-        let seen = outcome.told.event.seen_pins.clone();
+        let seen = texts(&outcome.told.event.seen_pins);
         assert_eq!(outcome.verdict(), refused.under(rule, false).seen(&seen).handshakes(1), "{what}");
     }
     let outcome =
@@ -62,7 +62,7 @@ async fn a_rule_about_either_name_refuses() {
 #[tokio::test]
 async fn the_name_in_the_client_hello_is_the_one_verified_and_certified() {
     let outcome = asked_and_named(ALLOW, &[ASKED, BANK]).await;
-    let seen = outcome.told.event.seen_pins.clone();
+    let seen = texts(&outcome.told.event.seen_pins);
     assert_eq!(outcome.verdict(), Verdict::passed().under("unpinned", false).seen(&seen).handshakes(2));
     let names: Vec<_> = outcome.upstream.iter().filter_map(|connection| connection.sni.clone()).collect();
     assert_eq!(names, [ASKED, BANK], "first what the CONNECT named, then what the client asked for");
@@ -79,7 +79,7 @@ async fn an_upstream_that_is_not_the_named_host_is_refused() {
     let outcome = asked_and_named(ALLOW, &[ASKED]).await;
     let detail = format!("the certificate is not for {BANK} but for {ASKED}");
     let refused = Verdict::refused_for(BANK, "unpinned", Name, &detail).by_alert(AccessDenied).under("unpinned", false);
-    let seen = outcome.told.event.seen_pins.clone();
+    let seen = texts(&outcome.told.event.seen_pins);
     assert_eq!(outcome.verdict(), refused.at(Stage::UpstreamTls).seen(&seen).handshakes(1));
 }
 

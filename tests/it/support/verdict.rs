@@ -6,6 +6,7 @@ use super::client::{Reply, TlsFailure};
 use super::origin::{Connection, End};
 use super::proxy::Told;
 use pinproxy::policy::decision::FailureClass;
+use pinproxy::policy::pin::Pin;
 use pinproxy::report::{Decided, Stage};
 use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
@@ -18,6 +19,11 @@ pub(crate) const NO_PINNED_KEY: &str = "no verified path of the upstream's chain
 /// The detail of a host that no rule names, where such hosts are denied.
 pub(crate) fn unlisted(host: &str) -> String {
     format!("no pinset for {host}, and hosts without one are denied ([defaults] unpinned = \"deny\")")
+}
+
+/// The pins as configurations, replies and events write them.
+pub(crate) fn texts(pins: &[Pin]) -> Vec<String> {
+    pins.iter().map(ToString::to_string).collect()
 }
 
 /// Everything about one CONNECT that an operator, a client or an origin could notice.
@@ -91,9 +97,9 @@ impl Outcome {
             detail: event.detail.clone(),
             stage: event.stage,
             rule: (event.pinset.clone().unwrap_or_default(), event.enforced),
-            seen: event.seen_pins.clone(),
+            seen: texts(&event.seen_pins),
             paths: event.candidate_paths,
-            matched: event.matched_position.zip(event.matched_pin.clone()),
+            matched: event.matched_position.zip(event.matched_pin.map(|pin| pin.to_string())),
             violation: violation.as_ref().map(|violation| violation.class),
             relayed: if lines.is_empty() { "nothing".to_owned() } else { lines.join(", ") },
             handshakes: self.upstream.iter().filter(|connection| connection.handshake.is_some()).count(),
