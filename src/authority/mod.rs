@@ -76,7 +76,7 @@ pub struct IssuedLeaf {
     /// The key, and the chain to send: the leaf, then those CA certificates that are not self-issued.
     pub certified_key: Arc<CertifiedKey>,
     /// The serial number as 32 upper-case hexadecimal digits, as `openssl x509 -serial` prints it.
-    pub serial: String,
+    pub serial: Arc<str>,
     /// The one name it is good for.
     pub name: ServerName<'static>,
     validity: Validity,
@@ -120,7 +120,7 @@ impl CertificateAuthority {
             let chain = std::iter::once(leaf).chain(self.sent.iter().cloned()).collect();
             Ok(IssuedLeaf {
                 certified_key: Arc::new(CertifiedKey::new(chain, Arc::clone(&key.signing_key))),
-                serial: serial.to_hex(),
+                serial: serial.to_hex().into(),
                 name: name.to_owned(),
                 validity: fresh,
             })

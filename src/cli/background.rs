@@ -1,11 +1,15 @@
-//! Work that may take seconds of processor time and must not slow down the sessions: on threads of their own, with a
-//! priority that lets everything else go first.
+//! Work that may take seconds of processor time and must not slow down the sessions: on threads of their own, which the
+//! system runs when nobody else wants the processor.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+};
 
-/// The lowest that the system has (see sched(7)). Where nothing else runs it makes no difference.
-const NICE: i32 = 19;
+/// SCHED_IDLE (see sched(7)). Niceness is not enough: a thread of the lowest keeps the processor to the end of its slice,
+/// some milliseconds, and a session wakes up half a dozen times.
+const WHEN_IDLE: ThreadSchedulePolicy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
 
 /// Runs it on a thread of this name, which may have 15 octets.
 ///
@@ -13,8 +17,8 @@ const NICE: i32 = 19;
 /// When the system gives no thread.
 pub(super) fn in_background(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     Builder::new().name(name.to_owned()).spawn(move || {
-        // Of this thread alone, on Linux. Where it cannot be had, the work is done with the usual one.
-        let _as_usual = rustix::process::setpriority_process(None, NICE);
+        // Where it cannot be had, the work is done as all other.
+        let _as_usual = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, WHEN_IDLE);
         work();
     })
 }

@@ -164,7 +164,7 @@ impl Session {
         let acceptor = &self.proxy.acceptor;
         let accepted = acceptor.accept(&permit, hello, client, alpn.as_deref(), leaf_not_after, self.now).await?;
         let version = accepted.stream.get_ref().1.protocol_version();
-        record.client_tls(version, &accepted.leaf.serial);
+        record.client_tls(version, Arc::clone(&accepted.leaf.serial));
         Ok(Pair::Tls(Box::new(accepted.stream), upstream.into_stream(&permit)))
     }
 

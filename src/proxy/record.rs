@@ -134,9 +134,9 @@ impl Record {
         self.event.alpn = alpn.map(|protocol| String::from_utf8_lossy(protocol).into_owned());
     }
 
-    pub(super) fn client_tls(&mut self, version: Option<rustls::ProtocolVersion>, leaf_serial: &str) {
+    pub(super) fn client_tls(&mut self, version: Option<rustls::ProtocolVersion>, leaf_serial: Arc<str>) {
         self.event.client_tls = version.and_then(tls_version);
-        self.event.leaf_serial = Some(leaf_serial.to_owned());
+        self.event.leaf_serial = Some(leaf_serial);
     }
 
     pub(super) const fn tunnelled(&mut self) {

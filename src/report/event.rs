@@ -1,10 +1,11 @@
 //! The event of a session.
 
 use crate::policy::decision::FailureClass;
-use crate::policy::pin::Pin;
+use crate::policy::pin::{Pin, Sha256};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -112,10 +113,11 @@ pub struct Event {
     pub client_tls: Option<&'static str>,
     /// The application protocol that the upstream chose.
     pub alpn: Option<String>,
-    /// SHA-256 of the upstream's certificate, hexadecimal.
-    pub upstream_certificate: Option<String>,
+    /// SHA-256 of the upstream's certificate; told in hexadecimal.
+    #[serde(serialize_with = "serialize_hex")]
+    pub upstream_certificate: Option<Sha256>,
     /// Serial number of the leaf shown to the client.
-    pub leaf_serial: Option<String>,
+    pub leaf_serial: Option<Arc<str>>,
     /// Payload relayed.
     pub bytes: Bytes,
     /// How the relay ended.
@@ -138,6 +140,30 @@ fn serialize_date_time<S: Serializer>(moment: &SystemTime, serializer: S) -> Res
 
 fn serialize_milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u128(duration.as_millis())
+}
+
+/// Takes a reference to the field, as serde hands it over.
+#[expect(clippy::ref_option)]
+fn serialize_hex<S: Serializer>(digest: &Option<Sha256>, serializer: S) -> Result<S::Ok, S::Error> {
+    match digest {
+        Some(digest) => serializer.serialize_some(&Hex(digest)),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Octets as hexadecimal digits.
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+impl Serialize for Hex<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl Serialize for Client {

@@ -2,6 +2,7 @@
 
 use crate::policy::decision::{Candidate, ChainProof, Footing, Rejection};
 use crate::policy::host::Host;
+use crate::policy::pin::Sha256;
 use crate::policy::pinset::PathElement;
 use rustls::pki_types::CertificateDer;
 use std::time::{Duration, SystemTime};
@@ -32,11 +33,9 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// SHA-256 of the end entity that was served, hexadecimal.
-    pub fn leaf_sha256(&self) -> Option<String> {
-        let digest = super::anchors::sha256(self.served.first()?);
-        let half = |digit: u8| char::from_digit(u32::from(digit), 16);
-        Some(digest.iter().flat_map(|octet| [half(octet >> 4), half(octet & 15)]).flatten().collect())
+    /// SHA-256 of the end entity that was served.
+    pub fn leaf_sha256(&self) -> Option<Sha256> {
+        self.served.first().map(|leaf| super::anchors::sha256(leaf))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::client::{Ending, RawClient};
 use crate::support::origin::{Behaviour, Origin, OriginConfig};
-use crate::support::pki::{Ca, Chain, Key, Leaf};
+use crate::support::pki::{Ca, Chain, Key, Leaf, hex};
 use crate::support::proxy::{ProxyBuilder, TestProxy};
 use crate::support::setting::{HOST, tls};
 use serde_json::{Value, json};
@@ -138,6 +138,7 @@ async fn a_violation_is_reported_as_rfc_7469_says_and_more() {
 async fn every_session_is_one_line_in_the_access_file() {
     let root = Ca::root("root");
     let chain = Leaf::named(HOST).signed_by(&root);
+    let (leaf, seen) = (hex(&chain.cert_sha256()), [chain.pin(), root.pin()]);
     let mut reporting = Reporting::start(&root, chain, "report-only", "none").await;
     // A request that is none, with what JSON has to escape; and a session that relays.
     let mut client = RawClient::connect(reporting.proxy.addr).await.unwrap();
@@ -191,7 +192,8 @@ async fn every_session_is_one_line_in_the_access_file() {
     let expected = json!({
         "stage": "relay", "decision": "report", "failure-class": "pin", "status": 200, "pinset": "bank",
         "enforced": false, "client": "127.0.0.1", "sni": HOST, "hostname": HOST, "upstream-tls": "1.3",
-        "client-tls": "1.3", "bytes": { "upstream": 4, "client": 4 }, "ended": "closed",
+        "client-tls": "1.3", "bytes": { "upstream": 4, "client": 4 }, "ended": "closed", "upstream-certificate": leaf,
+        "seen-pins": seen, "matched-pin": null,
     });
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(&sessions[1][name], value, "{name}");

@@ -12,6 +12,7 @@ mod pki;
 mod report;
 mod room;
 mod rounds;
+mod targets;
 mod work;
 
 use clap::Parser as _;
@@ -144,7 +145,9 @@ async fn compare(arguments: &Arguments) -> Result<()> {
         unseen: Cell::default(),
     };
     let samples = rounds::run(&bench, &peers, &modes).await;
+    let signature = bench.pki.rsa_signature()?;
     writeln!(std::io::stdout().lock(), "{}", report::table(&setting, &modes, &samples))?;
+    writeln!(std::io::stdout().lock(), "{}", targets::table(&setting, &samples, signature))?;
     if let Some(path) = &arguments.json {
         report::write_json(path, &setting, &modes, &samples)?;
     }

@@ -32,11 +32,11 @@ pub(crate) struct Setting {
 /// A proxy and its version, or its absence.
 #[derive(Debug, Serialize)]
 pub(crate) struct Version {
-    name: &'static str,
+    pub(crate) name: &'static str,
     /// The version, or what to do.
     text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    binary_mb: Option<f64>,
+    pub(crate) binary_mb: Option<f64>,
 }
 
 /// One figure of one proxy over all rounds.
@@ -184,13 +184,13 @@ fn has_failed(samples: &[Sample], mode: &str, proxy: &str) -> bool {
 }
 
 /// A figure of a proxy in each round that has it.
-fn values(samples: &[Sample], mode: &str, proxy: &str, figure: &str) -> Vec<(usize, f64)> {
+pub(crate) fn values(samples: &[Sample], mode: &str, proxy: &str, figure: &str) -> Vec<(usize, f64)> {
     let fitting = samples.iter().filter(|sample| sample.mode == mode && sample.proxy == proxy);
     fitting.filter_map(|s| Some((s.round, s.figures.iter().find(|f| f.name == figure)?.value))).collect()
 }
 
 /// Three digits or all before the point.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let decimals = match value.abs() {
         0.0..10.0 => 2,
         10.0..100.0 => 1,
@@ -199,7 +199,7 @@ fn number(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-fn aligned(rows: &[Vec<String>]) -> String {
+pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..columns).map(width).collect();

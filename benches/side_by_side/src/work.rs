@@ -152,7 +152,7 @@ impl Bench {
 
     /// Memory is looked at before anybody has asked for anything.
     async fn first_answer(&self, peer: &dyn Peer) -> Result<Vec<Figure>> {
-        const MIB: f64 = 1_048_576.0;
+        const MB: f64 = 1e6;
         let quiet = self.start(peer)?;
         quiet.tree().settle().await;
         let memory = quiet.tree().memory()?;
@@ -166,8 +166,8 @@ impl Bench {
         }
         Ok(vec![
             figure("first answer", "ms", percentile(&mut taken, 50).as_secs_f64() * 1e3),
-            figure("rss", "MiB", lossy_u64(memory.rss) / MIB),
-            figure("pss", "MiB", lossy_u64(memory.pss) / MIB),
+            figure("rss", "MB", lossy_u64(memory.rss) / MB),
+            figure("pss", "MB", lossy_u64(memory.pss) / MB),
         ])
     }
 
