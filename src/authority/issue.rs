@@ -12,12 +12,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    PublicKeyData, SanType, SerialNumber, SignatureAlgorithm, SigningKey, SubjectPublicKeyInfo,
+    PKCS_RSA_SHA256, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm, SigningKey, SubjectPublicKeyInfo,
 };
 use rustls_pki_types::{CertificateDer, ServerName};
 use x509_parser::asn1_rs::{Any, FromDer};
 
 use super::error::IssueError;
+use super::keys::KeyFamily;
 use super::text::hex;
 use super::validity::{Validity, date};
 
@@ -76,6 +77,12 @@ impl Issuer {
     /// The validity of the CA certificate.
     pub(super) fn validity(&self) -> Validity {
         self.validity
+    }
+
+    /// The family of its key.
+    pub(super) fn key_family(&self) -> KeyFamily {
+        // All RSA keys of rcgen are for this algorithm; what is not RSA is ECDSA, as `pair` takes no others.
+        if self.key.is_compatible(&PKCS_RSA_SHA256) { KeyFamily::Rsa } else { KeyFamily::Ecdsa }
     }
 
     /// How many certificates were signed.

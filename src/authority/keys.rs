@@ -3,6 +3,7 @@
 //! A key per leaf would protect nothing more, as all would lie in the same memory; the CA key however signs leaves and
 //! nothing else, so that no handshake ever touches it.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SubjectPublicKeyInfo};
@@ -19,6 +20,24 @@ pub enum LeafKeyKind {
     EcdsaP256,
     /// RSA with 2048 bits: for clients that offer no ECDSA.
     Rsa2048,
+}
+
+/// What kind of signatures a key makes, as far as it matters to who has to verify them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFamily {
+    /// ECDSA, on whatever curve.
+    Ecdsa,
+    /// RSA, of whatever size and padding.
+    Rsa,
+}
+
+impl fmt::Display for KeyFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ecdsa => "ECDSA",
+            Self::Rsa => "RSA",
+        })
+    }
 }
 
 /// A leaf key, ready for rustls.

@@ -37,7 +37,7 @@ use pair::CaPair;
 use validity::{Validity, system_time};
 
 pub use error::{CaError, IssueError, LeafLifetimeError};
-pub use keys::LeafKeyKind;
+pub use keys::{KeyFamily, LeafKeyKind};
 pub use store::{CERTIFICATE_FILE, KEY_FILE, Provenance, load, load_or_create, peek};
 pub use validity::LeafLifetime;
 
@@ -157,6 +157,11 @@ impl CertificateAuthority {
     /// The subject of the issuing certificate, for readers.
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+
+    /// What a client must be able to verify to accept a leaf.
+    pub fn key_family(&self) -> KeyFamily {
+        self.issuer.key_family()
     }
 
     /// The last moment at which the issuing certificate is valid.

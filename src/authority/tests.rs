@@ -586,7 +586,7 @@ fn a_leaf_is_issued_once_however_many_ask_at_once() {
             barrier.wait();
             authority.leaf(&host, EcdsaP256, None, now()).unwrap().serial.clone()
         };
-        let serials: HashSet<String> = std::thread::scope(|scope| {
+        let serials: HashSet<Arc<str>> = std::thread::scope(|scope| {
             let asking: Vec<_> = (0..threads).map(|_| scope.spawn(ask)).collect();
             asking.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
@@ -610,7 +610,7 @@ fn those_who_wait_for_a_slow_issue_share_it_and_try_themselves_when_it_fails() {
         let key = authority.leaf_keys.get(EcdsaP256)?;
         let (leaf, serial) = authority.issuer.issue(&host, &key.public_key, validity)?;
         let certified_key = Arc::new(CertifiedKey::new(vec![leaf], Arc::clone(&key.signing_key)));
-        Ok(IssuedLeaf { certified_key, serial: serial.to_hex(), name: host.clone(), validity })
+        Ok(IssuedLeaf { certified_key, serial: serial.to_hex().into(), name: host.clone(), validity })
     };
     let ask = || {
         barrier.wait();

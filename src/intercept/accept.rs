@@ -1,6 +1,7 @@
 //! The TLS session with a client, under a leaf for the host of its permit.
 
 use super::client_hello::{ClientHello, refuse};
+use super::objection::KeyMismatch;
 use super::prefixed::Prefixed;
 use crate::authority::{CertificateAuthority, IssueError, IssuedLeaf, LeafKeyKind};
 use crate::policy::decision::{Passage, Permit};
@@ -63,6 +64,14 @@ pub enum AcceptError {
     /// The client closed the connection.
     #[error("the client closed the connection during the TLS handshake; it may not trust the proxy's CA")]
     Closed,
+    /// The client failed over a leaf that the CA has signed with a family of signatures that it does not offer.
+    #[error("{failure}; {mismatch}")]
+    Unverifiable {
+        /// What the client did.
+        failure: Box<AcceptError>,
+        /// What it takes, and what the CA has.
+        mismatch: KeyMismatch,
+    },
     /// The client does not keep to the protocol, or shares no version or suite with us.
     #[error("the client's TLS handshake failed: {0}")]
     Protocol(rustls::Error),
@@ -77,7 +86,9 @@ pub enum AcceptError {
 const fn alert_hint(alert: AlertDescription) -> &'static str {
     use AlertDescription as A;
     match alert {
-        A::UnknownCA | A::CertificateUnknown | A::BadCertificate => ": it does not trust the proxy's CA certificate",
+        A::UnknownCA => ": it does not trust the proxy's CA certificate",
+        // What some say of a CA that they do not know, and of anything else about a certificate.
+        A::CertificateUnknown | A::BadCertificate => ": it may not trust the proxy's CA certificate",
         _ => "",
     }
 }
@@ -146,6 +157,7 @@ impl Acceptor {
                 return Err(error);
             }
         };
+        let mismatch = KeyMismatch::of(&hello, &self.authority);
         let mut config = self.template.clone();
         // AES-128 is the cheapest suite for both, unless the client is one without hardware for AES.
         config.ignore_client_order = !hello.prefers_chacha();
@@ -155,7 +167,13 @@ impl Acceptor {
         let handshake = StartHandshake::from_parts(hello.accepted, stream).into_stream(Arc::new(config));
         match timeout(self.handshake_timeout, handshake).await {
             Err(_) => Err(AcceptError::Timeout(self.handshake_timeout)),
-            Ok(Err(error)) => Err(failed(error)),
+            Ok(Err(error)) => {
+                let failure = failed(error);
+                Err(match mismatch {
+                    Some(mismatch) => mismatch.explain(failure),
+                    None => failure,
+                })
+            }
             Ok(Ok(stream)) => Ok(Acceptance { stream, leaf }),
         }
     }

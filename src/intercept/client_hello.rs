@@ -1,6 +1,7 @@
 //! The first flight of a client: read whole, whatever the fragments it comes in, within limits, before anything is
 //! answered.
 
+use crate::authority::KeyFamily;
 use crate::policy::host::{Host, HostError};
 use crate::tls::provider::provider;
 use rustls::server::{Accepted, AcceptedAlert, Acceptor as RustlsAcceptor};
@@ -31,6 +32,7 @@ pub struct ClientHello {
     pub alpn: Vec<Vec<u8>>,
     server_name: Option<String>,
     takes_ecdsa: bool,
+    only_family: Option<KeyFamily>,
     prefers_chacha: bool,
 }
 
@@ -183,9 +185,10 @@ impl ClientHello {
         let server_name = hello.server_name().map(str::to_owned);
         let takes_ecdsa = hello.signature_schemes().contains(&SignatureScheme::ECDSA_NISTP256_SHA256)
             && hello.cipher_suites().iter().any(|suite| is_for_ecdsa(*suite));
+        let only_family = only_family(hello.signature_schemes());
         let prefers_chacha =
             hello.cipher_suites().iter().find(|suite| is_ours(**suite)).is_some_and(|suite| is_chacha(*suite));
-        Ok(Self { accepted, raw, rest, alpn, server_name, takes_ecdsa, prefers_chacha })
+        Ok(Self { accepted, raw, rest, alpn, server_name, takes_ecdsa, only_family, prefers_chacha })
     }
 
     /// The host that the client asks for by SNI (RFC 6066 section 3), canonical; `None` when it sent none.
@@ -201,9 +204,42 @@ impl ClientHello {
         self.takes_ecdsa
     }
 
+    /// The one family of signatures that the client offers to verify; `None` when it offers both. This is its
+    /// `signature_algorithms`: rustls does not show `signature_algorithms_cert` (RFC 8446 section 4.2.3), in which a
+    /// client may take more for certificates than for handshakes, so it says what can be wrong, not what is.
+    pub const fn only_family(&self) -> Option<KeyFamily> {
+        self.only_family
+    }
+
     /// Whether its first choice is ChaCha20, which says that it has no hardware for AES.
     pub const fn prefers_chacha(&self) -> bool {
         self.prefers_chacha
+    }
+}
+
+fn only_family(schemes: &[SignatureScheme]) -> Option<KeyFamily> {
+    let offers = |family| schemes.iter().any(|scheme| family_of(*scheme) == Some(family));
+    match (offers(KeyFamily::Ecdsa), offers(KeyFamily::Rsa)) {
+        (true, false) => Some(KeyFamily::Ecdsa),
+        (false, true) => Some(KeyFamily::Rsa),
+        (true, true) | (false, false) => None,
+    }
+}
+
+const fn family_of(scheme: SignatureScheme) -> Option<KeyFamily> {
+    use SignatureScheme as S;
+    match scheme {
+        S::ECDSA_SHA1_Legacy | S::ECDSA_NISTP256_SHA256 | S::ECDSA_NISTP384_SHA384 | S::ECDSA_NISTP521_SHA512 => {
+            Some(KeyFamily::Ecdsa)
+        }
+        S::RSA_PKCS1_SHA1
+        | S::RSA_PKCS1_SHA256
+        | S::RSA_PKCS1_SHA384
+        | S::RSA_PKCS1_SHA512
+        | S::RSA_PSS_SHA256
+        | S::RSA_PSS_SHA384
+        | S::RSA_PSS_SHA512 => Some(KeyFamily::Rsa),
+        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod accept;
 mod client_hello;
+mod objection;
 mod prefixed;
 
 pub use accept::{AcceptError, Acceptance, Acceptor, LeafKeyChoice};
@@ -11,4 +12,5 @@ pub use client_hello::{
     ALPN_BYTES_MAX, ALPN_NAMES_MAX, ClientHello, ClientHelloError, HelloLimits, Opening, read_client_hello,
     read_opening, refuse,
 };
+pub use objection::KeyMismatch;
 pub use prefixed::Prefixed;

@@ -95,7 +95,11 @@ impl SessionError {
             | Self::ServerName { .. }
             | Self::Disagreement(_)
             | Self::Accept(
-                AcceptError::Alert(_) | AcceptError::Closed | AcceptError::Protocol(_) | AcceptError::Io(_),
+                AcceptError::Alert(_)
+                | AcceptError::Closed
+                | AcceptError::Unverifiable { .. }
+                | AcceptError::Protocol(_)
+                | AcceptError::Io(_),
             )
             | Self::Gone => FailureClass::Client,
             Self::Accept(AcceptError::Issue(_) | AcceptError::Name(_) | AcceptError::NoPermit) => {

@@ -61,11 +61,15 @@ impl Bank {
     }
 
     async fn proxy_for(&self, pin: &str) -> TestProxy {
+        self.builder(pin).start().await
+    }
+
+    fn builder(&self, pin: &str) -> ProxyBuilder {
         let backup = Key::p256().pin();
         let pinset = format!(
             "[[pinset]]\nname = \"bank\"\nhosts = [\"{BANK}\"]\nleaf_pins = [\"{pin}\"]\nbackup = [\"{backup}\"]\n"
         );
-        ProxyBuilder::new(pinset).trusting([&self.root]).start().await
+        ProxyBuilder::new(pinset).trusting([&self.root])
     }
 }
 

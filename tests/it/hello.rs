@@ -1,6 +1,7 @@
 //! The client's first flight behind the 200: in any fragments, late, false, for another host; and the leaf it is
 //! answered with.
 
+mod families;
 mod grease;
 mod leaf;
 mod refused;

@@ -39,6 +39,8 @@ pub(crate) enum Work {
         site: Site,
         names: Names,
         accepts: Accepts,
+        /// The key of the proxy's CA.
+        ca: Key,
     },
     /// Small requests on open tunnels.
     Http1,
@@ -124,7 +126,12 @@ pub(crate) const MODES: &[Mode] = &[
     every(
         "rsa-client",
         "new session, warm, client knows RSA alone",
-        Work::Sessions { site: Site::MODERN, names: Names::Warm, accepts: Accepts::RsaOnly },
+        Work::Sessions { site: Site::MODERN, names: Names::Warm, accepts: Accepts::RsaOnly, ca: Key::Rsa },
+    ),
+    every(
+        "cold-rsa-ca",
+        "new session, never-seen host, CA with RSA",
+        Work::Sessions { site: Site::MODERN, names: Names::Cold, accepts: Accepts::All, ca: Key::Rsa },
     ),
     every("h1", "h1 request", Work::Http1),
     every("h2", "h2 request", Work::Http2),
@@ -156,5 +163,5 @@ const fn once(key: &'static str, title: &'static str, task: Task) -> Mode {
 }
 
 const fn sessions(key: Key, version: Version, names: Names) -> Work {
-    Work::Sessions { site: Site { key, version }, names, accepts: Accepts::All }
+    Work::Sessions { site: Site { key, version }, names, accepts: Accepts::All, ca: Key::Ecdsa }
 }

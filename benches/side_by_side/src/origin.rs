@@ -11,6 +11,7 @@ use rustls::ServerConfig;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -23,13 +24,21 @@ pub(crate) const SMALL: &[u8; 256] = &[b'.'; 256];
 const PIECE: usize = 64 * 1024;
 static PIECES: [u8; PIECE] = [0; PIECE];
 
+/// How long an origin waits that could not take a connection.
+const AGAIN: Duration = Duration::from_millis(10);
+
 /// Starts an origin for each site.
 pub(crate) async fn start_all(pki: &Pki) -> Result<()> {
     for site in Site::ALL {
         let acceptor = TlsAcceptor::from(Arc::new(tls(pki, site)?));
         let listener = TcpListener::bind(SocketAddr::from((site.address(), 443))).await?;
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else {
+                    // No file is free now; the modes that come later need this origin all the same.
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                };
                 let acceptor = acceptor.clone();
                 // What fails here is seen by the client of the session, which tells it.
                 tokio::spawn(async move { drop(converse(stream, acceptor).await) });

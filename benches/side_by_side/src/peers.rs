@@ -12,6 +12,7 @@ pub(crate) use instance::Instance;
 
 use crate::Result;
 use crate::load::Reach;
+use crate::names::Key;
 use crate::pki::Pki;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -68,6 +69,8 @@ pub(crate) struct Place<'a> {
     pub(crate) port: u16,
     /// How many pinsets, for a proxy that has such.
     pub(crate) pinsets: usize,
+    /// The kind of key that its CA has, for a proxy that can be given one.
+    pub(crate) ca: Key,
 }
 
 impl Place<'_> {
@@ -88,6 +91,12 @@ pub(crate) fn all(programs: &Programs) -> Vec<Box<dyn Peer>> {
         Box::new(haproxy::Haproxy),
         Box::new(mitmproxy::Mitmproxy::new(programs.mitmdump.clone())),
     ]
+}
+
+/// A proxy runs in a folder of its own, where a relative path would lead elsewhere. A bare name is searched in PATH.
+fn from_anywhere(program: PathBuf) -> PathBuf {
+    let is_path = program.components().count() > 1;
+    std::path::absolute(&program).ok().filter(|_| is_path).unwrap_or(program)
 }
 
 /// The first line that a program prints about its version.

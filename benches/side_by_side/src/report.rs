@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Characters of a failure that the table tells; the JSON has all.
-const FAILURE_MAX: usize = 200;
+/// Characters of a failure or a note that are told below the table; the JSON has all.
+const TOLD_MAX: usize = 200;
 
 /// What everything is compared with.
 const REFERENCE: &str = "relay";
@@ -124,8 +124,9 @@ pub(crate) fn table(setting: &Setting, modes: &[Mode], samples: &[Sample]) -> St
     );
     text += &aligned(&rows);
     for mode in modes {
-        for proxy in setting.proxies.iter().filter(|proxy| has_failed(samples, mode.key, proxy.name)) {
-            text += &failures(samples, mode.key, proxy.name);
+        for proxy in &setting.proxies {
+            text += &told(samples, mode.key, proxy.name, |sample| sample.failure.as_deref());
+            text += &told(samples, mode.key, proxy.name, |sample| sample.note.as_deref());
         }
     }
     text
@@ -170,12 +171,13 @@ fn summaries(modes: &[Mode], samples: &[Sample]) -> Vec<Summary> {
     summaries
 }
 
-/// In which rounds it failed, and how the first time.
-fn failures(samples: &[Sample], mode: &str, proxy: &str) -> String {
+/// In which rounds there is such a text, and how it reads the first time.
+fn told(samples: &[Sample], mode: &str, proxy: &str, text: impl Fn(&Sample) -> Option<&str>) -> String {
     let own = samples.iter().filter(|sample| sample.mode == mode && sample.proxy == proxy);
-    let failed: Vec<_> = own.filter_map(|sample| Some((sample.round + 1, sample.failure.as_deref()?))).collect();
-    let rounds: Vec<String> = failed.iter().map(|(round, _)| round.to_string()).collect();
-    let first: String = failed.iter().take(1).flat_map(|(_, failure)| failure.chars()).take(FAILURE_MAX).collect();
+    let having: Vec<_> = own.filter_map(|sample| Some((sample.round + 1, text(sample)?))).collect();
+    let Some((_, first)) = having.first() else { return String::new() };
+    let rounds: Vec<String> = having.iter().map(|(round, _)| round.to_string()).collect();
+    let first: String = first.chars().take(TOLD_MAX).collect();
     format!("\n{mode}, {proxy}, round {}: {first}", rounds.join(", "))
 }
 

@@ -2,9 +2,14 @@
 
 use crate::modes::{Mode, Task, Work};
 use crate::peers::{Instance, Peer};
-use crate::work::{Bench, Emptied, Figure};
+use crate::work::{Bench, Emptied, Figure, Outcome};
 use crate::{Result, say};
 use serde::Serialize;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// What one proxy is given for one mode.
+const MODE_MAX: Duration = Duration::from_secs(300);
 
 /// A measurement, or why there is none.
 #[derive(Clone, Debug, Serialize)]
@@ -13,6 +18,9 @@ pub(crate) struct Sample {
     pub(crate) mode: &'static str,
     pub(crate) proxy: &'static str,
     pub(crate) figures: Vec<Figure>,
+    /// What has to be known about the figures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) failure: Option<String>,
 }
@@ -39,16 +47,22 @@ pub(crate) async fn run(bench: &Bench, peers: &[Box<dyn Peer>], modes: &[Mode]) 
                 Task::Held { tunnels } => empty_together(bench, fitting, tunnels).await,
                 Task::Each(work) => one_by_one(bench, fitting, work).await,
             };
-            samples.extend(outcomes.into_iter().map(|(proxy, outcome)| {
-                let failure = outcome.as_ref().err().map(ToString::to_string);
-                if let Some(failure) = &failure {
-                    say(&format!("  {proxy}: {failure}"));
-                }
-                Sample { round, mode: mode.key, proxy, figures: outcome.unwrap_or_default(), failure }
-            }));
+            samples.extend(outcomes.into_iter().map(|(proxy, outcome)| Sample::new(round, mode.key, proxy, outcome)));
         }
     }
     samples
+}
+
+impl Sample {
+    /// Takes an outcome, and tells at once what is not as it should be.
+    fn new(round: usize, mode: &'static str, proxy: &'static str, outcome: Result<Outcome>) -> Self {
+        let failure = outcome.as_ref().err().map(ToString::to_string);
+        let (figures, note) = outcome.map(|Outcome { figures, note }| (figures, note)).unwrap_or_default();
+        if let Some(told) = failure.as_ref().or(note.as_ref()) {
+            say(&format!("  {proxy}: {told}"));
+        }
+        Self { round, mode, proxy, figures, note, failure }
+    }
 }
 
 /// Whether it has what the mode is about.
@@ -56,7 +70,7 @@ fn fits(peer: &dyn Peer, task: Task) -> bool {
     !matches!(task, Task::Each(Work::Policy { .. } | Work::Reload { .. })) || peer.reloaded().is_some()
 }
 
-type Outcomes = Vec<(&'static str, Result<Vec<Figure>>)>;
+type Outcomes = Vec<(&'static str, Result<Outcome>)>;
 
 async fn one_by_one<'a, 'b: 'a>(
     bench: &Bench,
@@ -65,7 +79,7 @@ async fn one_by_one<'a, 'b: 'a>(
 ) -> Outcomes {
     let mut outcomes = Vec::new();
     for entrant in entrants {
-        let outcome = entrant.measure(bench, work).await;
+        let outcome = bounded(Box::pin(entrant.measure(bench, work))).await;
         if outcome.is_err() {
             // Whatever state it is in, the next mode is not to suffer from it.
             entrant.running = None;
@@ -73,6 +87,11 @@ async fn one_by_one<'a, 'b: 'a>(
         outcomes.push((entrant.peer.name(), outcome));
     }
     outcomes
+}
+
+/// Every step has a bound of its own; this one is for the steps together.
+async fn bounded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    timeout(MODE_MAX, work).await.map_err(|_| format!("not done within {MODE_MAX:?}"))?
 }
 
 /// All wait for the same minute.
@@ -83,7 +102,7 @@ async fn empty_together<'a, 'b: 'a>(
 ) -> Outcomes {
     let mut emptied: Vec<(&'static str, Result<Emptied>)> = Vec::new();
     for entrant in entrants {
-        emptied.push((entrant.peer.name(), bench.fill_and_empty(entrant.peer, tunnels).await));
+        emptied.push((entrant.peer.name(), bounded(Box::pin(bench.fill_and_empty(entrant.peer, tunnels))).await));
     }
     let mut outcomes = Vec::new();
     for (proxy, emptied) in emptied {
@@ -97,7 +116,7 @@ async fn empty_together<'a, 'b: 'a>(
 }
 
 impl Entrant<'_> {
-    async fn measure(&mut self, bench: &Bench, work: Work) -> Result<Vec<Figure>> {
+    async fn measure(&mut self, bench: &Bench, work: Work) -> Result<Outcome> {
         let running = match self.running.take() {
             Some(running) => running,
             None => bench.start(self.peer)?,

@@ -1,10 +1,14 @@
 //! One mode with one proxy: do the work, and tell what it took.
 
+mod tunnels;
+
+pub(crate) use tunnels::Emptied;
+
 use crate::Result;
 use crate::load::{self, Accepts, Bound, Client, Direction, Done};
 use crate::measure::percentile;
 use crate::modes::{Amounts, Names, Work};
-use crate::names::Site;
+use crate::names::{Key, Site};
 use crate::peers::{Instance, Peer, Place};
 use crate::pki::Pki;
 use crate::room::Cores;
@@ -25,10 +29,6 @@ const H2_AT_ONCE: usize = 64;
 const H2_TUNNELS: usize = 4;
 /// A transfer that takes longer has failed.
 const BULK_MAX: Duration = Duration::from_secs(30);
-/// What a process opens besides its tunnels.
-const OTHER_FILES: u64 = 400;
-/// How long closed tunnels are given before what they leave behind is looked at.
-const HELD_FOR: Duration = Duration::from_secs(60);
 
 /// What all measurements have in common.
 pub(crate) struct Bench {
@@ -50,46 +50,71 @@ pub(crate) struct Figure {
     pub(crate) value: f64,
 }
 
-/// A proxy whose tunnels have closed.
-pub(crate) struct Emptied {
-    instance: Instance,
-    closed: Instant,
-    full: f64,
+/// What a measurement has come to.
+pub(crate) struct Outcome {
+    pub(crate) figures: Vec<Figure>,
+    /// What has to be known about the figures.
+    pub(crate) note: Option<String>,
+}
+
+/// What one run of a proxy is to be.
+#[derive(Clone, Copy)]
+struct Shape {
+    pinsets: usize,
+    ca: Key,
+}
+
+impl From<Vec<Figure>> for Outcome {
+    fn from(figures: Vec<Figure>) -> Self {
+        Self { figures, note: None }
+    }
+}
+
+impl Shape {
+    const USUAL: Self = Self { pinsets: 1, ca: Key::Ecdsa };
 }
 
 impl Bench {
-    /// Starts a proxy with one pinset.
+    /// Starts a proxy as most modes have it.
     pub(crate) fn start(&self, peer: &dyn Peer) -> Result<Instance> {
-        self.start_with(peer, 1)
+        self.start_as(peer, Shape::USUAL)
     }
 
-    fn start_with(&self, peer: &dyn Peer, pinsets: usize) -> Result<Instance> {
+    fn start_as(&self, peer: &dyn Peer, shape: Shape) -> Result<Instance> {
         /// Below the ports that connections are given.
         const FIRST_PORT: u16 = 2_000;
         let run = self.runs.get();
         self.runs.set(run + 1);
         let shared = self.folder.join(peer.name());
-        let place =
-            Place { pki: &self.pki, folder: shared.join(run.to_string()), shared, port: FIRST_PORT + run, pinsets };
+        let (folder, port) = (shared.join(run.to_string()), FIRST_PORT + run);
+        let Shape { pinsets, ca } = shape;
+        let place = Place { pki: &self.pki, folder, shared, port, pinsets, ca };
         Instance::start(peer, &place, self.cores)
     }
 
     /// The figures of a mode. `running` is what the modes share that do not need a proxy of their own.
-    pub(crate) async fn measure(&self, peer: &dyn Peer, running: &Instance, work: Work) -> Result<Vec<Figure>> {
-        match work {
-            Work::Sessions { site, names, accepts } => self.sessions(running, site, names, accepts).await,
-            Work::Http1 => self.http1(running).await,
-            Work::Http2 => self.http2(running).await,
-            Work::Bulk { direction, tunnels } => self.bulk(running, direction, tunnels).await,
-            Work::Latency => self.latency(running).await,
-            Work::Start => self.first_answer(peer).await,
-            Work::Idle { tunnels } => self.idle(peer, tunnels).await,
-            Work::Policy { pinsets } => {
-                let instance = self.start_with(peer, pinsets)?;
-                self.sessions(&instance, Site::MODERN, Names::Warm, Accepts::All).await
+    pub(crate) async fn measure(&self, peer: &dyn Peer, running: &Instance, work: Work) -> Result<Outcome> {
+        let figures = match work {
+            Work::Sessions { site, names, accepts, ca: Key::Ecdsa } => {
+                self.sessions(running, site, names, accepts).await?
             }
-            Work::Reload { pinsets } => self.reload(peer, pinsets).await,
-        }
+            Work::Sessions { site, names, accepts, ca } => {
+                let instance = self.start_as(peer, Shape { ca, ..Shape::USUAL })?;
+                self.sessions(&instance, site, names, accepts).await?
+            }
+            Work::Http1 => self.http1(running).await?,
+            Work::Http2 => self.http2(running).await?,
+            Work::Bulk { direction, tunnels } => self.bulk(running, direction, tunnels).await?,
+            Work::Latency => self.latency(running).await?,
+            Work::Start => self.first_answer(peer).await?,
+            Work::Idle { tunnels } => return self.idle(peer, tunnels).await,
+            Work::Policy { pinsets } => {
+                let instance = self.start_as(peer, Shape { pinsets, ..Shape::USUAL })?;
+                self.sessions(&instance, Site::MODERN, Names::Warm, Accepts::All).await?
+            }
+            Work::Reload { pinsets } => self.reload(peer, pinsets).await?,
+        };
+        Ok(figures.into())
     }
 
     async fn sessions(&self, on: &Instance, site: Site, names: Names, accepts: Accepts) -> Result<Vec<Figure>> {
@@ -171,52 +196,13 @@ impl Bench {
         ])
     }
 
-    async fn idle(&self, peer: &dyn Peer, tunnels: usize) -> Result<Vec<Figure>> {
-        const KIB: f64 = 1_024.0;
-        const MB: f64 = 1e6;
-        let tunnels = tunnels.min(self.tunnels_max());
-        let instance = self.start(peer)?;
-        let client = instance.client(Accepts::All)?;
-        load::sessions(&client, CLIENTS, self.bound(WARM_UP), |number| warm_host(Site::MODERN, number)).await?;
-        instance.tree().settle().await;
-        let before = instance.tree().memory()?.pss;
-        let held = load::hold(&client, tunnels, |number| warm_host(Site::MODERN, number)).await?;
-        instance.tree().settle().await;
-        let after = instance.tree().memory()?.pss;
-        drop(held);
-        let each = (lossy_u64(after) - lossy_u64(before)) / KIB / lossy(tunnels);
-        Ok(vec![
-            figure("pss each", "KiB", each),
-            figure("pss", "MB", lossy_u64(after) / MB),
-            figure("open", "tunnels", lossy(tunnels)),
-        ])
-    }
-
-    /// Opens tunnels and closes them.
-    pub(crate) async fn fill_and_empty(&self, peer: &dyn Peer, tunnels: usize) -> Result<Emptied> {
-        let instance = self.start(peer)?;
-        let client = instance.client(Accepts::All)?;
-        let held = load::hold(&client, tunnels.min(self.tunnels_max()), |n| warm_host(Site::MODERN, n)).await?;
-        let full = lossy_u64(instance.tree().memory()?.pss);
-        load::release(held).await;
-        Ok(Emptied { instance, closed: Instant::now(), full })
-    }
-
-    /// What is still held when the time is over.
-    pub(crate) async fn held(emptied: Emptied) -> Result<Vec<Figure>> {
-        const MB: f64 = 1e6;
-        tokio::time::sleep_until((emptied.closed + HELD_FOR).into()).await;
-        let held = lossy_u64(emptied.instance.tree().memory()?.pss);
-        Ok(vec![figure("pss", "MB", held / MB), figure("pss before", "MB", emptied.full / MB)])
-    }
-
     async fn reload(&self, peer: &dyn Peer, pinsets: usize) -> Result<Vec<Figure>> {
         const INTERVAL: Duration = Duration::from_millis(10);
         const QUIET: usize = 300;
         const AT_A_TIME: usize = 20;
         const RELOAD_MAX: Duration = Duration::from_secs(60);
         let told = peer.reloaded().ok_or("it has no pinsets")?;
-        let instance = self.start_with(peer, pinsets)?;
+        let instance = self.start_as(peer, Shape { pinsets, ..Shape::USUAL })?;
         let client = instance.client(Accepts::All)?;
         let host = |number| warm_host(Site::MODERN, number);
         load::sessions(&client, CLIENTS, self.bound(WARM_UP), host).await?;
@@ -252,11 +238,6 @@ impl Bench {
 
     fn bound(&self, count: usize) -> Bound {
         Bound { count, time: self.amounts.loop_time }
-    }
-
-    /// Both the proxy and the harness, which is client and origin, have two files open for each.
-    fn tunnels_max(&self) -> usize {
-        usize::try_from(self.open_files.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX)
     }
 }
 

@@ -56,3 +56,25 @@ async fn their_exceptions_tell_of_the_refusal() {
         refused(&mut proxy).await;
     }
 }
+
+/// Java looks at the signature of the CA, and takes in it what it offers.
+#[tokio::test]
+async fn without_ecdsa_it_needs_a_ca_with_an_rsa_key() {
+    let bank = Bank::new();
+    let origin = bank.origin().await;
+    let rsa = Ca::builder("The operator's own").key(&Key::rsa2048()).self_signed();
+    for (mut proxy, code) in [(bank.proxy().await, 1), (bank.builder(&bank.chain.pin()).ca(&rsa).start().await, 0)] {
+        let Some(java) = java(&proxy).await else { return };
+        let fetch = java("connection", &url(origin.port(), "/balance"));
+        let schemes = "-Djdk.tls.client.SignatureSchemes=rsa_pss_rsae_sha256,rsa_pkcs1_sha256";
+        let done = fetch.env("JDK_JAVA_OPTIONS", schemes).run().await.with_code(code);
+        let event = proxy.told().await.event;
+        if code == 0 {
+            assert_eq!((event.decision, event.detail), (Decided::Allow, None), "{done}");
+        } else {
+            done.says(&["Algorithm constraints check failed on signature algorithm: SHA256withECDSA"]);
+            let detail = event.detail.expect("a failure has one");
+            assert!(detail.contains("; it takes RSA signatures only and the CA's key is ECDSA, so"), "{detail}");
+        }
+    }
+}

@@ -10,6 +10,7 @@ use pinproxy::report::{Event, Sink, Violation};
 use pinproxy::upstream::resolve::{Resolve, Resolving};
 use rustls::pki_types::CertificateDer;
 use std::collections::{HashMap, HashSet};
+use std::fs::Permissions;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -24,6 +25,7 @@ use tokio::task::JoinHandle;
 pub(crate) struct ProxyBuilder {
     toml: String,
     roots: Vec<Ca>,
+    ca: Option<Ca>,
     files: Vec<(String, Vec<u8>)>,
     addresses: HashMap<String, io::Result<Vec<IpAddr>>>,
     silent: HashSet<String>,
@@ -102,6 +104,7 @@ impl ProxyBuilder {
         Self {
             toml: toml.into(),
             roots: Vec::new(),
+            ca: None,
             files: Vec::new(),
             addresses: HashMap::new(),
             silent: HashSet::new(),
@@ -112,6 +115,12 @@ impl ProxyBuilder {
     /// Upstream trust anchors.
     pub(crate) fn trusting<'a>(mut self, roots: impl IntoIterator<Item = &'a Ca>) -> Self {
         self.roots.extend(roots.into_iter().cloned());
+        self
+    }
+
+    /// The operator's own CA, in place of the one that is made on first use.
+    pub(crate) fn ca(mut self, ca: &Ca) -> Self {
+        self.ca = Some(ca.clone());
         self
     }
 
@@ -154,11 +163,15 @@ impl ProxyBuilder {
             self.roots.push(Ca::root("root of nobody"));
         }
         // Whatever the umask: a CA is refused where others can write.
-        let private = std::fs::Permissions::from_mode(0o700);
+        let private = Permissions::from_mode(0o700);
         let folder = tempfile::Builder::new().permissions(private).tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("roots.pem"), pem_bundle(&self.roots)).expect("roots.pem is written");
         for (name, contents) in &self.files {
             std::fs::write(folder.path().join(name), contents).expect("the file is written");
+        }
+        let ca_folder = folder.path().join("ca");
+        if let Some(ca) = &self.ca {
+            install_ca(ca, &ca_folder);
         }
         let config = parse(&self.toml, folder.path());
         let now = self.now.unwrap_or_else(SystemTime::now);
@@ -174,7 +187,7 @@ impl ProxyBuilder {
         };
         let settings = ca_settings(&config).expect("settings of the CA");
         let (authority, _) =
-            authority::load_or_create(&folder.path().join("ca"), settings, clock.now()).expect("a CA is made");
+            authority::load_or_create(&ca_folder, settings, clock.now()).expect("a CA is made or loaded");
         let authority = Arc::new(authority);
         let (sender, events) = mpsc::unbounded_channel();
         let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Channel(sender))];
@@ -202,6 +215,17 @@ impl ProxyBuilder {
             serving,
         }
     }
+}
+
+/// Puts a CA where the proxy looks for its own.
+fn install_ca(ca: &Ca, folder: &Path) {
+    let written = std::fs::create_dir(folder)
+        .and_then(|()| std::fs::write(folder.join("ca.pem"), ca.pem()))
+        .and_then(|()| std::fs::write(folder.join("ca.key"), ca.key().private_pem()))
+        .and_then(|()| std::fs::set_permissions(folder, Permissions::from_mode(0o700)))
+        .and_then(|()| std::fs::set_permissions(folder.join("ca.pem"), Permissions::from_mode(0o644)))
+        .and_then(|()| std::fs::set_permissions(folder.join("ca.key"), Permissions::from_mode(0o600)));
+    written.expect("the CA is written");
 }
 
 /// The configuration as the file would give it, its anchors replaced by those of the test.

@@ -130,7 +130,7 @@ pub(crate) async fn bulk(
     let ended = tokio::time::timeout(limit, all).await.map_err(|_| format!("not through within {limit:?}"))??;
     let taken = started.elapsed();
     for tunnel in ended {
-        in_time(tunnel.close()).await?;
+        in_time(tunnel.close()).await.map_err(|error| format!("while closing: {error}"))?;
     }
     Ok(taken)
 }
@@ -141,6 +141,15 @@ async fn download(tunnel: &mut Tunnel, bytes: usize) -> Result<()> {
 }
 
 async fn upload(tunnel: &mut Tunnel, bytes: usize) -> Result<()> {
+    let Err(error) = send_content(tunnel, bytes).await else { return tunnel.answer(SMALL.len()).await };
+    // A proxy that refuses the content says so before it has all of it, and closes: that tells more than the reset.
+    match in_time(tunnel.answer(SMALL.len())).await {
+        Ok(()) => Err(format!("answered before it had everything; then: {error}").into()),
+        Err(answer) => Err(format!("while sending: {error}; then: {answer}").into()),
+    }
+}
+
+async fn send_content(tunnel: &mut Tunnel, bytes: usize) -> Result<()> {
     tunnel.send_head("POST", "/", &format!("Content-Length: {bytes}\r\n")).await?;
     let mut left = bytes;
     while left > 0 {
@@ -148,6 +157,5 @@ async fn upload(tunnel: &mut Tunnel, bytes: usize) -> Result<()> {
         tunnel.stream.write_all(&PIECES[..length]).await?;
         left -= length;
     }
-    tunnel.stream.flush().await?;
-    tunnel.answer(SMALL.len()).await
+    Ok(tunnel.stream.flush().await?)
 }

@@ -103,11 +103,28 @@ pub(crate) async fn open_loop(
 }
 
 /// Tunnels that have answered one request and are silent since.
-pub(crate) async fn hold(client: &Arc<Client>, count: usize, host: impl Fn(usize) -> String) -> Result<Vec<Tunnel>> {
+#[derive(Default)]
+pub(crate) struct Held {
+    pub(crate) tunnels: Vec<Tunnel>,
+    /// Why they are fewer than were asked for.
+    pub(crate) shortfall: Option<String>,
+}
+
+/// Opens tunnels and leaves them silent: as many as asked for, or as the proxy holds. After the first that fails no more
+/// are tried.
+pub(crate) async fn hold(client: &Arc<Client>, bound: Bound, host: impl Fn(usize) -> String) -> Result<Held> {
     const AT_ONCE: usize = 32;
-    let mut held = Vec::with_capacity(count);
+    let mut held = Held::default();
     let mut opening = JoinSet::new();
-    for number in 0..count {
+    let started = Instant::now();
+    for number in 0..bound.count {
+        if held.shortfall.is_some() {
+            break;
+        }
+        if started.elapsed() > bound.time {
+            held.shortfall = Some(format!("no more within {:?}", bound.time));
+            break;
+        }
         let (client, host) = (Arc::clone(client), host(number));
         opening.spawn(async move {
             let mut tunnel = client.open(host).await?;
@@ -117,13 +134,25 @@ pub(crate) async fn hold(client: &Arc<Client>, count: usize, host: impl Fn(usize
         if opening.len() >= AT_ONCE
             && let Some(opened) = opening.join_next().await
         {
-            held.push(opened??);
+            held.add(opened?);
         }
     }
     while let Some(opened) = opening.join_next().await {
-        held.push(opened??);
+        held.add(opened?);
     }
-    Ok(held)
+    match held.shortfall {
+        Some(reason) if held.tunnels.is_empty() => Err(reason.into()),
+        _ => Ok(held),
+    }
+}
+
+impl Held {
+    fn add(&mut self, opened: Result<Tunnel>) {
+        match opened {
+            Ok(tunnel) => self.tunnels.push(tunnel),
+            Err(error) => drop(self.shortfall.get_or_insert_with(|| error.to_string())),
+        }
+    }
 }
 
 /// Closes tunnels, however each of them ends.

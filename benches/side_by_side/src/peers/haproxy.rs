@@ -4,7 +4,7 @@
 use super::{Peer, Place, version_of};
 use crate::Result;
 use crate::load::Reach;
-use crate::names::{Key, Site};
+use crate::names::Site;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ impl Peer for Haproxy {
     }
 
     fn command(&self, place: &Place<'_>) -> Result<Command> {
-        let ca = fs::read_to_string(place.pki.ca(Key::Ecdsa))? + &fs::read_to_string(place.pki.ca_key(Key::Ecdsa))?;
+        let ca = fs::read_to_string(place.pki.ca(place.ca))? + &fs::read_to_string(place.pki.ca_key(place.ca))?;
         fs::write(place.folder.join("ca.pem"), ca)?;
         let file = place.folder.join("haproxy.cfg");
         fs::write(&file, configuration(place))?;
@@ -34,7 +34,7 @@ impl Peer for Haproxy {
     }
 
     fn trust(&self, place: &Place<'_>) -> Vec<PathBuf> {
-        vec![place.pki.ca(Key::Ecdsa)]
+        vec![place.pki.ca(place.ca)]
     }
 
     fn reach(&self) -> Reach {
@@ -48,7 +48,7 @@ fn configuration(place: &Place<'_>) -> String {
          defaults\n mode http\n timeout connect 10s\n timeout client 10m\n timeout server 10m\n\
          frontend tls\n bind {} ssl crt {} generate-certificates ca-sign-file {} alpn h2,http/1.1\n",
         place.address(),
-        place.pki.ready_made(Key::Ecdsa).display(),
+        place.pki.ready_made(place.ca).display(),
         place.folder.join("ca.pem").display(),
     );
     for site in Site::ALL {

@@ -1,8 +1,7 @@
 //! hudsucker: the smallest program that uses the crate, built in this workspace.
 
-use super::{Peer, Place, version_of};
+use super::{Peer, Place, from_anywhere, version_of};
 use crate::Result;
-use crate::names::Key;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -13,7 +12,7 @@ pub(super) struct Hudsucker {
 impl Hudsucker {
     pub(super) fn new(program: Option<PathBuf>) -> Self {
         let beside = || std::env::current_exe().unwrap_or_default().with_file_name("hudsucker-peer");
-        Self { program: program.unwrap_or_else(beside) }
+        Self { program: from_anywhere(program.unwrap_or_else(beside)) }
     }
 }
 
@@ -30,13 +29,13 @@ impl Peer for Hudsucker {
 
     fn command(&self, place: &Place<'_>) -> Result<Command> {
         let mut command = Command::new(&self.program);
-        command.arg(place.address()).arg(place.pki.ca(Key::Ecdsa)).arg(place.pki.ca_key(Key::Ecdsa));
+        command.arg(place.address()).arg(place.pki.ca(place.ca)).arg(place.pki.ca_key(place.ca));
         command.arg(place.pki.roots());
         Ok(command)
     }
 
     fn trust(&self, place: &Place<'_>) -> Vec<PathBuf> {
-        vec![place.pki.ca(Key::Ecdsa)]
+        vec![place.pki.ca(place.ca)]
     }
 
     fn binary(&self) -> Option<PathBuf> {

@@ -1,6 +1,6 @@
 //! mitmproxy, by its program without a screen.
 
-use super::{Peer, Place, version_of};
+use super::{Peer, Place, from_anywhere, version_of};
 use crate::Result;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,7 +11,7 @@ pub(super) struct Mitmproxy {
 
 impl Mitmproxy {
     pub(super) fn new(program: Option<PathBuf>) -> Self {
-        Self { program: program.unwrap_or_else(|| PathBuf::from("mitmdump")) }
+        Self { program: from_anywhere(program.unwrap_or_else(|| PathBuf::from("mitmdump"))) }
     }
 }
 

@@ -1,10 +1,13 @@
-//! pinproxy itself: every origin pinned and enforced, one event a session in a file, else as it comes.
+//! pinproxy itself: every origin pinned and enforced, one event a session in a file, else as it comes. Where the CA is to
+//! have an RSA key, which pinproxy makes none with, it is put into the CA folder, as its operator would.
 
-use super::{Peer, Place, version_of};
+use super::{Peer, Place, from_anywhere, version_of};
 use crate::Result;
+use crate::names::Key;
 use base64::Engine as _;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,7 +18,7 @@ pub(super) struct Pinproxy {
 impl Pinproxy {
     pub(super) fn new(program: Option<PathBuf>) -> Self {
         let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/release/pinproxy");
-        Self { program: program.unwrap_or_else(usual) }
+        Self { program: from_anywhere(program.unwrap_or_else(usual)) }
     }
 }
 
@@ -29,6 +32,9 @@ impl Peer for Pinproxy {
     }
 
     fn command(&self, place: &Place<'_>) -> Result<Command> {
+        if place.ca == Key::Rsa {
+            put_ca(place)?;
+        }
         let file = place.folder.join("pinproxy.toml");
         fs::write(&file, configuration(place))?;
         let mut command = Command::new(&self.program);
@@ -37,7 +43,7 @@ impl Peer for Pinproxy {
     }
 
     fn trust(&self, place: &Place<'_>) -> Vec<PathBuf> {
-        vec![place.shared.join("ca/ca.pem")]
+        vec![ca_folder(place).join("ca.pem")]
     }
 
     fn binary(&self) -> Option<PathBuf> {
@@ -47,6 +53,26 @@ impl Peer for Pinproxy {
     fn reloaded(&self) -> Option<&'static str> {
         Some("reloaded the configuration")
     }
+}
+
+/// The CA that pinproxy makes is made once.
+fn ca_folder(place: &Place<'_>) -> PathBuf {
+    match place.ca {
+        Key::Ecdsa => place.shared.join("ca"),
+        Key::Rsa => place.folder.join("ca"),
+    }
+}
+
+fn put_ca(place: &Place<'_>) -> Result<()> {
+    let folder = ca_folder(place);
+    fs::create_dir(&folder)?;
+    let files = [(place.pki.ca(place.ca), "ca.pem", 0o644), (place.pki.ca_key(place.ca), "ca.key", 0o600)];
+    for (source, name, mode) in files {
+        fs::copy(source, folder.join(name))?;
+        fs::set_permissions(folder.join(name), Permissions::from_mode(mode))?;
+    }
+    // Whatever the umask: pinproxy refuses a CA that others can replace.
+    Ok(fs::set_permissions(folder, Permissions::from_mode(0o755))?)
 }
 
 /// The limit of a client is raised, since all of the load comes from one address.
@@ -62,7 +88,7 @@ fn configuration(place: &Place<'_>) -> String {
          [keys.spare]\nspki = \"{backup}\"\n\
          [[pinset]]\nname = \"bench\"\nhosts = [\"**.bench.test\"]\npins = [\"{pin}\"]\nbackup = [\"spare\"]\n",
         place.address(),
-        place.shared.join("ca").display(),
+        ca_folder(place).display(),
         place.pki.roots().display(),
     );
     for number in 1..place.pinsets {

@@ -3,7 +3,6 @@
 
 use super::{Peer, Place, version_of};
 use crate::Result;
-use crate::names::Key;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -37,7 +36,7 @@ impl Peer for Squid {
     }
 
     fn trust(&self, place: &Place<'_>) -> Vec<PathBuf> {
-        vec![place.pki.ca(Key::Ecdsa)]
+        vec![place.pki.ca(place.ca)]
     }
 }
 
@@ -51,8 +50,8 @@ fn configuration(place: &Place<'_>) -> String {
          http_access allow all\ncache deny all\naccess_log none\ncache_log /dev/null\n\
          pid_filename none\npinger_enable off\ncoredump_dir none\nshutdown_lifetime 0 seconds\nmax_filedescriptors 65536\n",
         place.address(),
-        place.pki.ca(Key::Ecdsa).display(),
-        place.pki.ca_key(Key::Ecdsa).display(),
+        place.pki.ca(place.ca).display(),
+        place.pki.ca_key(place.ca).display(),
         database(place).display(),
         place.pki.roots().display(),
     )

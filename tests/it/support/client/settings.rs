@@ -9,7 +9,7 @@ use rustls::{
         Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio_rustls::{TlsConnector, client::Connect};
@@ -31,6 +31,12 @@ pub(crate) enum Sni {
     Other(String),
 }
 
+/// What a client can verify in certificates that knows RSA alone.
+const RSA_CERTIFICATES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
+    all: &[webpki::aws_lc_rs::RSA_PKCS1_2048_8192_SHA256],
+    mapping: &[(SignatureScheme::RSA_PKCS1_SHA256, &[webpki::aws_lc_rs::RSA_PKCS1_2048_8192_SHA256])],
+};
+
 /// A TLS client ready to connect, as often as one likes: clones and repeated uses share sessions and may resume them.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientTls {
@@ -48,6 +54,7 @@ impl ClientTls {
             alpn: Vec::new(),
             versions: rustls::ALL_VERSIONS.to_vec(),
             rsa_only: false,
+            rsa_chains: false,
             resumption: true,
         }
     }
@@ -77,6 +84,7 @@ pub(crate) struct ClientTlsBuilder {
     alpn: Vec<Vec<u8>>,
     versions: Vec<&'static SupportedProtocolVersion>,
     rsa_only: bool,
+    rsa_chains: bool,
     resumption: bool,
 }
 
@@ -116,6 +124,11 @@ impl ClientTlsBuilder {
         self
     }
 
+    /// Knows RSA alone, as a program without any code for elliptic curves' signatures: in certificates, too.
+    pub(crate) fn rsa_alone(self) -> Self {
+        Self { rsa_chains: true, ..self.rsa_only() }
+    }
+
     /// Makes every handshake a full one.
     pub(crate) fn without_resumption(mut self) -> Self {
         self.resumption = false;
@@ -133,7 +146,16 @@ impl ClientTlsBuilder {
             });
         }
         let crypto = Arc::new(crypto);
-        let verifier = Verifier::new(self.roots, self.name.clone(), self.rsa_only, &crypto);
+        let mut for_chains = CryptoProvider::clone(&crypto);
+        if self.rsa_chains {
+            for_chains.signature_verification_algorithms = RSA_CERTIFICATES;
+        }
+        let chain = self.roots.map(|roots| {
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(for_chains))
+                .build()
+                .expect("a client that trusts anybody trusts somebody")
+        });
+        let verifier = Verifier::new(chain, self.name.clone(), self.rsa_only, &crypto);
         let mut config = ClientConfig::builder_with_provider(crypto)
             .with_protocol_versions(&self.versions)
             .expect("the provider speaks the versions asked for")
@@ -177,16 +199,11 @@ struct Verifier {
 
 impl Verifier {
     fn new(
-        roots: Option<RootCertStore>,
+        chain: Option<Arc<WebPkiServerVerifier>>,
         name: ServerName<'static>,
         rsa_only: bool,
         crypto: &Arc<CryptoProvider>,
     ) -> Self {
-        let chain = roots.map(|roots| {
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(crypto))
-                .build()
-                .expect("a client that trusts anybody trusts somebody")
-        });
         let mut schemes = crypto.signature_verification_algorithms.supported_schemes();
         schemes.retain(|scheme| !rsa_only || is_rsa(*scheme));
         Self { chain, name, schemes, crypto: Arc::clone(crypto) }
