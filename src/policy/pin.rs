@@ -1,7 +1,6 @@
 //! Pins: SHA-256 of a SubjectPublicKeyInfo (RFC 7469 section 2.4) or of a whole certificate.
 
 use base64::Engine as _;
-use base64::display::Base64Display;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 use serde::{Serialize, Serializer};
 use std::collections::HashSet;
@@ -91,7 +90,33 @@ const PLACEHOLDERS: &[(&str, &str)] = &[
     ("E9CZ9INDbd+2eRQozYqqbQ2yXLVKB9+xcprMF+44U1g=", "an example of RFC 7469"),
 ];
 
+/// A digest as lower-case hexadecimal digits.
+pub fn hex(digest: &Sha256) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(2 * digest.len());
+    for octet in digest {
+        text.push(char::from(DIGITS[usize::from(octet >> 4)]));
+        text.push(char::from(DIGITS[usize::from(octet & 15)]));
+    }
+    text
+}
+
 impl Pin {
+    /// As [`fmt::Display`] has it, in one piece: events are full of it.
+    fn text(&self) -> String {
+        match self {
+            Self::Spki(digest) => {
+                /// Characters of the text.
+                const LENGTH: usize = 51;
+                let mut text = String::with_capacity(LENGTH);
+                text.push_str("sha256/");
+                STANDARD.encode_string(digest, &mut text);
+                text
+            }
+            Self::Certificate(digest) => format!("cert:sha256:{}", hex(digest)),
+        }
+    }
+
     /// Parses a pin as operators write it: `sha256/B64`, `sha256//B64` (curl), `pin-sha256="B64"` (RFC 7469), 44
     /// characters of base64 alone, `sha256:HEX`, and `cert:sha256:HEX` for a certificate; HEX with or without colons.
     ///
@@ -251,19 +276,13 @@ fn exactly_32(bytes: &[u8]) -> Result<Sha256, PinError> {
 /// The canonical text: `sha256/BASE64`, or `cert:sha256:HEX`.
 impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Spki(digest) => write!(f, "sha256/{}", Base64Display::new(digest, &STANDARD)),
-            Self::Certificate(digest) => {
-                f.write_str("cert:sha256:")?;
-                digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
-        }
+        f.write_str(&self.text())
     }
 }
 
 impl Serialize for Pin {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&self.text())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The event of a session.
 
 use crate::policy::decision::FailureClass;
-use crate::policy::pin::{Pin, Sha256};
+use crate::policy::pin::{Pin, Sha256, hex};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::SocketAddr;
@@ -146,23 +146,8 @@ fn serialize_milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> 
 #[expect(clippy::ref_option)]
 fn serialize_hex<S: Serializer>(digest: &Option<Sha256>, serializer: S) -> Result<S::Ok, S::Error> {
     match digest {
-        Some(digest) => serializer.serialize_some(&Hex(digest)),
+        Some(digest) => serializer.serialize_some(&hex(digest)),
         None => serializer.serialize_none(),
-    }
-}
-
-/// Octets as hexadecimal digits.
-struct Hex<'a>(&'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
-    }
-}
-
-impl Serialize for Hex<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 

@@ -5,6 +5,7 @@ mod access;
 mod alpn;
 mod chains;
 mod clock;
+mod counts;
 mod enforce;
 mod events;
 mod foreign;
