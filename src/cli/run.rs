@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
 
 /// Lines of the log that wait for a terminal or pipe that nobody reads; further ones are dropped and counted.
 const LOG_LINES_MAX: usize = 10_000;
@@ -199,8 +199,14 @@ fn start_log(config: &Config) -> io::Result<(Queue, QueueGuard)> {
     let (queue, guard) = Queue::start("pinproxy-log", LOG_LINES_MAX, Writing::to(io::stderr()), io::stderr())?;
     let written = queue.clone();
     let writer = move || written.clone();
-    let filter = EnvFilter::new(config.log.level.as_str());
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let level = match config.log.level {
+        config::LogLevel::Error => Level::ERROR,
+        config::LogLevel::Warn => Level::WARN,
+        config::LogLevel::Info => Level::INFO,
+        config::LogLevel::Debug => Level::DEBUG,
+        config::LogLevel::Trace => Level::TRACE,
+    };
+    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(writer);
     // Set once, here; in a test that runs commands in one process the first log stays.
     let _already_set = match config.log.format {
         config::LogFormat::Text => subscriber.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
