@@ -52,7 +52,7 @@ pub(super) struct LeafKey {
 pub(super) struct LeafKeys {
     ecdsa: LeafKey,
     rsa: OnceLock<LeafKey>,
-    /// Held while the RSA key is generated, so that it is generated once.
+    /// Held while the RSA key is generated for a client, so that it is generated once for all that come meanwhile.
     generating_rsa: Mutex<()>,
 }
 
@@ -72,6 +72,16 @@ impl LeafKeys {
             LeafKeyKind::EcdsaP256 => Ok(&self.ecdsa),
             LeafKeyKind::Rsa2048 => self.rsa(),
         }
+    }
+
+    /// Generates the RSA key ahead of its use. Not under the lock: a client that needs the key meanwhile must not wait for a
+    /// thread that all others go before, but makes its own, and one of both is kept.
+    pub(super) fn prepare_rsa(&self) -> Result<(), IssueError> {
+        if self.rsa.get().is_none() {
+            let key = LeafKey::generate(LeafKeyKind::Rsa2048)?;
+            self.rsa.get_or_init(|| key);
+        }
+        Ok(())
     }
 
     fn rsa(&self) -> Result<&LeafKey, IssueError> {

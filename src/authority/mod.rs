@@ -130,7 +130,7 @@ impl CertificateAuthority {
     /// Generates the RSA leaf key, unless it is there; takes 40 ms, seldom above 100 ms. To be called on a thread that
     /// may block, before the first client without ECDSA comes.
     pub fn prepare_rsa(&self) -> Result<(), IssueError> {
-        self.leaf_keys.get(LeafKeyKind::Rsa2048).map(|_| ())
+        self.leaf_keys.prepare_rsa()
     }
 
     /// The file that the certificates come from.

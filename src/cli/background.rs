@@ -3,13 +3,6 @@
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
-use thread_priority::{
-    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
-};
-
-/// SCHED_IDLE (see sched(7)). Niceness is not enough: a thread of the lowest keeps the processor to the end of its slice,
-/// some milliseconds, and a session wakes up half a dozen times.
-const WHEN_IDLE: ThreadSchedulePolicy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
 
 /// Runs it on a thread of this name, which may have 15 octets.
 ///
@@ -17,8 +10,26 @@ const WHEN_IDLE: ThreadSchedulePolicy = ThreadSchedulePolicy::Normal(NormalThrea
 /// When the system gives no thread.
 pub(super) fn in_background(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     Builder::new().name(name.to_owned()).spawn(move || {
-        // Where it cannot be had, the work is done as all other.
-        let _as_usual = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, WHEN_IDLE);
+        when_idle();
         work();
     })
 }
+
+/// SCHED_IDLE for this thread (see sched(7)). Niceness is not enough: a thread of the lowest keeps the processor to the end
+/// of its slice, some milliseconds, and a session wakes up half a dozen times.
+#[cfg(target_os = "linux")]
+fn when_idle() {
+    use thread_priority::{
+        NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+        thread_native_id,
+    };
+    let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
+        // A filter of system calls, perhaps.
+        tracing::debug!("background work goes on as all other: {error}");
+    }
+}
+
+/// Other systems have nothing like it.
+#[cfg(not(target_os = "linux"))]
+fn when_idle() {}

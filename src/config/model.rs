@@ -213,19 +213,6 @@ pub enum LogLevel {
     Trace,
 }
 
-impl LogLevel {
-    /// The name in the configuration.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
-    }
-}
-
 impl Config {
     /// Without a file: 127.0.0.1:8080, for local clients, nothing pinned.
     pub fn builtin() -> Self {

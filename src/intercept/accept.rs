@@ -157,7 +157,7 @@ impl Acceptor {
                 return Err(error);
             }
         };
-        let mismatch = KeyMismatch::of(&hello, &self.authority);
+        let only_family = hello.only_family();
         let mut config = self.template.clone();
         // AES-128 is the cheapest suite for both, unless the client is one without hardware for AES.
         config.ignore_client_order = !hello.prefers_chacha();
@@ -169,7 +169,7 @@ impl Acceptor {
             Err(_) => Err(AcceptError::Timeout(self.handshake_timeout)),
             Ok(Err(error)) => {
                 let failure = failed(error);
-                Err(match mismatch {
+                Err(match only_family.and_then(|client| KeyMismatch::of(client, &self.authority)) {
                     Some(mismatch) => mismatch.explain(failure),
                     None => failure,
                 })

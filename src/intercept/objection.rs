@@ -1,7 +1,6 @@
 //! What a client may have against the leaf that it turned down: most TLS stacks say no more than a number.
 
 use super::accept::AcceptError;
-use super::client_hello::ClientHello;
 use crate::authority::{CertificateAuthority, KeyFamily};
 use rustls::AlertDescription;
 use std::fmt;
@@ -20,9 +19,9 @@ pub struct KeyMismatch {
 }
 
 impl KeyMismatch {
-    /// Whether this client may be unable to verify what this CA signs.
-    pub(super) fn of(hello: &ClientHello, authority: &CertificateAuthority) -> Option<Self> {
-        let (client, ca) = (hello.only_family()?, authority.key_family());
+    /// Whether a client that offers to verify this family alone may be unable to verify what this CA signs.
+    pub(super) fn of(client: KeyFamily, authority: &CertificateAuthority) -> Option<Self> {
+        let ca = authority.key_family();
         if client == ca {
             return None;
         }
@@ -47,8 +46,9 @@ impl fmt::Display for KeyMismatch {
         let Self { client, ca, directory } = self;
         write!(
             f,
-            "it takes {client} signatures only and the CA's key is {ca}, so it may be unable to verify the leaf: put a \
-             CA with an {client} key into {} (README.md says how, under \"Old clients\")",
+            "it offers {client} signatures and no {ca}, which is what the CA's key makes, so it may be unable to verify \
+             the leaf: if it does trust the CA, put one with an {client} key into {} (README.md says how, under \
+             \"Old clients\")",
             directory.display()
         )
     }
@@ -68,7 +68,6 @@ fn may_be_over_signatures(failure: &AcceptError) -> bool {
                 | A::UnsupportedCertificate
                 | A::CertificateUnknown
                 | A::IllegalParameter
-                | A::UnknownCA
                 | A::DecryptError
                 | A::InsufficientSecurity
                 | A::InternalError
@@ -94,8 +93,9 @@ mod tests {
 
     #[test]
     fn the_words_say_what_the_client_takes_what_the_ca_has_and_what_to_do() {
-        const RSA_CLIENT: &str = "; it takes RSA signatures only and the CA's key is ECDSA, so it may be unable to verify \
-                                  the leaf: put a CA with an RSA key into /srv/ca (README.md says how, under \"Old clients\")";
+        const RSA_CLIENT: &str = "; it offers RSA signatures and no ECDSA, which is what the CA's key makes, so it may be \
+                                  unable to verify the leaf: if it does trust the CA, put one with an RSA key into \
+                                  /srv/ca (README.md says how, under \"Old clients\")";
         let reset = || AcceptError::Io(io::ErrorKind::ConnectionReset.into());
         let table = [
             (
@@ -118,13 +118,17 @@ mod tests {
             assert_eq!(explained(failure, KeyFamily::Rsa, KeyFamily::Ecdsa), format!("{words}{RSA_CLIENT}"));
         }
         let modern = explained(AcceptError::Closed, KeyFamily::Ecdsa, KeyFamily::Rsa);
-        assert!(modern.contains("; it takes ECDSA signatures only and the CA's key is RSA, so"), "{modern}");
-        assert!(modern.contains(": put a CA with an ECDSA key into /srv/ca ("), "{modern}");
+        assert!(
+            modern.contains("; it offers ECDSA signatures and no RSA, which is what the CA's key makes, so"),
+            "{modern}"
+        );
+        assert!(modern.contains(", put one with an ECDSA key into /srv/ca ("), "{modern}");
     }
 
     #[test]
     fn failures_with_another_cause_are_told_as_they_are() {
         let table = [
+            AcceptError::Alert(AlertDescription::UnknownCA),
             AcceptError::Alert(AlertDescription::CertificateExpired),
             AcceptError::Alert(AlertDescription::CertificateRevoked),
             AcceptError::Alert(AlertDescription::NoApplicationProtocol),

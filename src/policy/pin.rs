@@ -90,11 +90,11 @@ const PLACEHOLDERS: &[(&str, &str)] = &[
     ("E9CZ9INDbd+2eRQozYqqbQ2yXLVKB9+xcprMF+44U1g=", "an example of RFC 7469"),
 ];
 
-/// A digest as lower-case hexadecimal digits.
-pub fn hex(digest: &Sha256) -> String {
+/// Octets as lower-case hexadecimal digits.
+pub fn hex(octets: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(2 * digest.len());
-    for octet in digest {
+    let mut text = String::with_capacity(2 * octets.len());
+    for octet in octets {
         text.push(char::from(DIGITS[usize::from(octet >> 4)]));
         text.push(char::from(DIGITS[usize::from(octet & 15)]));
     }

@@ -22,7 +22,10 @@ impl Calendar {
             };
             (!has_come(rule, date, moment)).then(|| (date, Arc::clone(rule)))
         });
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = dates.collect();
+        // Neither made nor freed under the lock.
+        let dates = dates.collect();
+        let replaced = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), dates);
+        drop(replaced);
     }
 
     /// What has come since the last time, one sentence each.

@@ -107,25 +107,31 @@ impl Rollouts {
     /// Goes over to the pinsets of a new policy. A rollout keeps its counts and how far it has come; one that was not there
     /// before begins where its dates say.
     pub(super) fn enter<'a>(&self, pinsets: impl Iterator<Item = &'a Pinset>, moment: Moment) {
+        // Sessions wait for the lock, and who is here may be made to wait by all others: as little as can be is done under it.
+        let rolling: Vec<_> = pinsets.filter_map(|pinset| Some((pinset, pinset.rollout()?))).collect();
+        let (mut entered, mut changes) = (HashMap::with_capacity(rolling.len()), Vec::new());
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut entered = HashMap::new();
-        for (pinset, rollout) in pinsets.filter_map(|pinset| Some((pinset, pinset.rollout()?))) {
+        for (pinset, rollout) in rolling {
             let progress = match known.remove(&pinset.name) {
                 None => Progress::new(rollout, moment),
                 Some(progress) if progress.rollout == *rollout => progress,
                 Some(progress) => {
                     let before = progress.percent(moment);
                     let changed = progress.changed_to(rollout);
-                    let (name, after) = (&pinset.name, changed.percent(moment));
-                    tracing::warn!(
-                        "the rollout of pinset {name} has changed: it enforces for {after} % of the clients, before for {before} %"
-                    );
+                    changes.push((&pinset.name, changed.percent(moment), before));
                     changed
                 }
             };
             entered.insert(pinset.name.clone(), progress);
         }
-        *known = entered;
+        let gone = std::mem::replace(&mut *known, entered);
+        drop(known);
+        drop(gone);
+        for (name, after, before) in changes {
+            tracing::warn!(
+                "the rollout of pinset {name} has changed: it enforces for {after} % of the clients, before for {before} %"
+            );
+        }
     }
 
     /// The step that this pinset must not pass; `None` where it goes by its dates.

@@ -223,8 +223,8 @@ impl Session {
     }
 }
 
-/// What is left of a session once both sides have shaken hands. Nothing of its generation is: the verdict is given, and a
-/// tunnel of many hours is no reason to keep a policy that was replaced.
+/// What is left of a session once both sides have shaken hands. Nothing of its generation is, unless upstream resumption is
+/// on: the verdict is given, and a tunnel of many hours is no reason to keep a policy that was replaced.
 struct Tunnel {
     proxy: Arc<Proxy>,
     pair: Pair,

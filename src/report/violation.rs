@@ -2,7 +2,7 @@
 
 use super::event::{Event, date_time};
 use crate::policy::decision::FailureClass;
-use crate::policy::pin::Pin;
+use crate::policy::pin::{Pin, hex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -128,7 +128,7 @@ impl ClientId {
             Self::Hashed(key) => {
                 let digest = Sha256::new().chain_update(key).chain_update(&address).finalize();
                 let (head, _) = digest.split_at(8);
-                Some(head.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
+                Some(hex(head))
             }
         }
     }
