@@ -60,6 +60,8 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
 }
 
 async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    // First of all: who sends it while the files are read must not end the process. They are then read once more.
+    let hangups = signal(SignalKind::hangup()).map_err(Failure::unreachable)?;
     let Wanted { config, warnings, materials } = configuration(&arguments)?;
     if !warnings.is_empty() {
         // There is no log yet: its own settings are among what was read.
@@ -83,7 +85,6 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let Assembled { proxy, sinks } = assembled.map_err(Failure::unreachable)?;
     // Signals are taken before the address is told: who reads it may send one at once.
     let shutdown = Signals::new().map_err(Failure::unreachable)?;
-    let hangups = signal(SignalKind::hangup()).map_err(Failure::unreachable)?;
     let mut listeners = Vec::new();
     for address in &config.listeners {
         let listener = TcpListener::bind(address).await;

@@ -296,7 +296,7 @@ async fn a_shutdown_keeps_the_count() {
     assert_eq!(upstream.ended, None, "a session that is cut short does not end cleanly");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn progress_in_one_direction_keeps_a_session_alive() {
     // In memory, and spoken to by the test: the idle time is many times the pause between two words.
     let (mut test, proxied) = tokio::io::duplex(64);

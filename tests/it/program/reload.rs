@@ -152,6 +152,25 @@ async fn a_client_that_says_nothing_holds_up_no_reload() {
     program.stop().await;
 }
 
+/// The start waits for the folder of the CA, which another process has.
+#[tokio::test]
+async fn a_signal_during_the_start_is_a_reload_behind_it() {
+    let (user, site) = (User::new(), Site::start(Behaviour::Echo).await);
+    let more = format!("{}[keys.spare]\nspki = \"{}\"\n", pinset(&site.chain.pin()), Key::p256().pin());
+    std::fs::create_dir_all(user.ca()).unwrap();
+    std::fs::set_permissions(user.ca(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let folder = std::fs::File::open(user.ca()).unwrap();
+    folder.lock().unwrap();
+    let mut running = user.run(Some(&site.trusted_by(&user, &more))).start();
+    running.err.until("nothing uses the key \"spare\"").await;
+    running.signal("HUP").await;
+    drop(folder);
+    running.out.until("listening").await;
+    running.err.until("generation 2 with 1 rules is in force").await;
+    running.signal("TERM").await;
+    assert_eq!(running.ended().await.code, Some(0));
+}
+
 #[tokio::test]
 async fn without_a_file_there_is_nothing_to_reload() {
     let user = User::new();
