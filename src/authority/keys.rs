@@ -121,6 +121,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_key_made_ahead_is_the_one_that_clients_get_and_a_second_one_is_not_kept() {
+        let keys = LeafKeys::generate().unwrap();
+        // As if a client had the lock: what is made ahead waits for nobody.
+        let client = keys.generating_rsa.lock().unwrap();
+        keys.prepare_rsa().unwrap();
+        drop(client);
+        let address = || std::ptr::from_ref(keys.get(LeafKeyKind::Rsa2048).unwrap()).addr();
+        let public = || keys.get(LeafKeyKind::Rsa2048).unwrap().public_key.der_bytes().to_vec();
+        let before = (address(), public());
+        keys.prepare_rsa().unwrap();
+        assert_eq!((address(), public()), before);
+    }
+
+    #[test]
     fn concurrent_callers_get_one_rsa_key() {
         let keys = LeafKeys::generate().unwrap();
         let addresses: Vec<usize> = std::thread::scope(|scope| {

@@ -10,13 +10,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Between two bytes of a side that talks slowly.
 const PACE: Duration = Duration::from_millis(10);
-/// How long a direction is looked at that another one could hold up.
-const LOOK: Duration = Duration::from_secs(4);
-/// More than a machine with two cores takes to let everybody run, even one that builds programs meanwhile; much less than
-/// [`LOOK`], all of which a direction that is held up has to wait.
-const GAP: Duration = Duration::from_secs(1);
-/// For an end to come about that never would, were it held up.
-const PROMPT: Duration = Duration::from_secs(3);
+/// More than a busy machine with two cores takes to let everybody run.
+const GAP: Duration = Duration::from_millis(250);
+/// For an end to come about.
+const PROMPT: Duration = Duration::from_millis(700);
 /// What shows that a direction was saturated: many times what fits into the buffers of the sockets.
 const FLOOD_BYTES: u64 = 32 * 1024 * 1024;
 
@@ -88,14 +85,14 @@ async fn relayed(
 
 #[tokio::test]
 async fn a_saturated_upload_does_not_hold_up_the_download() {
-    let relayed = relayed(flood, trickle, LOOK, pending()).await;
+    let relayed = relayed(flood, trickle, Duration::from_millis(1_500), pending()).await;
     assert!(relayed.counters.upstream > FLOOD_BYTES, "{:?}", relayed.counters);
     assert!(relayed.gaps[0] < GAP, "{:?}", relayed.gaps);
 }
 
 #[tokio::test]
 async fn a_saturated_download_does_not_hold_up_the_upload() {
-    let relayed = relayed(trickle, flood, LOOK, pending()).await;
+    let relayed = relayed(trickle, flood, Duration::from_millis(1_500), pending()).await;
     assert!(relayed.counters.client > FLOOD_BYTES, "{:?}", relayed.counters);
     assert!(relayed.gaps[1] < GAP, "{:?}", relayed.gaps);
 }
