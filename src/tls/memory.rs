@@ -43,6 +43,9 @@ pub struct ChainMemory {
 struct Key {
     /// Of the certificates that were served, all of them, in their order.
     served: Sha256,
+    /// Where the rule is. The entry keeps the rule, so no other one comes to be there while it is looked up: two rules that
+    /// the same chain is served under have an entry each.
+    rule: usize,
     asked: Asked,
 }
 
@@ -59,7 +62,8 @@ struct Remembered {
     chain: VerifiedChain,
     validated: Vec<CertificateDer<'static>>,
     policy: Arc<Policy>,
-    rule: Arc<Rule>,
+    /// What [`Key::rule`] is the place of.
+    _rule: Arc<Rule>,
     anchors: Arc<TrustAnchors>,
     revocation: Arc<Revocation>,
     /// It is not known what was before.
@@ -91,7 +95,6 @@ impl Remembered {
     /// Whether it answers this question at this time.
     fn answers(&self, question: &Question, now: SystemTime) -> bool {
         Arc::ptr_eq(&self.policy, &question.policy)
-            && Arc::ptr_eq(&self.rule, &question.rule)
             && Arc::ptr_eq(&self.anchors, &question.anchors)
             && Arc::ptr_eq(&self.revocation, &question.revocation)
             && (self.from..self.until).contains(&now)
@@ -113,7 +116,8 @@ impl ChainMemory {
             Demand::Expired | Demand::PinOnly { .. } => return question.verify(end_entity, others, circumstances),
         };
         let now = whole_seconds(circumstances.moment.latest());
-        let key = Key { served: digest(end_entity, others), asked };
+        let rule = Arc::as_ptr(&question.rule).addr();
+        let key = Key { served: digest(end_entity, others), rule, asked };
         let known = self.chains.get(&key).filter(|known| known.answers(question, now));
         // A certificate for other names is left to verification, which says so.
         let again = known.and_then(|known| Some((question.verify_again(&known.chain, end_entity)?, known)));
@@ -128,7 +132,7 @@ impl ChainMemory {
                 chain: chain.clone(),
                 validated: attempt.validated.clone(),
                 policy: Arc::clone(&question.policy),
-                rule: Arc::clone(&question.rule),
+                _rule: Arc::clone(&question.rule),
                 anchors: Arc::clone(&question.anchors),
                 revocation: Arc::clone(&question.revocation),
                 from: now,

@@ -209,6 +209,31 @@ fn what_something_else_ends() {
     }
 }
 
+/// Two rules of one policy that the same chain is served under: neither answers for the other, and neither drives out what
+/// is known under the other.
+#[test]
+fn two_rules_of_one_policy() {
+    let scene = Scene::usual();
+    let certificates = &scene.chain.certificates;
+    let (satisfied, other) = (scene.chain.pin(), Key::p256().pin());
+    let text = pinset("one", "\"bank.example:443\"", &satisfied, "")
+        + &pinset("two", "\"bank.example:8443\"", &scene.intermediate.pin(), "")
+        + &pinset("three", "\"bank.example:9443\"", &other, "");
+    let policy = policy(&text);
+    let asked = |port: u16| {
+        let target = Authority::parse(&format!("bank.example:{port}")).expect("sound");
+        let rule = Arc::clone(policy.select(&target, at(0)));
+        Question { policy: Arc::clone(&policy), rule, host: target.host, ..scene.question.clone() }
+    };
+    let (one, two, three) = (asked(443), asked(8443), asked(9443));
+    for round in 0..3 {
+        assert_eq!(scene.verify(&one, certificates, at(0)), Ok(()));
+        assert_eq!(scene.verify(&two, certificates, at(0)), Ok(()));
+        assert_eq!(scene.verify(&three, certificates, at(0)), Err(FailureClass::Pin));
+        assert_eq!((scene.memory.answered(), scene.memory.entries()), (2 * round, 2));
+    }
+}
+
 /// The path of a certificate for several names is one; whether it is for the name is looked at each time.
 #[test]
 fn other_names() {
