@@ -22,6 +22,16 @@ pub enum LeafKeyKind {
     Rsa2048,
 }
 
+impl LeafKeyKind {
+    /// What kind of signatures it makes.
+    pub const fn family(self) -> KeyFamily {
+        match self {
+            Self::EcdsaP256 => KeyFamily::Ecdsa,
+            Self::Rsa2048 => KeyFamily::Rsa,
+        }
+    }
+}
+
 /// What kind of signatures a key makes, as far as it matters to who has to verify them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyFamily {

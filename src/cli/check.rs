@@ -101,7 +101,7 @@ pub(super) fn execute(arguments: &Check) -> Result<Exit, Failure> {
         Ok(checked) => checked,
         Err(errors) => return tell(arguments, errors.listing(), &[], None),
     };
-    let Checked { config, diagnostics, places, materials } = checked;
+    let Checked { config, diagnostics, places, materials, .. } = checked;
     let answer = match materials.filter(|_| arguments.probing.probe) {
         None => Answer { diagnostics, seen: Vec::new(), lines: Vec::new(), probed: None },
         Some(materials) => {

@@ -90,6 +90,15 @@ impl Failure {
         let found = Listing::new(found).render(false);
         Self { exit: Exit::Unreachable, message: format!("what the configuration names cannot be used\n\n{found}") }
     }
+
+    /// A configuration that a start would put up with, and that has faults which the one in force has not.
+    fn worse(found: &[Diagnostic]) -> Self {
+        let found = Listing::new(found).render(false);
+        Self {
+            exit: Exit::Unusable,
+            message: format!("it has errors that the configuration in force has not\n\n{found}"),
+        }
+    }
 }
 
 /// Runs the command that the arguments name.

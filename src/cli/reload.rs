@@ -2,7 +2,8 @@
 
 use super::background::in_background;
 use super::run::{Arguments, Wanted, configuration};
-use crate::config::{Config, Listing, Severity};
+use crate::config::Config;
+use crate::inspect::{Fault, InForce, Occasion};
 use crate::policy::pattern::HostPattern;
 use crate::policy::pinset::{Basis, Mode, Pinset, Stance};
 use crate::proxy::{Generation, Proxy};
@@ -32,6 +33,8 @@ pub(super) struct Reload {
     /// The proxy's CA, which never becomes a trust anchor.
     own: Vec<CertificateDer<'static>>,
     generation: u64,
+    /// The faults that were found when what is in force was read.
+    faults: Vec<Fault>,
     /// The host patterns that are pinned now.
     pinned: HashSet<HostPattern>,
     /// Generations that sessions still have. To free a large one takes as long as several sessions, so it is done here
@@ -43,11 +46,13 @@ impl Reload {
     pub(super) fn new(
         arguments: Arguments,
         started_with: Config,
+        faults: Vec<Fault>,
         own: &[CertificateDer<'static>],
         proxy: Arc<Proxy>,
     ) -> Self {
         let pinned = pinned(&started_with);
-        Self { proxy, arguments, started_with, own: own.to_vec(), generation: 1, pinned, replaced: Vec::new() }
+        let (own, replaced) = (own.to_vec(), Vec::new());
+        Self { proxy, arguments, started_with, own, generation: 1, faults, pinned, replaced }
     }
 
     /// Reloads each time the signal comes. Signals that come during a reload are one more reload after it. Files may be
@@ -83,25 +88,24 @@ impl Reload {
     }
 
     /// Reads the file and everything it names, and puts rules, trust anchors and revocation lists in force for the
-    /// sessions that begin from now on. Where anything is wrong, what was in force stays in force.
+    /// sessions that begin from now on. Where anything is wrong that was not wrong before, what was in force stays in force.
     fn run(&mut self) {
         if self.arguments.config.is_none() {
             return tracing::warn!("nothing to reload: this proxy was started without a configuration file");
         }
         tracing::info!("reading the configuration again");
         let number = self.generation + 1;
-        let read = configuration(&self.arguments).map_err(|failure| failure.message).and_then(|wanted| {
-            let Wanted { config, warnings, materials } = wanted;
-            // What a start would put up with is no reason to give up what is in force.
-            if warnings.iter().any(|found| found.severity() == Severity::Error) {
-                return Err(format!("it has errors\n\n{}", Listing::new(&warnings).render(false)));
-            }
+        let in_force = self.proxy.generation();
+        let in_force = InForce { policy: &in_force.policy, materials: &in_force.materials, faults: &self.faults };
+        let read = configuration(&self.arguments, Occasion::Reload(in_force));
+        let read = read.map_err(|failure| failure.message).and_then(|wanted| {
+            let Wanted { config, warnings, materials, faults } = wanted;
             let generation = Generation::with(&config, number, materials, &self.own);
             let generation = generation.map_err(|error| error.to_string())?;
             self.check_loss(&config)?;
-            Ok((config, warnings, generation))
+            Ok((config, warnings, faults, generation))
         });
-        let (config, warnings, generation) = match read {
+        let (config, warnings, faults, generation) = match read {
             Ok(read) => read,
             Err(message) => {
                 let generation = self.generation;
@@ -115,7 +119,7 @@ impl Reload {
         }
         let rules = generation.policy.rules().len();
         let old = self.proxy.replace(generation);
-        self.generation = number;
+        (self.generation, self.faults) = (number, faults);
         self.pinned = pinned(&config);
         tracing::info!("reloaded the configuration: generation {number} with {rules} rules is in force");
         for section in self.unchangeable(&config) {

@@ -1,22 +1,21 @@
 //! `pinproxy run`: the proxy itself.
 
+mod greeting;
+
 use super::background::in_background;
 use super::reload::Reload;
 use super::{Exit, Failure, usual_ca_directory};
-use crate::authority::{self, CertificateAuthority, Provenance};
+use crate::authority;
 use crate::config::{self, At, Code, Config, Diagnostic, Listing, OPEN_HELP, Openness, Places, Severity};
-use crate::inspect::{self, CaDirectory, Checked, Synchronisation, World};
+use crate::inspect::{self, Admission, CaDirectory, Checked, Fault, Occasion, Synchronisation, World};
 use crate::materials::Materials;
-use crate::policy::moment::Moment;
-use crate::policy::protection::Protection;
 use crate::proxy::{Assembled, Clock, Generation, Proxy, assemble, ca_settings, serve, tell_losses};
 use crate::report::{Queue, QueueGuard, TextLog, Writing};
 use crate::upstream::names::Remembering;
 use crate::upstream::resolve::SystemResolver;
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -62,7 +61,7 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
 async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     // First of all: who sends it while the files are read must not end the process. They are then read once more.
     let hangups = signal(SignalKind::hangup()).map_err(Failure::unreachable)?;
-    let Wanted { config, warnings, materials } = configuration(&arguments)?;
+    let Wanted { config, warnings, materials, faults } = configuration(&arguments, Occasion::Start)?;
     if !warnings.is_empty() {
         // There is no log yet: its own settings are among what was read.
         drop(writeln!(io::stderr().lock(), "{}", Listing::new(&warnings).render(false)));
@@ -91,12 +90,12 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         listeners.push(listener.map_err(|error| Failure::unreachable(cannot_listen(*address, &error)))?);
     }
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    let greeting = greeting(&config, &authority, provenance, &addresses);
+    let greeting = greeting::greeting(&config, &authority, provenance, &addresses);
     // Nobody may be reading; the proxy runs all the same.
     drop(io::stdout().lock().write_all(greeting.as_bytes()));
     prepare_rsa(&proxy);
     let cut_short = Arc::new(AtomicBool::new(false));
-    let reload = Reload::new(arguments, config, authority.certificates(), Arc::clone(&proxy));
+    let reload = Reload::new(arguments, config, faults, authority.certificates(), Arc::clone(&proxy));
     let reloading = tokio::spawn(reload.at_each(hangups));
     serve(listeners, Arc::clone(&proxy), shutdown.wait(Arc::clone(&proxy), Arc::clone(&cut_short))).await;
     reloading.abort();
@@ -116,22 +115,28 @@ pub(super) struct Wanted {
     pub(super) warnings: Vec<Diagnostic>,
     /// What its files hold, as far as that has been read.
     pub(super) materials: Option<Materials>,
+    /// What the errors are about.
+    pub(super) faults: Vec<Fault>,
 }
 
 /// The configuration that the arguments name, and the warnings about it.
-pub(super) fn configuration(arguments: &Arguments) -> Result<Wanted, Failure> {
+pub(super) fn configuration(arguments: &Arguments, occasion: Occasion<'_>) -> Result<Wanted, Failure> {
     let mut wanted = match &arguments.config {
-        None => Wanted { config: Config::builtin(), warnings: Vec::new(), materials: None },
+        None => Wanted { config: Config::builtin(), warnings: Vec::new(), materials: None, faults: Vec::new() },
         Some(path) => {
             let ca_directory =
                 arguments.ca_dir.clone().map_or_else(|| CaDirectory::Usual(usual_ca_directory()), CaDirectory::Given);
             let world = World { now: SystemTime::now(), clock: Synchronisation::of_system(), ca_directory };
             let checked = inspect::check(path, &world).map_err(|errors| Failure::configuration(&errors))?;
-            let Checked { config, diagnostics, materials, places } = checked;
+            let admission = checked.admission(occasion, world.now);
+            let Checked { config, diagnostics, materials, places, faults } = checked;
             let mut warnings = told_of_listen(arguments, &config, &places, diagnostics);
             warnings.retain(|diagnostic| diagnostic.severity() != Severity::Info);
-            let Some(materials) = materials else { return Err(Failure::files(&warnings)) };
-            Wanted { config, warnings, materials: Some(materials) }
+            match admission {
+                Admission::Taken => Wanted { config, warnings, materials, faults },
+                Admission::Unusable => return Err(Failure::files(&warnings)),
+                Admission::Worse => return Err(Failure::worse(&warnings)),
+            }
         }
     };
     let config = &mut wanted.config;
@@ -216,64 +221,6 @@ fn start_log(config: &Config) -> io::Result<(Queue, QueueGuard)> {
     Ok((queue, guard))
 }
 
-/// What is told at the start: where, which CA, and what to paste.
-fn greeting(
-    config: &Config,
-    authority: &CertificateAuthority,
-    provenance: Provenance,
-    addresses: &[SocketAddr],
-) -> String {
-    let mut text = format!("pinproxy {}\n", env!("CARGO_PKG_VERSION"));
-    for address in addresses {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  listening   {address}");
-    }
-    let ca = authority.certificate_path();
-    let ca = std::path::absolute(ca).unwrap_or_else(|_| ca.to_owned());
-    let made = if provenance == Provenance::Created { " (made now)" } else { "" };
-    let _ = writeln!(text, "  CA          {}{made}", ca.display());
-    let _ = writeln!(text, "  CA SHA-256  {}", authority.fingerprint_sha256());
-    let _ = writeln!(text, "  pinsets     {}", pinsets(config, SystemTime::now()));
-    if let Some(address) = addresses.first() {
-        let _ = writeln!(text, "Paste this into a shell to send its programs through the proxy:");
-        let _ = writeln!(text, "  {}", paste(*address, &ca));
-    }
-    text
-}
-
-/// A rollout that has not come to every client is told apart: for whom it enforces depends on who asks.
-fn pinsets(config: &Config, now: SystemTime) -> String {
-    let policy = config.policy(1);
-    let pinned = policy.rules().iter().filter(|rule| rule.pinset().is_some());
-    let protections: Vec<_> = pinned.map(|rule| Protection::of(rule, Moment::at(now))).collect();
-    let enforced = protections.iter().filter(|protection| protection.is_enforced()).count();
-    let partly = protections.iter().filter(|protection| matches!(protection, Protection::Partly(_))).count();
-    match (protections.len(), partly) {
-        (0, _) => "none: chains are verified, nothing is pinned; see config/pinproxy.toml".to_owned(),
-        (count, 0) => format!("{count}, {enforced} of them enforced"),
-        (count, _) => format!("{count}, {enforced} of them enforced, {partly} for some clients"),
-    }
-}
-
-/// Variables that most clients on a Unix read: the proxy, and the CA in place of their own roots, which is right as
-/// long as every https connection of theirs goes through the proxy.
-fn paste(address: SocketAddr, ca: &Path) -> String {
-    let reachable = if address.ip().is_unspecified() {
-        SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port())
-    } else {
-        address
-    };
-    let ca = shell_quoted(&ca.display().to_string());
-    let variables = ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO"];
-    let bundles = variables.map(|name| format!("{name}={ca}")).join(" ");
-    format!("export https_proxy=http://{reachable} HTTPS_PROXY=http://{reachable} {bundles}")
-}
-
-fn shell_quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
 /// SIGTERM and SIGINT.
 struct Signals {
     terminate: tokio::signal::unix::Signal,
@@ -300,39 +247,6 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn how_much_is_enforced() {
-        let pinset = |name: &str, more: &str| {
-            format!(
-                "[[pinset]]\nname = \"{name}\"\nhosts = [\"{name}.example\"]\n\
-                 pins = [\"sha256/C5+lpZ7tcVwmwQIMcRtPbsQtWLABXhQzejna0wHFr8M=\", \
-                 \"sha256/diGVwiVYbubAI3RW4hB9xU8e/CH2GnkuvVFZE8zmgzI=\"]\n{more}"
-            )
-        };
-        let rollout = |percent: &str| {
-            let ramp = format!("ramp = [{{ from = 1980-01-01, percent = {percent} }}]\nenforce_from = 2999-01-01\n");
-            pinset("c", &format!("mode = \"report-only\"\n[pinset.rollout]\n{ramp}"))
-        };
-        let (enforced, reported) = (pinset("a", ""), pinset("b", "mode = \"report-only\"\n"));
-        let table = [
-            (String::new(), "none: chains are verified, nothing is pinned; see config/pinproxy.toml"),
-            (format!("{enforced}{reported}"), "2, 1 of them enforced"),
-            // Whatever the lot of a client on this machine.
-            (format!("{enforced}{reported}{}", rollout("0.01")), "3, 1 of them enforced, 1 for some clients"),
-            (format!("{enforced}{reported}{}", rollout("99.99")), "3, 1 of them enforced, 1 for some clients"),
-        ];
-        for (text, expected) in table {
-            let parsed = Config::parse(&text, Path::new("test.toml"), SystemTime::now());
-            let (config, _) = parsed.unwrap_or_else(|errors| panic!("{errors}"));
-            assert_eq!(pinsets(&config, SystemTime::now()), expected, "{text}");
         }
     }
 }

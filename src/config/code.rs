@@ -384,7 +384,7 @@ codes! {
         "Replace it by the current root, or remove it.";
     E65 Unsafe
         "Trust anchors or revocation lists that cannot be used"
-        "A file that cannot be read, or does not hold what it should, keeps the proxy from starting. Below roots that have all ended no chain verifies: each host that depends on them is refused. A running proxy keeps its policy either way."
+        "A file that cannot be read, or does not hold what it should, keeps the proxy from starting. Below roots that have all ended no chain verifies: each host that depends on them is refused. A running proxy keeps its policy either way, unless the roots that it has have ended as well."
         "Name a file with the current roots, or with a revocation list, that the user of the proxy can read.";
     E66 Unsafe
         "The proxy's own CA among the upstream anchors"

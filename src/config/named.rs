@@ -27,7 +27,12 @@ pub enum Named {
     /// Trust anchors beside those.
     ExtraAnchors(ExtraRoots),
     /// The trust anchors of a pinset of its own.
-    OwnAnchors(Roots),
+    OwnAnchors {
+        /// The name that rules know them by.
+        name: Arc<str>,
+        /// Where they come from.
+        roots: Roots,
+    },
     /// A revocation list.
     RevocationList(PathBuf),
 }
@@ -84,7 +89,7 @@ impl NamedFiles {
             Roots::File(path) => unambiguous(path),
         };
         if self.own.borrow_mut().insert(Arc::clone(&name), roots.clone()).is_none() {
-            self.add(Named::OwnAnchors(roots), item.span());
+            self.add(Named::OwnAnchors { name: Arc::clone(&name), roots }, item.span());
         }
         Some(AnchorSet::Own(name))
     }

@@ -5,17 +5,13 @@ use super::item::Item;
 use super::outside::{Kind, Outside};
 use super::shown::{Shown, Shows, digest};
 use super::span::Span;
-use crate::policy::pin::{Pin, Sha256};
+use crate::policy::pin::{Pin, RSA_BITS_VERIFIED, Sha256};
 use rustls_pki_types::pem::{PemObject as _, SectionKind};
-use std::ops::RangeInclusive;
 use x509_parser::prelude::{FromDer as _, SubjectPublicKeyInfo, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
 /// Largest file with a certificate or a key, in octets.
 pub(super) const KEY_FILE_OCTETS_MAX: usize = 1 << 20;
-
-/// Bits of an RSA modulus that signatures are checked with.
-const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
 const HELP: &str = "name a file with one certificate or one public key in it, PEM or DER";
 
@@ -186,7 +182,7 @@ pub fn weakness(key: &SubjectPublicKeyInfo<'_>) -> Option<&'static str> {
             (!known).then_some("is on a curve that this version does not verify")
         }
         RSA => match key.parsed() {
-            Ok(PublicKey::RSA(rsa)) if RSA_BITS.contains(&rsa.key_size()) => None,
+            Ok(PublicKey::RSA(rsa)) if RSA_BITS_VERIFIED.contains(&rsa.key_size()) => None,
             Ok(PublicKey::RSA(_)) => Some("is an RSA key of a size that this version does not verify"),
             _ => Some("is no RSA key that this version can read"),
         },

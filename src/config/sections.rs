@@ -38,10 +38,12 @@ pub(super) const LISTENER: Keys = Keys::new(&[
     Key::planned("tls"),
     Key::planned("proxy_protocol_from"),
 ]);
+/// The word for a client that has been left out is `AcceptError::Unsuited`.
+const LEAF_KEY_DOC: &str = "The kind of key that issued certificates have; p256 leaves out clients that verify RSA alone, \
+                            rsa2048 those that verify ECDSA alone.";
 pub(super) const CA: Keys = Keys::new(&[
     Key::new("directory", Shape::Path, "Its certificate and key, made on first use; else the user's data folder."),
-    Key::new("leaf_key", Shape::Word(&LEAF_KEYS), "The kind of key that issued certificates have.")
-        .by_default("\"auto\""),
+    Key::new("leaf_key", Shape::Word(&LEAF_KEYS), LEAF_KEY_DOC).by_default("\"auto\""),
     Key::new("leaf_lifetime", Shape::Duration(&LEAF_LIFETIME), "How long issued certificates are valid, 2h to 7d.")
         .by_default("\"7d\""),
     Key::new("leaf_cache", Shape::Number(&COUNT_BOUNDS), "Issued certificates that are kept.").by_default("10_000"),

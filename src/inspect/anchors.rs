@@ -1,14 +1,16 @@
 //! The files that a configuration names: trust anchors and revocation lists.
 
 use super::certificate::{Facts, day};
+use super::fault::{Fault, Finding, anchor_set};
 use super::pins;
-use crate::config::{At, Code, Config, Diagnostic, ExtraRoots, Named, Places, Roots};
+use crate::config::{At, Code, Config, ExtraRoots, Named, Places, Roots};
 use crate::materials::{self, Materials, MaterialsError};
-use crate::policy::pinset::Basis;
+use crate::policy::pinset::AnchorSet;
 use crate::tls::anchors::{AnchorError, AnchorRecord, TrustAnchors};
 use crate::tls::revocation::{Revocation, RevocationMode};
 use rustls::pki_types::CertificateDer;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Certificates of a file that are told; of more there is a count.
@@ -18,13 +20,13 @@ const UNUSABLE_HELP: &str = "name a PEM file with at least one certificate, whic
 
 /// Looks at each file that a text names by itself, so that each fault is told at its place, whatever else is wrong with
 /// the text.
-pub(super) fn inspect_files(places: &Places, ca: &[CertificateDer<'static>], now: SystemTime) -> Vec<Diagnostic> {
+pub(super) fn inspect_files(places: &Places, ca: &[CertificateDer<'static>], now: SystemTime) -> Vec<Finding> {
     let mut look = Look { places, ca, now, found: Vec::new() };
     for file in places.named() {
         match &file.what {
             Named::Anchors(roots) => look.common(roots, At::Named(file)),
             Named::ExtraAnchors(extra) => look.extra(extra, At::Named(file)),
-            Named::OwnAnchors(roots) => look.own(roots, At::Named(file)),
+            Named::OwnAnchors { name, roots } => look.own(name, roots, At::Named(file)),
             Named::RevocationList(path) => look.list(path, At::Named(file)),
         }
     }
@@ -39,13 +41,13 @@ pub(super) fn inspect_all(
     ca: &[CertificateDer<'static>],
     is_told: bool,
     now: SystemTime,
-) -> (Option<Materials>, Vec<Diagnostic>) {
+) -> (Option<Materials>, Vec<Finding>) {
     let mut look = Look { places, ca, now, found: Vec::new() };
     let materials = Materials::load(config, ca);
     match &materials {
         Ok(materials) => {
             let named = places.named().iter().find(|file| matches!(file.what, Named::Anchors(_)));
-            look.ended(&materials.common, named.map_or(At::File, At::Named));
+            look.ended(AnchorSet::Common, &materials.common, named.map_or(At::File, At::Named));
             look.blocked(config, materials);
             look.found.extend(pins::inspect(config, places, materials));
         }
@@ -61,12 +63,17 @@ struct Look<'a> {
     /// The proxy's CA.
     ca: &'a [CertificateDer<'static>],
     now: SystemTime,
-    found: Vec<Diagnostic>,
+    found: Vec<Finding>,
 }
 
 impl Look<'_> {
     fn tell(&mut self, code: Code, at: At<'_>, message: impl Into<String>, help: &str) {
-        self.found.push(self.places.finding(code, at, message, help));
+        self.found.push(self.places.finding(code, at, message, help).into());
+    }
+
+    /// What a start puts up with.
+    fn tell_fault(&mut self, fault: Fault, code: Code, at: At<'_>, message: String, help: &str) {
+        self.found.push(Finding::about(self.places.finding(code, at, message, help), fault));
     }
 
     fn source(&mut self, roots: &Roots, at: At<'_>) -> Option<TrustAnchors> {
@@ -80,9 +87,9 @@ impl Look<'_> {
         }
     }
 
-    fn own(&mut self, roots: &Roots, at: At<'_>) {
+    fn own(&mut self, name: &Arc<str>, roots: &Roots, at: At<'_>) {
         let Some(anchors) = self.source(roots, at) else { return };
-        if !self.ended(&anchors, at)
+        if !self.ended(AnchorSet::Own(Arc::clone(name)), &anchors, at)
             && let Roots::File(path) = roots
         {
             self.unsuitable(path, &anchors, at);
@@ -118,9 +125,9 @@ impl Look<'_> {
     }
 
     /// Whether nothing is left in a set that a chain could end in, which is told.
-    fn ended(&mut self, anchors: &TrustAnchors, at: At<'_>) -> bool {
+    fn ended(&mut self, set: AnchorSet, anchors: &TrustAnchors, at: At<'_>) -> bool {
         let records = anchors.records();
-        if records.is_empty() || records.iter().any(|record| self.is_fit(record)) {
+        if records.is_empty() || records.iter().any(|record| is_fit(record, self.now)) {
             return false;
         }
         let last = records.iter().map(|record| record.not_after).max().filter(|last| self.now > *last);
@@ -130,14 +137,8 @@ impl Look<'_> {
                      verified with"
                 .to_owned(),
         };
-        self.tell(Code::E65, at, message, "put the current roots into the file");
+        self.tell_fault(Fault::Anchors(set), Code::E65, at, message, "put the current roots into the file");
         true
-    }
-
-    /// Whether a chain can end in it now.
-    fn is_fit(&self, record: &AnchorRecord) -> bool {
-        let weakness = Facts::of(&record.certificate).and_then(|facts| facts.weakness);
-        (record.not_before..=record.not_after).contains(&self.now) && weakness.is_none()
     }
 
     /// Pinsets under which no trust anchor is left that is not blocked.
@@ -145,17 +146,18 @@ impl Look<'_> {
         for rule in config.rules.rules() {
             let (Some(pinset), Some(anchors)) = (rule.pinset(), materials.anchors_of(rule)) else { continue };
             let is_blocked = |record: &AnchorRecord| config.rules.is_blocked(pinset, &record.element.spki);
+            let Some(set) = anchor_set(pinset) else { continue };
             let records = anchors.records();
-            if matches!(pinset.basis, Basis::Chain { .. })
-                && records.iter().any(is_blocked)
-                && records.iter().all(|record| is_blocked(record) || !self.is_fit(record))
+            if records.iter().any(is_blocked)
+                && records.iter().all(|record| is_blocked(record) || !is_fit(record, self.now))
             {
                 let message = format!(
                     "every trust anchor of {:?} is blocked or denied, or has ended: no chain passes",
                     pinset.name
                 );
                 let help = "remove the anchors from the blocklist or from deny, or name other roots";
-                self.tell(Code::E38, At::Pinset(&pinset.name), message, help);
+                let fault = Fault::Pinset { pinset: pinset.name.clone(), anchors: set.clone() };
+                self.tell_fault(fault, Code::E38, At::Pinset(&pinset.name), message, help);
             }
         }
     }
@@ -189,6 +191,12 @@ impl Look<'_> {
             self.tell(Code::W64, at, message, "put the current roots into the file, and nothing else");
         }
     }
+}
+
+/// Whether a chain can end in an anchor at a moment.
+pub(super) fn is_fit(record: &AnchorRecord, now: SystemTime) -> bool {
+    let weakness = Facts::of(&record.certificate).and_then(|facts| facts.weakness);
+    (record.not_before..=record.not_after).contains(&now) && weakness.is_none()
 }
 
 /// The first of what there is to tell, and how many more.

@@ -7,6 +7,7 @@
 mod anchors;
 mod certificate;
 mod clock;
+mod fault;
 mod judge;
 mod pins;
 pub mod probe;
@@ -16,12 +17,14 @@ mod seen;
 mod tests;
 
 pub use clock::{RELEASED, Synchronisation};
+pub use fault::{Admission, Fault, InForce, Occasion};
 pub use judge::Findings;
 pub use seen::{Matched, Outcome, Seen};
 
 use crate::authority;
 use crate::config::{Code, Config, ConfigErrors, Diagnostic, Places, Reading};
 use crate::materials::Materials;
+use fault::Finding;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -56,6 +59,8 @@ pub struct Checked {
     pub places: Places,
     /// What its files hold. `None` when some of them cannot be used.
     pub materials: Option<Materials>,
+    /// What each of the errors is about, and the pinsets that they leave without anchors.
+    pub faults: Vec<Fault>,
 }
 
 /// Reads a configuration, and looks at what it names. Of a text with faults, too: what depends on one file or on the
@@ -74,21 +79,28 @@ pub fn check(path: &Path, world: &World) -> Result<Checked, ConfigErrors> {
     let mut found = anchors::inspect_files(&places, &ca, world.now);
     let impossible = clock::inspect(&places, world);
     let is_impossible = impossible.is_some();
-    found.extend(impossible);
+    found.extend(impossible.map(Finding::from));
     let (config, diagnostics) = match outcome {
         Ok(read) => read,
-        Err(errors) => return Err(places.joined(errors, found)),
+        Err(errors) => return Err(places.joined(errors, diagnostics_of(found))),
     };
-    let is_told = found.iter().any(|found| matches!(found.code(), Code::E65 | Code::E66));
-    found.extend(diagnostics);
+    let is_told = found.iter().any(|found| matches!(found.diagnostic.code(), Code::E65 | Code::E66));
+    found.extend(diagnostics.into_iter().map(Finding::from));
     let (materials, more) = anchors::inspect_all(&config, &places, &ca, is_told, world.now);
     // That nothing is left of the anchors says more than what is wrong with each.
-    let ended: Vec<_> = more.iter().filter(|found| found.code() == Code::E65).map(Diagnostic::place).collect();
-    found.retain(|found| found.code() != Code::W64 || !ended.contains(&found.place()));
+    let told = more.iter().map(|found| &found.diagnostic);
+    let ended: Vec<_> = told.filter(|told| told.code() == Code::E65).map(Diagnostic::place).collect();
+    found.retain(|Finding { diagnostic, .. }| diagnostic.code() != Code::W64 || !ended.contains(&diagnostic.place()));
     found.extend(more);
     if !is_impossible {
-        found.extend(clock::inspect_rules(&config, &places, world));
+        found.extend(clock::inspect_rules(&config, &places, world).map(Finding::from));
     }
-    let diagnostics = places.in_order(found);
-    Ok(Checked { config, diagnostics, places, materials })
+    let mut faults: Vec<_> = found.iter().filter_map(|found| found.fault.clone()).collect();
+    faults.extend(fault::below(&faults, &config));
+    let diagnostics = places.in_order(diagnostics_of(found));
+    Ok(Checked { config, diagnostics, places, materials, faults })
+}
+
+fn diagnostics_of(found: Vec<Finding>) -> Vec<Diagnostic> {
+    found.into_iter().map(|found| found.diagnostic).collect()
 }

@@ -1,5 +1,7 @@
 //! Files, anchors and the clock, as tables.
 
+mod faults;
+
 use super::*;
 use crate::config::{At, Severity};
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
@@ -589,7 +591,7 @@ fn a_certificate_that_was_seen_beats_a_suspicion() {
                 Code::E39,
                 Some((5, 23)),
                 "no client would be let through to 192.0.2.2:443: \
-                 the certificate is not for 192.0.2.2 but for no valid DNS name"
+                 the certificate is not for 192.0.2.2 but for 192.0.2.1"
             ),
             (Code::W28, Some((5, 23)), "the certificate of 192.0.2.2:443 does not name the address"),
             (Code::W28, Some((5, 36)), "suspected"),

@@ -3,11 +3,12 @@
 use super::client_hello::{ClientHello, refuse};
 use super::objection::KeyMismatch;
 use super::prefixed::Prefixed;
-use crate::authority::{CertificateAuthority, IssueError, IssuedLeaf, LeafKeyKind};
+use crate::authority::{CertificateAuthority, IssueError, IssuedLeaf, KeyFamily, LeafKeyKind};
 use crate::policy::decision::{Passage, Permit};
 use crate::policy::host::Host;
 use crate::tls::name::server_name;
 use crate::tls::provider::provider;
+use crate::tls::words::words;
 use rustls::server::{ClientHello as RustlsClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{AlertDescription, ServerConfig};
@@ -73,8 +74,19 @@ pub enum AcceptError {
         mismatch: KeyMismatch,
     },
     /// The client does not keep to the protocol, or shares no version or suite with us.
-    #[error("the client's TLS handshake failed: {0}")]
+    #[error("the client's TLS handshake failed: {}", words(.0))]
     Protocol(rustls::Error),
+    /// The configuration has leaves made with keys of the other family than the client offers to verify.
+    #[error(
+        "the client's TLS handshake failed: it offers {client} signatures and no {leaf}, and leaves have no other keys \
+         ([ca] leaf_key); with leaf_key = \"auto\" its leaf has a key of a kind that it offers"
+    )]
+    Unsuited {
+        /// The one family in the ClientHello.
+        client: KeyFamily,
+        /// That of the leaf's key.
+        leaf: KeyFamily,
+    },
     /// The connection failed.
     #[error("the connection to the client failed: {0}")]
     Io(io::Error),
@@ -168,13 +180,25 @@ impl Acceptor {
         match timeout(self.handshake_timeout, handshake).await {
             Err(_) => Err(AcceptError::Timeout(self.handshake_timeout)),
             Ok(Err(error)) => {
-                let failure = failed(error);
+                let failure = self.suited(failed(error), only_family);
                 Err(match only_family.and_then(|client| KeyMismatch::of(client, &self.authority)) {
                     Some(mismatch) => mismatch.explain(failure),
                     None => failure,
                 })
             }
             Ok(Ok(stream)) => Ok(Acceptance { stream, leaf }),
+        }
+    }
+
+    /// Whether it is the configuration that left the client without a leaf that it can verify.
+    fn suited(&self, failure: AcceptError, client: Option<KeyFamily>) -> AcceptError {
+        match (&failure, self.leaf_key, client) {
+            (AcceptError::Protocol(rustls::Error::PeerIncompatible(_)), LeafKeyChoice::Always(kind), Some(client))
+                if client != kind.family() =>
+            {
+                AcceptError::Unsuited { client, leaf: kind.family() }
+            }
+            _ => failure,
         }
     }
 
@@ -201,7 +225,10 @@ impl Acceptor {
 fn failed(error: io::Error) -> AcceptError {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::AlertReceived(alert)) => AcceptError::Alert(*alert),
-        Some(other) => AcceptError::Protocol(other.clone()),
+        Some(other) => {
+            tracing::debug!(?other, "the TLS handshake with a client failed");
+            AcceptError::Protocol(other.clone())
+        }
         None if error.kind() == io::ErrorKind::UnexpectedEof => AcceptError::Closed,
         None => AcceptError::Io(error),
     }

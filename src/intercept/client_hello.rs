@@ -4,8 +4,9 @@
 use crate::authority::KeyFamily;
 use crate::policy::host::{Host, HostError};
 use crate::tls::provider::provider;
+use crate::tls::words::words;
 use rustls::server::{Accepted, AcceptedAlert, Acceptor as RustlsAcceptor};
-use rustls::{AlertDescription, CipherSuite, PeerIncompatible, SignatureScheme};
+use rustls::{AlertDescription, CipherSuite, SignatureScheme};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -66,21 +67,11 @@ pub enum ClientHelloError {
     #[error("the client closed the connection before its ClientHello was complete")]
     Closed,
     /// The bytes are no ClientHello, or one that asks for what is not offered.
-    #[error("the client's ClientHello cannot be accepted: {0}{hint}", hint = hello_hint(.0))]
+    #[error("the client's ClientHello cannot be accepted: {}", words(.0))]
     Invalid(rustls::Error),
     /// The connection failed.
     #[error("the connection to the client failed: {0}")]
     Io(io::Error),
-}
-
-/// TLS 1.2 brought the extension; who lacks it speaks, almost always, an older version only.
-const fn hello_hint(error: &rustls::Error) -> &'static str {
-    match error {
-        rustls::Error::PeerIncompatible(PeerIncompatible::SignatureAlgorithmsExtensionRequired) => {
-            "; it seems to speak TLS 1.1 or older only"
-        }
-        _ => "",
-    }
 }
 
 /// Application protocols in a ClientHello. Browsers offer two or three.

@@ -1,4 +1,6 @@
-//! What a client may have against the leaf that it turned down: most TLS stacks say no more than a number.
+//! What a client may have against the leaf that it was shown and turned down: most TLS stacks say no more than a number.
+//! A client that offers nothing which the key of the leaf goes with is shown none; that takes `[ca] leaf_key`, and is
+//! [`AcceptError::Unsuited`].
 
 use super::accept::AcceptError;
 use crate::authority::{CertificateAuthority, KeyFamily};
@@ -6,8 +8,8 @@ use rustls::AlertDescription;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The client offers signatures of one family only, and the CA signs with the other. Some verify the leaf all the same,
-/// so it is shown, and this is told only of those that fail.
+/// The client offers signatures of one family only, and the CA signs with the other, whatever key the leaf has. Some verify
+/// the leaf all the same, so it is shown, and this is told only of those that fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyMismatch {
     /// The one family in the ClientHello.
@@ -76,6 +78,7 @@ fn may_be_over_signatures(failure: &AcceptError) -> bool {
         | AcceptError::Name(_)
         | AcceptError::NoPermit
         | AcceptError::Unverifiable { .. }
+        | AcceptError::Unsuited { .. }
         | AcceptError::Protocol(_)
         | AcceptError::Timeout(_) => false,
     }

@@ -2,6 +2,7 @@
 
 use super::host::Host;
 use super::moment::Circumstances;
+use super::pin::Sha256;
 use super::pinset::{Demand, PathElement, PinMatch};
 use super::rules::{Blocked, Policy, Rule, RuleKind, Unpinned};
 use std::sync::Arc;
@@ -78,6 +79,8 @@ pub trait ChainProof {
     fn footing(&self) -> Footing;
     /// Its certificates: end entity first; trust anchor last when anchored.
     fn path(&self) -> &[PathElement];
+    /// The keys of what was served beside the end entity, where no path was built that would tell which of it counts.
+    fn beside(&self) -> &[Sha256];
     /// Paths that were turned down before this one.
     fn passed_over(&self) -> &[Candidate];
     /// Whether it ends in a trust anchor whose chains the operator has exempted from pins.
@@ -166,7 +169,7 @@ pub fn evaluate(
         Ok(chain) => chain,
         Err(rejection) => return Decision::Refused(rejection),
     };
-    if let Some(blocked) = chain.path().iter().find_map(|element| policy.blocked(rule, &element.spki)) {
+    if let Some(blocked) = policy.blocked_among(rule, chain.path(), chain.beside()) {
         return Decision::Refused(blocklisted(chain, blocked));
     }
     let allow = |matched, violation, exempted| Decision::Allowed {

@@ -5,6 +5,10 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 use serde::{Serialize, Serializer};
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::RangeInclusive;
+
+/// Lengths in bits of the RSA keys whose signatures are verified.
+pub const RSA_BITS_VERIFIED: RangeInclusive<usize> = 2048..=8192;
 
 /// A SHA-256 digest.
 pub type Sha256 = [u8; 32];

@@ -1,8 +1,12 @@
 //! Pinsets: which keys a host may show, and what is done when it shows others.
 
+mod accepts;
+
+pub use accepts::{Accepts, Clause, Combine, PathElement, PinMatch, Position};
+
 use super::host::Host;
 use super::moment::{Circumstances, Moment};
-use super::pin::{Pin, Sha256};
+use super::pin::Sha256;
 use super::rollout::{Lot, Rollout};
 use super::rules::Blocked;
 use std::sync::Arc;
@@ -40,70 +44,12 @@ pub enum Plaintext {
 }
 
 /// Trust anchors that the chains of a pinset may end in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AnchorSet {
     /// Those that all upstreams may end in.
     Common,
     /// Those of a source of its own, in the words of the configuration; no others.
     Own(Arc<str>),
-}
-
-/// A certificate of a path as the judgement sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PathElement {
-    /// SHA-256 of the SubjectPublicKeyInfo, SEQUENCE header included.
-    pub spki: Sha256,
-    /// SHA-256 of the certificate; absent where nothing in the policy compares certificates, or for a trust anchor of
-    /// which only the key is known.
-    pub certificate: Option<Sha256>,
-}
-
-/// Where in a verified path a key has to stand. The end entity is position 0, the trust anchor is the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Position {
-    /// The end entity, position 0.
-    Leaf,
-    /// An intermediate or the trust anchor, position 1 and up.
-    Ca,
-    /// Any position.
-    Anywhere,
-}
-
-/// One list of pins; a path satisfies it when one of the pins stands at a fitting position.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Clause {
-    /// Where the key has to stand.
-    position: Position,
-    /// The pins, backups included. Never empty.
-    pins: Vec<Pin>,
-}
-
-/// How several clauses of a pinset are taken together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Combine {
-    /// Every clause has to be satisfied.
-    All,
-    /// One satisfied clause is enough.
-    Any,
-}
-
-/// The pins of a pinset. Holds at least one clause with at least one pin, so "no pins" cannot mean "anything goes".
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepts {
-    clauses: Vec<Clause>,
-    combine: Combine,
-    /// What satisfies this satisfies the pinset too.
-    inherited: Option<Box<Accepts>>,
-}
-
-/// A pin found in a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PinMatch {
-    /// Where it stood: 0 is the end entity.
-    pub position: usize,
-    /// The pin.
-    pub pin: Pin,
 }
 
 /// Which name the certificate of a pin-only host has to carry.
@@ -217,107 +163,6 @@ pub enum Demand<'a> {
     Expired,
 }
 
-impl Pin {
-    /// Whether it is the pin of this certificate or of its key.
-    pub fn names(&self, element: &PathElement) -> bool {
-        match self {
-            Self::Spki(digest) => *digest == element.spki,
-            Self::Certificate(digest) => Some(digest) == element.certificate.as_ref(),
-        }
-    }
-}
-
-impl Clause {
-    /// A clause; `None` when there are no pins.
-    pub fn new(position: Position, pins: Vec<Pin>) -> Option<Self> {
-        (!pins.is_empty()).then_some(Self { position, pins })
-    }
-
-    /// The pins.
-    pub fn pins(&self) -> &[Pin] {
-        &self.pins
-    }
-
-    /// Where the key has to stand.
-    pub const fn position(&self) -> Position {
-        self.position
-    }
-
-    fn find(&self, path: &[PathElement]) -> Option<PinMatch> {
-        let from = usize::from(self.position == Position::Ca);
-        let to = if self.position == Position::Leaf { 1 } else { path.len() };
-        path.iter().enumerate().take(to).skip(from).find_map(|(position, element)| {
-            let pin = self.pins.iter().find(|pin| pin.names(element))?;
-            Some(PinMatch { position, pin: *pin })
-        })
-    }
-}
-
-impl Accepts {
-    /// Clauses taken together; `None` when there are none.
-    pub fn new(clauses: Vec<Clause>, combine: Combine) -> Option<Self> {
-        (!clauses.is_empty()).then_some(Self { clauses, combine, inherited: None })
-    }
-
-    /// These, or what satisfies `parent`.
-    #[must_use]
-    pub fn inheriting(self, parent: Self) -> Self {
-        let inherited = match self.inherited {
-            None => parent,
-            Some(own) => own.inheriting(parent),
-        };
-        Self { inherited: Some(Box::new(inherited)), ..self }
-    }
-
-    /// How the own clauses are taken together.
-    pub const fn combine(&self) -> Combine {
-        self.combine
-    }
-
-    /// The own clauses.
-    pub fn own_clauses(&self) -> &[Clause] {
-        &self.clauses
-    }
-
-    /// What satisfies these pins as well, though they are another pinset's.
-    pub fn inherited(&self) -> Option<&Self> {
-        self.inherited.as_deref()
-    }
-
-    /// The clauses, inherited ones included.
-    pub fn clauses(&self) -> impl Iterator<Item = &Clause> {
-        std::iter::successors(Some(self), |accepts| accepts.inherited()).flat_map(|accepts| &accepts.clauses)
-    }
-
-    /// Every pin of every clause, inherited ones included.
-    pub fn pins(&self) -> impl Iterator<Item = &Pin> {
-        self.clauses().flat_map(|clause| clause.pins.iter())
-    }
-
-    /// Whether a pin of a certificate (not of a key) is among them, so that certificates have to be hashed.
-    pub fn compares_certificates(&self) -> bool {
-        self.pins().any(|pin| matches!(pin, Pin::Certificate(_)))
-    }
-
-    /// Whether some pin names this certificate, whatever its position.
-    pub fn names(&self, element: &PathElement) -> bool {
-        self.pins().any(|pin| pin.names(element))
-    }
-
-    /// Judges one path, end entity first, trust anchor last. The match told is that of the first clause satisfied.
-    pub fn judge(&self, path: &[PathElement]) -> Option<PinMatch> {
-        let mut matches = self.clauses.iter().map(|clause| clause.find(path));
-        let own = match self.combine {
-            Combine::Any => matches.flatten().next(),
-            Combine::All => {
-                let first = matches.next().flatten();
-                first.filter(|_| matches.all(|m| m.is_some()))
-            }
-        };
-        own.or_else(|| self.inherited()?.judge(path))
-    }
-}
-
 impl Denied {
     /// Keys that the pinset of this name refuses; `None` when there are none.
     pub fn new(pinset: &str, keys: Vec<Sha256>) -> Option<Self> {
@@ -412,116 +257,4 @@ impl Pinset {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::AfterExpiry::{FailClosed, ReportOnly, Unpinned};
-    use super::Position::{Anywhere, Ca, Leaf};
-    use super::*;
-    use std::net::{IpAddr, Ipv4Addr};
-    use std::time::Duration;
-
-    /// What is judged, pin lists, how they combine, the position that matches.
-    type Case<'a> = (&'a str, &'a [(Position, &'a [u8])], Combine, Option<usize>);
-
-    const fn key(n: u8) -> PathElement {
-        PathElement { spki: [n; 32], certificate: Some([n + 100; 32]) }
-    }
-
-    fn spki(numbers: &[u8]) -> Vec<Pin> {
-        numbers.iter().map(|n| Pin::Spki([*n; 32])).collect()
-    }
-
-    fn accepts(lists: &[(Position, &[u8])], combine: Combine) -> Accepts {
-        let clauses = lists.iter().filter_map(|(position, pins)| Clause::new(*position, spki(pins))).collect();
-        Accepts::new(clauses, combine).unwrap()
-    }
-
-    fn pinset(basis: Basis, expiry: Option<Expiry>) -> Pinset {
-        Pinset { name: "p".into(), basis, deny: None, plaintext: Plaintext::Deny, expiry }
-    }
-
-    fn circumstances(moment: impl Into<Moment>) -> Circumstances {
-        Circumstances::new(moment, IpAddr::V4(Ipv4Addr::LOCALHOST))
-    }
-
-    #[test]
-    fn nothing_is_not_a_pinset() {
-        assert_eq!(Clause::new(Anywhere, Vec::new()), None);
-        assert_eq!(Accepts::new(Vec::new(), Combine::Any), None);
-    }
-
-    #[test]
-    fn judgement() {
-        let path = [key(1), key(2), key(3)];
-        let table: &[Case<'_>] = &[
-            ("unknown key", &[(Anywhere, &[9])], Combine::Any, None),
-            ("CA key pinned as leaf", &[(Leaf, &[2, 3])], Combine::Any, None),
-            ("leaf key pinned as CA", &[(Ca, &[1])], Combine::Any, None),
-            ("all: one clause misses", &[(Leaf, &[1]), (Ca, &[9])], Combine::All, None),
-            ("all: the other misses", &[(Leaf, &[9]), (Ca, &[2])], Combine::All, None),
-            ("any: both miss", &[(Leaf, &[2]), (Ca, &[1])], Combine::Any, None),
-            ("leaf", &[(Leaf, &[9, 1])], Combine::Any, Some(0)),
-            ("intermediate", &[(Ca, &[2])], Combine::Any, Some(1)),
-            ("trust anchor", &[(Ca, &[3])], Combine::Any, Some(2)),
-            ("anywhere: leaf", &[(Anywhere, &[1])], Combine::Any, Some(0)),
-            ("anywhere: anchor", &[(Anywhere, &[3, 9])], Combine::Any, Some(2)),
-            ("all", &[(Leaf, &[1]), (Ca, &[3])], Combine::All, Some(0)),
-            ("any: second", &[(Leaf, &[9]), (Ca, &[3])], Combine::Any, Some(2)),
-        ];
-        for (what, lists, combine, expected) in table {
-            let found = accepts(lists, *combine).judge(&path).map(|m| m.position);
-            assert_eq!(found, *expected, "{what}");
-        }
-    }
-
-    #[test]
-    fn a_certificate_pin_is_not_a_key_pin() {
-        let clause = |pin| Accepts::new(vec![Clause::new(Anywhere, vec![pin]).unwrap()], Combine::Any).unwrap();
-        let path = [key(1), PathElement { spki: [2; 32], certificate: None }];
-        assert_eq!(clause(Pin::Certificate([1; 32])).judge(&path), None, "the digest of the key is no certificate");
-        assert_eq!(clause(Pin::Spki([101; 32])).judge(&path), None, "nor the other way round");
-        assert_eq!(clause(Pin::Certificate([102; 32])).judge(&path), None, "an unknown certificate matches nothing");
-        assert_eq!(clause(Pin::Certificate([101; 32])).judge(&path).map(|m| m.position), Some(0));
-    }
-
-    #[test]
-    fn demand_over_time() {
-        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let (before, after) = (at - Duration::from_secs(1), at + Duration::from_secs(1));
-        let chain = |mode| Basis::Chain {
-            accepts: accepts(&[(Leaf, &[1])], Combine::Any),
-            stance: Stance::Fixed(mode),
-            anchors: AnchorSet::Common,
-        };
-        let pin_only = || Basis::PinOnly {
-            leaf: accepts(&[(Leaf, &[1])], Combine::Any),
-            name: NameCheck::San,
-            validity: ValidityCheck::Check,
-        };
-        let tell = |basis: Basis, then, now| {
-            let pinset = pinset(basis, Some(Expiry { at, then }));
-            match pinset.demand(&circumstances(now)) {
-                Demand::Chain => "chain",
-                Demand::Pins { enforced: true, .. } => "enforced",
-                Demand::Pins { enforced: false, .. } => "reported",
-                Demand::PinOnly { .. } => "pin-only",
-                Demand::Expired => "expired",
-            }
-        };
-        let table = [
-            (chain(Mode::Enforce), FailClosed, ["enforced", "expired", "expired"]),
-            (chain(Mode::Enforce), ReportOnly, ["enforced", "reported", "reported"]),
-            (chain(Mode::Enforce), Unpinned, ["enforced", "chain", "chain"]),
-            (chain(Mode::ReportOnly), FailClosed, ["reported", "reported", "reported"]),
-            (chain(Mode::ReportOnly), ReportOnly, ["reported", "reported", "reported"]),
-            (chain(Mode::ReportOnly), Unpinned, ["reported", "chain", "chain"]),
-            (chain(Mode::Off), FailClosed, ["chain", "chain", "chain"]),
-            (pin_only(), FailClosed, ["pin-only", "expired", "expired"]),
-            (pin_only(), ReportOnly, ["pin-only", "expired", "expired"]),
-            (pin_only(), Unpinned, ["pin-only", "chain", "chain"]),
-        ];
-        for (basis, then, expected) in table {
-            let told = [before, at, after].map(|now| tell(basis.clone(), then, now));
-            assert_eq!(told, expected, "{basis:?} then {then:?}");
-        }
-    }
-}
+mod tests;

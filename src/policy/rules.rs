@@ -4,7 +4,7 @@ use super::host::{Authority, Host};
 use super::moment::{Circumstances, Moment};
 use super::pattern::{HostPattern, Scope, ancestors, parent};
 use super::pin::{Pin, Sha256};
-use super::pinset::{Demand, NameCheck, Pinset};
+use super::pinset::{Demand, NameCheck, PathElement, Pinset};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -212,6 +212,16 @@ impl Policy {
     /// Why no path under this rule may contain this key: the entry of the blocklist, or of the rule's own list.
     pub fn blocked<'a>(&'a self, rule: &'a Rule, spki: &Sha256) -> Option<&'a Arc<Blocked>> {
         self.blocklist.get(spki).or_else(|| rule.pinset()?.deny.as_ref()?.entry(spki))
+    }
+
+    /// The first entry that speaks against a path, or against the keys that were served beside it where no path was built.
+    pub fn blocked_among<'a>(
+        &'a self,
+        rule: &'a Rule,
+        path: &[PathElement],
+        beside: &[Sha256],
+    ) -> Option<&'a Arc<Blocked>> {
+        path.iter().map(|element| &element.spki).chain(beside).find_map(|spki| self.blocked(rule, spki))
     }
 
     /// The keys that no path of any host may contain.

@@ -73,7 +73,7 @@ impl SessionError {
             | Self::Accept(AcceptError::Timeout(_)) => FailureClass::Timeout,
             Self::Dial(DialError::NotFound { .. } | DialError::Connect { .. }) => FailureClass::Unreachable,
             Self::Handshake(HandshakeError::Name) => FailureClass::Name,
-            Self::Handshake(HandshakeError::Key(_)) => FailureClass::Chain,
+            Self::Handshake(HandshakeError::Key(_) | HandshakeError::KeySize { .. }) => FailureClass::Chain,
             Self::Handshake(
                 HandshakeError::NoApplicationProtocol
                 | HandshakeError::Alert(_)
@@ -98,6 +98,7 @@ impl SessionError {
                 AcceptError::Alert(_)
                 | AcceptError::Closed
                 | AcceptError::Unverifiable { .. }
+                | AcceptError::Unsuited { .. }
                 | AcceptError::Protocol(_)
                 | AcceptError::Io(_),
             )
@@ -146,7 +147,7 @@ impl SessionError {
                 | Self::Unlisted(_)
                 | Self::Overload { .. }
                 | Self::Dial(DialError::Denied(_))
-                | Self::Handshake(HandshakeError::Key(_) | HandshakeError::Name)
+                | Self::Handshake(HandshakeError::Key(_) | HandshakeError::KeySize { .. } | HandshakeError::Name)
                 | Self::PinsetExpired(_)
                 | Self::Rejected(_)
                 | Self::ClientHello(ClientHelloError::NotTls)

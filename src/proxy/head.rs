@@ -33,7 +33,7 @@ struct State {
     request_line: Vec<u8>,
     /// The status of the answer that was held back.
     held_back: Option<[u8; 3]>,
-    /// The client has closed its side.
+    /// The client has closed its side, or its connection has failed.
     ended: bool,
     /// The connection, left behind by a parser that gave up on it.
     left: Option<TcpStream>,
@@ -130,7 +130,10 @@ impl AsyncRead for Head {
         }
         let Some(stream) = self.stream.as_mut() else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut *stream).poll_read(cx, buffer))?;
+        if let Err(error) = ready!(Pin::new(&mut *stream).poll_read(cx, buffer)) {
+            self.progress.state().ended = true;
+            return Poll::Ready(Err(error));
+        }
         let exhausted = stream.limit() == 0;
         let fresh = buffer.filled().get(before..).unwrap_or_default();
         let mut state = self.progress.state();

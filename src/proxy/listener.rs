@@ -141,11 +141,11 @@ async fn speak_http(proxy: Arc<Proxy>, stream: TcpStream, client: SocketAddr, pl
     let place = Arc::new(place);
     let ended = parse_and_serve(&proxy, stream, client, &place, &progress).await;
     let Some(Unparsed { stream, target, error }) = progress.unparsed(&ended, proxy.limits.header_bytes) else { return };
+    // Without a connection there is nobody to be told, and the event has no status.
+    let Some(stream) = stream else { return failed(&proxy, client, &target, &error).finish() };
     let refusal = refuse(&proxy, client, &target, &error);
-    if let Some(stream) = stream {
-        // The session has failed; whether the client hears why does not change that.
-        drop(timeout(LINGER, send_last(stream, &refusal)).await);
-    }
+    // The session has failed; whether the client hears why does not change that.
+    drop(timeout(LINGER, send_last(stream, &refusal)).await);
 }
 
 /// HTTP by hyper, and how it ended. When this returns, the connection belongs to a session, or is closed, or is left in
@@ -189,13 +189,19 @@ async fn parse_and_serve(
 
 /// Refuses a client outside of HTTP; emits the event.
 fn refuse(proxy: &Proxy, client: SocketAddr, target: &str, error: &SessionError) -> Vec<u8> {
-    let mut record = Record::open(&proxy.reporter, proxy.session_name(), client, proxy.time.now());
-    record.asked_for(target);
-    record.fail(error);
+    let mut record = failed(proxy, client, target, error);
     let refusal = Refusal::new(error, record.event(), Vec::new());
     record.replied(refusal.status());
     record.finish();
     refusal.to_bytes()
+}
+
+/// The record of a session that failed before there was a request.
+fn failed(proxy: &Proxy, client: SocketAddr, target: &str, error: &SessionError) -> Box<Record> {
+    let mut record = Record::open(&proxy.reporter, proxy.session_name(), client, proxy.time.now());
+    record.asked_for(target);
+    record.fail(error);
+    record
 }
 
 /// Sends the last bytes of a connection and waits for the client to close: to close first, with bytes of the client

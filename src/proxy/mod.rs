@@ -128,6 +128,11 @@ impl Proxy {
         })
     }
 
+    /// The generation that sessions take now.
+    pub fn generation(&self) -> Arc<Generation> {
+        self.generation.load_full()
+    }
+
     /// Puts a new generation in force for all sessions that begin from now on. Gives the old one: to free a large one
     /// takes its time, which is not to be that of a session.
     pub fn replace(&self, generation: Generation) -> Arc<Generation> {

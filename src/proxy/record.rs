@@ -1,16 +1,17 @@
 //! The event of a session while the session runs. It is emitted exactly once: by `finish`, or, when a session is
 //! dropped before that, because its client went away.
 
+mod words;
+
 use super::error::SessionError;
 use super::reply::ExpectedPin;
 use crate::policy::decision::{Candidate, ChainProof as _, Decision, FailureClass, Rejection};
 use crate::policy::host::{Authority, Host};
 use crate::policy::moment::Circumstances;
 use crate::policy::pattern::{HostPattern, Scope};
-use crate::policy::pin::Pin;
-use crate::policy::pinset::{Clause, Demand, PathElement};
+use crate::policy::pinset::Demand;
 use crate::policy::rules::Rule;
-use crate::relay::{Counters, End, Outcome, SideName};
+use crate::relay::{Counters, Outcome};
 use crate::report::{Bytes, Client, Decided, Event, Reporter, Stage, Violation};
 use crate::tls::chain::Attempt;
 use rustls::pki_types::CertificateDer;
@@ -18,9 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::time::Instant;
-
-/// How much of a target is told; a valid one has at most 259.
-const TARGET_CHARACTERS_MAX: usize = 300;
+use words::{ended, expected, noted_host, pins_of, rfc7469_pin, tellable, tls_version};
 
 /// An event in the making.
 #[derive(Debug)]
@@ -266,103 +265,5 @@ impl Drop for Record {
             }
             self.emit();
         }
-    }
-}
-
-/// The host that a pattern is noted under: the name behind its star, or the host itself.
-fn noted_host(pattern: &HostPattern) -> String {
-    match &pattern.scope {
-        Scope::Exact(host) => host.to_string(),
-        Scope::OneLabel(suffix) | Scope::Subtree(suffix) => suffix.to_string(),
-    }
-}
-
-/// A target for logs and replies: without userinfo, path and query, which may hold secrets, and printable, so that
-/// nothing a client sends can break a line.
-fn tellable(target: &str) -> String {
-    let (scheme, rest) = target.split_once("://").map_or(("", target), |(scheme, rest)| (scheme, rest));
-    // Userinfo first, up to the last @: a password may contain what would end an authority.
-    let (userinfo, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("...@", rest));
-    let (host, cut) = rest.find(['/', '?', '#']).map_or((rest, ""), |end| (&rest[..end], "/..."));
-    let separator = if scheme.is_empty() { "" } else { "://" };
-    let shown = scheme.chars().chain(separator.chars()).chain(userinfo.chars()).chain(host.chars());
-    let mut printable = String::with_capacity(rest.len());
-    for c in shown.take(TARGET_CHARACTERS_MAX) {
-        if c == ' ' || c.is_ascii_graphic() {
-            printable.push(c);
-        } else {
-            printable.extend(c.escape_default());
-        }
-    }
-    printable + cut
-}
-
-fn pins_of(path: &[PathElement]) -> Vec<Pin> {
-    path.iter().map(|element| Pin::Spki(element.spki)).collect()
-}
-
-/// The pins of a rule, each with where it has to stand.
-fn expected(rule: &Rule) -> Vec<ExpectedPin> {
-    let clauses = rule.pinset().into_iter().flat_map(|pinset| pinset.accepts().clauses());
-    let told = |clause: &Clause| {
-        let pins = clause.pins().iter().map(|pin| ExpectedPin { pin: pin.to_string(), position: clause.position() });
-        pins.collect()
-    };
-    clauses.flat_map::<Vec<ExpectedPin>, _>(told).collect()
-}
-
-/// `pin-sha256="…"` (RFC 7469 section 3); a certificate pin, which that RFC does not know, in our own form.
-fn rfc7469_pin(pin: &Pin) -> String {
-    let text = pin.to_string();
-    match text.strip_prefix("sha256/") {
-        Some(digest) => format!("pin-sha256=\"{digest}\""),
-        None => text,
-    }
-}
-
-/// `None` for a version that no configuration of ours can come to.
-const fn tls_version(version: rustls::ProtocolVersion) -> Option<&'static str> {
-    match version {
-        rustls::ProtocolVersion::TLSv1_2 => Some("1.2"),
-        rustls::ProtocolVersion::TLSv1_3 => Some("1.3"),
-        _ => None,
-    }
-}
-
-fn ended(outcome: &Outcome) -> String {
-    let side = |side| if side == SideName::Client { "client" } else { "upstream" };
-    match outcome {
-        Outcome::Ended { client: End::Clean, upstream: End::Clean } => "closed".to_owned(),
-        Outcome::Ended { client: End::Clean, upstream: End::Cut } => "upstream closed without close_notify".to_owned(),
-        Outcome::Ended { client: End::Cut, upstream: End::Clean } => "client closed without close_notify".to_owned(),
-        Outcome::Ended { client: End::Cut, upstream: End::Cut } => "both closed without close_notify".to_owned(),
-        Outcome::Failed { side: which, error } => format!("connection to the {} failed: {error}", side(*which)),
-        Outcome::Idle => "idle timeout".to_owned(),
-        Outcome::Lifetime => "session lifetime".to_owned(),
-        Outcome::Shutdown => "shutdown".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::tellable;
-
-    #[test]
-    fn secrets_and_line_breaks_are_not_told() {
-        let table = [
-            ("user:secret@bank.example:443", "...@bank.example:443"),
-            ("http://user:secret@bank.example/path?token=1#f", "http://...@bank.example/..."),
-            ("user:se/cret@bank.example:443", "...@bank.example:443"),
-            ("http://bank.example?token=1", "http://bank.example/..."),
-            ("bank.example:443/path", "bank.example:443/..."),
-            ("/path?token=1", "/..."),
-            ("bank.example:443\r\nx: y", "bank.example:443\\r\\nx: y"),
-            ("b\u{fc}cher.example\u{202e}:443", "b\\u{fc}cher.example\\u{202e}:443"),
-            ("bank.example:443", "bank.example:443"),
-        ];
-        for (target, expected) in table {
-            assert_eq!(tellable(target), expected);
-        }
-        assert!(tellable(&"a".repeat(10_000)).len() <= 300);
     }
 }

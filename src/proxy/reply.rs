@@ -248,7 +248,7 @@ fn status(error: &SessionError) -> (StatusCode, &'static str) {
             HandshakeError::Timeout(_) => (S::GATEWAY_TIMEOUT, "connection_timeout"),
             HandshakeError::NoApplicationProtocol | HandshakeError::Alert(_) => (S::BAD_GATEWAY, "tls_alert_received"),
             HandshakeError::Closed | HandshakeError::Io(_) => (S::BAD_GATEWAY, "connection_terminated"),
-            HandshakeError::Key(_) => (S::BAD_GATEWAY, "tls_certificate_error"),
+            HandshakeError::Key(_) | HandshakeError::KeySize { .. } => (S::BAD_GATEWAY, "tls_certificate_error"),
             HandshakeError::Protocol(_) | HandshakeError::Name => (S::BAD_GATEWAY, "tls_protocol_error"),
         },
         SessionError::PinsetExpired(_) => (S::BAD_GATEWAY, "tls_certificate_error"),
@@ -306,6 +306,9 @@ const fn remedy(error: &SessionError) -> &'static str {
         SessionError::Unlisted(_) => "the operator of the proxy adds a pinset for the host, or changes unpinned",
         SessionError::Overload { .. } | SessionError::Shutdown => "try again in a moment",
         SessionError::Dial(_) => "check the name and that the proxy's host can reach it",
+        SessionError::Handshake(HandshakeError::KeySize { .. }) => {
+            "ask the operator of the host for a certificate with a key of 2048 bits at least"
+        }
         SessionError::Handshake(_) => "check the upstream with: openssl s_client -connect HOST:PORT -servername HOST",
         SessionError::PinsetExpired(_) => {
             "the operator of the proxy reviews the pinset and gives it a new [pinset.expiry]; nothing was connected"

@@ -68,7 +68,7 @@ pub(super) async fn open(
     let now = record.event().date_time;
     let user_agent = request.headers().get(USER_AGENT).map(http::HeaderValue::as_bytes).unwrap_or_default();
     let session = Session {
-        generation: proxy.generation.load_full(),
+        generation: proxy.generation(),
         client_key: proxy.offers.key(client.ip(), user_agent),
         moment: proxy.time.moment(),
         proxy,

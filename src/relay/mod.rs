@@ -78,6 +78,13 @@ pub enum Outcome {
         /// How, in the words of whoever noticed: for TLS, the alert that was received.
         error: String,
     },
+    /// A side stopped without saying so, and the connection to the other one failed over that.
+    Cut {
+        /// Who stopped.
+        by: SideName,
+        /// How the other connection failed.
+        error: String,
+    },
     /// Nothing was said for the idle timeout.
     Idle,
     /// The session reached its lifetime.
@@ -169,6 +176,13 @@ fn ended(sent: Poll<Result<End, Fault>>, received: Poll<Result<End, Fault>>) -> 
     use SideName::{Client, Upstream};
     let failed = |side, error: &io::Error| Some(Outcome::Failed { side, error: error.to_string() });
     match (sent, received) {
+        // Being cut, many a TLS stack answers with a fatal alert; it is not to blame.
+        (Poll::Ready(Ok(End::Cut)), Poll::Ready(Err(Fault::Source(error)))) => {
+            Some(Outcome::Cut { by: Client, error: error.to_string() })
+        }
+        (Poll::Ready(Err(Fault::Source(error))), Poll::Ready(Ok(End::Cut))) => {
+            Some(Outcome::Cut { by: Upstream, error: error.to_string() })
+        }
         (Poll::Ready(Err(Fault::Source(error))), _) | (_, Poll::Ready(Err(Fault::Sink(error)))) => {
             failed(Client, &error)
         }

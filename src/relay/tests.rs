@@ -211,6 +211,36 @@ async fn failures_name_their_side() {
     }
 }
 
+/// Whoever is cut off may answer with an alert, or be gone with a reset: that was begun by the other side.
+#[tokio::test]
+async fn a_failure_behind_a_cut_is_told_of_who_cut() {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+    let cuts = || Scripted::new([Read::Cut]);
+    let fails = || Scripted::new([Read::Fails(ConnectionReset)]);
+    let ends = || Scripted::new([Read::Clean]);
+    let speaks_to_nobody = || (Scripted { write_error: Some(BrokenPipe), ..cuts() }, Scripted::says("x", Read::Silent));
+    let failed = |side, error: io::ErrorKind| Outcome::Failed { side, error: error.to_string() };
+    let cut = |by| Outcome::Cut { by, error: ConnectionReset.to_string() };
+    let (gone, speaks) = speaks_to_nobody();
+    let table = [
+        // A clean end excuses nobody, and who has cut the connection is to blame for what is not read there any more.
+        (
+            "the upstream fails behind the end of the client",
+            ends(),
+            fails(),
+            failed(SideName::Upstream, ConnectionReset),
+        ),
+        ("the client fails behind the end of the upstream", fails(), ends(), failed(SideName::Client, ConnectionReset)),
+        ("the client cuts and reads no more", gone, speaks, failed(SideName::Client, BrokenPipe)),
+        ("the upstream fails behind the cut of the client", cuts(), fails(), cut(SideName::Client)),
+        ("the client fails behind the cut of the upstream", fails(), cuts(), cut(SideName::Upstream)),
+    ];
+    for (name, mut client, mut upstream, expected) in table {
+        let (outcome, _) = run(&mut client, &mut upstream, LONG).await;
+        assert_eq!(outcome, expected, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_sink_that_takes_no_more_stops_its_source() {
     // Small pieces are gathered before they are written: what did not fit is held, and no more is asked for.

@@ -13,6 +13,8 @@ pub struct VerifiedChain {
     pub(super) host: Host,
     pub(super) footing: Footing,
     pub(super) path: Vec<PathElement>,
+    /// Keys that were served beside the end entity, where no path was built.
+    pub(super) beside: Vec<Sha256>,
     pub(super) passed_over: Vec<Candidate>,
     pub(super) leaf_not_after: Option<SystemTime>,
     pub(super) exempts_pins: bool,
@@ -57,6 +59,10 @@ impl ChainProof for VerifiedChain {
 
     fn path(&self) -> &[PathElement] {
         &self.path
+    }
+
+    fn beside(&self) -> &[Sha256] {
+        &self.beside
     }
 
     fn passed_over(&self) -> &[Candidate] {

@@ -12,3 +12,4 @@ pub mod provider;
 pub mod revocation;
 pub mod survey;
 pub mod verify;
+pub mod words;

@@ -4,7 +4,7 @@
 use super::anchors::sha256;
 use super::chain::{VerifiedChain, whole_seconds};
 use super::fault::is_budget;
-use super::verify::{Question, Search, certificates};
+use super::verify::{Question, Search, certificates, keys_beside};
 use crate::policy::decision::{FailureClass, Rejection};
 use crate::policy::moment::Circumstances;
 use crate::policy::pinset::{Accepts, Basis, PathElement, PinMatch};
@@ -59,8 +59,9 @@ impl Question {
         let now = whole_seconds(circumstances.moment.latest());
         match self.rule.pinset().map(|pinset| &pinset.basis) {
             Some(Basis::PinOnly { leaf, name, validity }) => {
-                let decided = self.verify_key_only(end_entity, leaf, name, *validity, now);
-                Survey { decided, paths: self.bare(end_entity, leaf).into_iter().collect(), complete: true }
+                let decided = self.verify_key_only(end_entity, others, leaf, name, *validity, now);
+                let paths = self.bare(end_entity, others, leaf).into_iter().collect();
+                Survey { decided, paths, complete: true }
             }
             Some(Basis::Chain { accepts, .. }) => self.anchored(end_entity, others, Some(accepts), now),
             None => self.anchored(end_entity, others, None, now),
@@ -68,12 +69,17 @@ impl Question {
     }
 
     /// The one path there is where the pin is the trust.
-    fn bare(&self, end_entity: &CertificateDer<'_>, leaf: &Accepts) -> Option<SurveyedPath> {
+    fn bare(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        leaf: &Accepts,
+    ) -> Option<SurveyedPath> {
         let (_, certificate) = x509_parser::parse_x509_certificate(end_entity).ok()?;
         let spki = sha256(certificate.public_key().raw);
         let elements = vec![PathElement { spki, certificate: Some(sha256(end_entity)) }];
         Some(SurveyedPath {
-            blocked: self.blocked(&elements),
+            blocked: self.policy.blocked_among(&self.rule, &elements, &keys_beside(others).ok()?).cloned(),
             matched: leaf.judge(&elements),
             exempts_pins: false,
             certificates: vec![end_entity.clone().into_owned()],

@@ -13,6 +13,7 @@ use super::revocation::{Revocation, RevocationMode};
 use crate::policy::decision::{Candidate, FailureClass, Footing, PIN_MISMATCH, Rejection};
 use crate::policy::host::Host;
 use crate::policy::moment::Circumstances;
+use crate::policy::pin::Sha256;
 use crate::policy::pinset::{Accepts, Demand, NameCheck, PathElement, ValidityCheck};
 use crate::policy::rules::{Blocked, Policy, Rule};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -89,7 +90,9 @@ impl Question {
         let now = whole_seconds(circumstances.moment.latest());
         let result = match demand {
             Demand::Expired => Err(crate::policy::decision::expired()),
-            Demand::PinOnly { leaf, name, validity } => self.verify_key_only(end_entity, leaf, name, validity, now),
+            Demand::PinOnly { leaf, name, validity } => {
+                self.verify_key_only(end_entity, others, leaf, name, validity, now)
+            }
             Demand::Chain => self.verify_anchored(end_entity, others, None, now, &mut validated),
             Demand::Pins { accepts, enforced } => {
                 let pinned = self.verify_anchored(end_entity, others, Some(accepts), now, &mut validated);
@@ -129,6 +132,7 @@ impl Question {
             host: self.host.clone(),
             footing: Footing::Anchored,
             path: accepted.path,
+            beside: Vec::new(),
             passed_over: search.turned_down.take(),
             leaf_not_after: Some(system_time(parse(end_entity)?.validity().not_after.timestamp())),
             exempts_pins: accepted.exempts_pins,
@@ -177,10 +181,7 @@ impl Question {
         others: &'a [CertificateDer<'a>],
         pins: Option<&Accepts>,
     ) -> Result<Vec<CertificateDer<'a>>, Rejection> {
-        if others.len() > SERVED_CERTIFICATES_MAX {
-            let detail = format!("the upstream served more than {SERVED_CERTIFICATES_MAX} certificates beside its own");
-            return Err(Rejection::new(FailureClass::Budget, detail));
-        }
+        check_count(others)?;
         let mut seen = HashSet::with_capacity(others.len());
         let mut arranged = Vec::with_capacity(others.len());
         for der in others {
@@ -209,10 +210,12 @@ impl Question {
     }
 
     /// The pin is the trust: no path is built, nothing becomes an anchor. The handshake's signature, checked by the
-    /// caller with the key in this certificate, proves possession of the pinned key.
+    /// caller with the key in this certificate, proves possession of the pinned key. What is served beside it is looked at
+    /// for blocked keys alone.
     pub(super) fn verify_key_only(
         &self,
         end_entity: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
         leaf: &Accepts,
         name: &NameCheck,
         validity: ValidityCheck,
@@ -221,8 +224,10 @@ impl Question {
         let certificate = parse(end_entity)?;
         let element = PathElement { spki: sha256(certificate.public_key().raw), certificate: Some(sha256(end_entity)) };
         let path = vec![element];
-        if self.policy.blocked(&self.rule, &element.spki).is_some() || leaf.judge(&path).is_none() {
-            return Err(self.turn_down(path));
+        let beside = keys_beside(others)?;
+        let blocked = self.policy.blocked_among(&self.rule, &path, &beside).cloned();
+        if blocked.is_some() || leaf.judge(&path).is_none() {
+            return Err(turned_down(path, blocked));
         }
         let (not_before, not_after) = (certificate.validity().not_before, certificate.validity().not_after);
         let (from, to) = (system_time(not_before.timestamp()), system_time(not_after.timestamp()));
@@ -238,6 +243,7 @@ impl Question {
             host: self.host.clone(),
             footing: Footing::KeyOnly,
             path,
+            beside,
             passed_over: Vec::new(),
             leaf_not_after: (validity == ValidityCheck::Check).then_some(to),
             exempts_pins: false,
@@ -266,18 +272,32 @@ impl Question {
 
     /// The entry that speaks against a path.
     pub(super) fn blocked(&self, path: &[PathElement]) -> Option<Arc<Blocked>> {
-        path.iter().find_map(|element| self.policy.blocked(&self.rule, &element.spki)).cloned()
+        self.policy.blocked_among(&self.rule, path, &[]).cloned()
     }
+}
 
-    fn turn_down(&self, path: Vec<PathElement>) -> Rejection {
-        let blocked = self.blocked(&path);
-        let mut rejection = match &blocked {
-            Some(blocked) => Rejection::new(FailureClass::Blocklist, blocked.sentence()),
-            None => Rejection::new(FailureClass::Pin, "the upstream's certificate does not hold a pinned key"),
-        };
-        rejection.candidates.push(Candidate { path, blocked });
-        rejection
+/// Why a bare end entity is turned down.
+fn turned_down(path: Vec<PathElement>, blocked: Option<Arc<Blocked>>) -> Rejection {
+    let mut rejection = match &blocked {
+        Some(blocked) => Rejection::new(FailureClass::Blocklist, blocked.sentence()),
+        None => Rejection::new(FailureClass::Pin, "the upstream's certificate does not hold a pinned key"),
+    };
+    rejection.candidates.push(Candidate { path, blocked });
+    rejection
+}
+
+/// The keys of all that is served beside an end entity. What cannot be read might hold any key, so it is an error.
+pub(super) fn keys_beside(others: &[CertificateDer<'_>]) -> Result<Vec<Sha256>, Rejection> {
+    check_count(others)?;
+    others.iter().map(|der| Ok(sha256(parse(der)?.public_key().raw))).collect()
+}
+
+fn check_count(others: &[CertificateDer<'_>]) -> Result<(), Rejection> {
+    if others.len() <= SERVED_CERTIFICATES_MAX {
+        return Ok(());
     }
+    let detail = format!("the upstream served more than {SERVED_CERTIFICATES_MAX} certificates beside its own");
+    Err(Rejection::new(FailureClass::Budget, detail))
 }
 
 impl<'a> Search<'a> {
@@ -454,9 +474,6 @@ fn check_name(certificate: &EndEntityCert<'_>, der: &CertificateDer<'_>, expecte
 
 /// The certificate is for other names than the one expected.
 fn wrong_name(end_entity: &CertificateDer<'_>, expected: &Host) -> Rejection {
-    let names = EndEntityCert::try_from(end_entity)
-        .map(|certificate| certificate.valid_dns_names().take(5).collect::<Vec<_>>().join(", "))
-        .unwrap_or_default();
-    let names = if names.is_empty() { "no valid DNS name".to_owned() } else { names };
+    let names = super::name::names_of(end_entity);
     Rejection::new(FailureClass::Name, format!("the certificate is not for {expected} but for {names}"))
 }

@@ -2,10 +2,12 @@
 
 use crate::policy::decision::Permit;
 use crate::policy::moment::Circumstances;
+use crate::policy::pin::RSA_BITS_VERIFIED;
 use crate::tls::chain::Attempt;
 use crate::tls::client::{SessionVerifier, turned_down};
 use crate::tls::name::server_name;
 use crate::tls::verify::Question;
+use crate::tls::words::{rsa_bits_out_of_bounds, words};
 use rustls::pki_types::CertificateDer;
 use rustls::{AlertDescription, ClientConfig, HandshakeKind, ProtocolVersion};
 use std::io;
@@ -41,10 +43,20 @@ pub enum HandshakeError {
     #[error("the upstream closed the connection during the TLS handshake")]
     Closed,
     /// The upstream did not prove that it has the key of its certificate.
-    #[error("the upstream did not prove that it has the key of its certificate: {0}")]
+    #[error("the upstream did not prove that it has the key of its certificate: {}", words(.0))]
     Key(rustls::Error),
+    /// Whether the upstream has the key of its certificate cannot be known: signatures with it are not verified.
+    #[error(
+        "the upstream's certificate has an RSA key of {bits} bits, and signatures are verified with keys of {} to {} bits \
+         only",
+        RSA_BITS_VERIFIED.start(), RSA_BITS_VERIFIED.end()
+    )]
+    KeySize {
+        /// The length of the key.
+        bits: usize,
+    },
     /// The upstream does not speak TLS, or not the versions and suites that are safe.
-    #[error("the upstream does not speak TLS 1.2 or 1.3 as it should: {0}")]
+    #[error("the upstream does not speak TLS 1.2 or 1.3 as it should: {}", words(.0))]
     Protocol(rustls::Error),
     /// The connection failed.
     #[error("the connection to the upstream failed during the TLS handshake: {0}")]
@@ -84,7 +96,7 @@ pub async fn handshake(
         Err(_) => return Err(HandshakeError::Timeout(limit)),
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            let attempt = failed(error)?;
+            let attempt = failed(error, verifier)?;
             return Ok(Handshake { upstream: None, attempt });
         }
     };
@@ -105,7 +117,7 @@ pub async fn handshake(
 }
 
 /// What verification found, if the handshake failed over it.
-fn failed(error: io::Error) -> Result<Attempt, HandshakeError> {
+fn failed(error: io::Error, verifier: &SessionVerifier) -> Result<Attempt, HandshakeError> {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
         return Err(match error.kind() {
             io::ErrorKind::UnexpectedEof => HandshakeError::Closed,
@@ -115,10 +127,15 @@ fn failed(error: io::Error) -> Result<Attempt, HandshakeError> {
     if let Some(attempt) = turned_down(tls) {
         return Ok(attempt.clone());
     }
+    tracing::debug!(?tls, "the TLS handshake with an upstream failed");
     Err(match tls {
         rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => HandshakeError::NoApplicationProtocol,
         rustls::Error::AlertReceived(alert) => HandshakeError::Alert(*alert),
-        bad @ rustls::Error::InvalidCertificate(_) => HandshakeError::Key(bad.clone()),
+        bad @ rustls::Error::InvalidCertificate(_) => {
+            let served = verifier.take().map(|attempt| attempt.served).unwrap_or_default();
+            let bits = served.first().and_then(rsa_bits_out_of_bounds);
+            bits.map_or_else(|| HandshakeError::Key(bad.clone()), |bits| HandshakeError::KeySize { bits })
+        }
         other => HandshakeError::Protocol(other.clone()),
     })
 }

@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("authority", &[], &["tokio", "hyper", "webpki", "dangerous", "SystemTime::now"]),
     (
         "intercept",
-        &["authority", "policy", "tls::provider", "tls::name"],
+        &["authority", "policy", "tls::provider", "tls::name", "tls::words"],
         &["hyper", "webpki", "rcgen", "dangerous", "SystemTime::now"],
     ),
     (

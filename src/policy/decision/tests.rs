@@ -13,6 +13,7 @@ struct Claim {
     host: Host,
     footing: Footing,
     path: Vec<PathElement>,
+    beside: Vec<Sha256>,
     passed_over: Vec<Candidate>,
     exempts_pins: bool,
 }
@@ -26,6 +27,9 @@ impl ChainProof for Claim {
     }
     fn path(&self) -> &[PathElement] {
         &self.path
+    }
+    fn beside(&self) -> &[Sha256] {
+        &self.beside
     }
     fn passed_over(&self) -> &[Candidate] {
         &self.passed_over
@@ -41,7 +45,8 @@ const fn key(n: u8) -> PathElement {
 
 fn claim(footing: Footing, keys: &[u8]) -> Claim {
     let path = keys.iter().map(|n| key(*n)).collect();
-    Claim { host: Host::parse("bank.example").unwrap(), footing, path, passed_over: Vec::new(), exempts_pins: false }
+    let host = Host::parse("bank.example").unwrap();
+    Claim { host, footing, path, beside: Vec::new(), passed_over: Vec::new(), exempts_pins: false }
 }
 
 fn now() -> SystemTime {
@@ -216,6 +221,21 @@ fn a_blocked_key_is_refused_by_every_rule() {
                 );
             }
         }
+    }
+}
+
+/// Whatever was served beside a bare end entity, whose pin matches.
+#[test]
+fn a_blocked_key_beside_a_bare_end_entity_is_refused() {
+    for (beside, expected) in [
+        (vec![[66; 32]], "refused: blocklist"),
+        (vec![[2; 32], [67; 32]], "refused: blocklist"),
+        (vec![[2; 32]], "matched at 0"),
+        (vec![], "matched at 0"),
+    ] {
+        let claim = Claim { beside, ..claim(Footing::KeyOnly, &[1]) };
+        let decision = evaluate(&policy(), &pin_only(None), &circumstances(), Ok(&claim));
+        assert_eq!(tell(&decision), expected, "{:?}", claim.beside);
     }
 }
 

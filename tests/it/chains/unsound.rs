@@ -91,13 +91,20 @@ async fn names() {
         names.iter().fold(leaf, |leaf, name| leaf.dns(name)).signed_by(&world.issuing)
     };
     let parent = named(&["bank.example", "www.bank.example"]);
+    let addresses = ["192.0.2.7", "2001:db8::7"].map(|text| text.parse().unwrap());
+    let addressed = addresses.into_iter().fold(Leaf::nameless().dns("*.test"), Leaf::ip).signed_by(&world.issuing);
+    let mail = rcgen::SanType::Rfc822Name("ada@bank.example".try_into().unwrap());
+    let mailed = Leaf::nameless().with_params(|params| params.subject_alt_names.push(mail)).signed_by(&world.issuing);
     world
         .judge(vec![
             ("no name but a CN", named(&[]), Name, but_for("no valid DNS name")),
             ("another host", named(&["pay.bank.example"]), Name, but_for("pay.bank.example")),
             ("the domain above", parent, Name, but_for("bank.example, www.bank.example")),
-            ("a wildcard one label too high", named(&["*.example"]), Name, but_for("no valid DNS name")),
+            ("a wildcard one label too high", named(&["*.example"]), Name, but_for("*.example")),
             ("a wildcard one label too low", named(&["*.api.bank.example"]), Name, but_for("*.api.bank.example")),
+            ("one name of every kind", addressed, Name, but_for("*.test, 192.0.2.7, 2001:db8::7")),
+            ("nothing but addresses of mail", mailed, Name, but_for("no valid DNS name")),
+            ("a name that nobody can have", named(&["bank example"]), Name, but_for("bank?example")),
             ("a name that begins the same", named(&["api.bank.example.evil"]), Name, but_for("api.bank.example.evil")),
         ])
         .await;

@@ -2,7 +2,9 @@
 
 use super::*;
 
+use crate::support::client::{ClientTls, RawClient};
 use crate::support::origin::pattern;
+use pinproxy::report::Stage;
 use std::net::{Ipv4Addr, TcpListener};
 
 /// A running server, and its files.
@@ -172,4 +174,62 @@ async fn s_server_with_either_version_of_tls() {
         allowed(&mut proxy).await;
         is_refused(&curl, &bank, &server).await;
     }
+}
+
+/// aws-lc makes no such key, and signs with none: OpenSSL does both. Its size is why the signature of the handshake is not
+/// believed; that somebody has forged it would be another matter.
+#[tokio::test]
+async fn s_server_with_a_key_that_is_too_short() {
+    const WORDS: &str = "the upstream's certificate has an RSA key of 1024 bits, and signatures are verified with keys of 2048 \
+                         to 8192 bits only";
+    let Some(openssl) = process::find("openssl") else { return };
+    let root = Ca::root("The root");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, text) in [("root.pem", root.pem()), ("root.key", root.key().private_pem())] {
+        std::fs::write(folder.path().join(name), text).expect("the file is written");
+    }
+    let name = format!("subjectAltName=DNS:{BANK}");
+    let start = process::command(&openssl, folder.path()).folder(folder.path());
+    let start = start.args(["req", "-x509", "-newkey", "rsa:1024", "-nodes", "-CA", "root.pem", "-CAkey", "root.key"]);
+    let start = start.args(["-subj", "/CN=bank", "-addext", &name, "-addext", "basicConstraints=CA:FALSE"]);
+    start.args(["-keyout", "key.pem", "-out", "leaf.pem"]).run().await.with_code(0);
+    for version in ["-tls1_2", "-tls1_3"] {
+        let start = process::command(&openssl, folder.path()).folder(folder.path());
+        let start = start.args(["s_server", "-accept", "127.0.0.1:0", "-www", "-cert", "leaf.pem", "-key", "key.pem"]);
+        let mut running = start.args(["-cipher", "DEFAULT@SECLEVEL=0", version]).start();
+        let told = running.out.until("ACCEPT 127.0.0.1:").await;
+        let port: u16 = told.trim().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+        let mut proxy = ProxyBuilder::new("").trusting([&root]).start().await;
+        let mut client = RawClient::connect(proxy.addr).await.expect("the proxy listens");
+        let reply = client.connect_to(&format!("{BANK}:{port}")).await.expect("a reply");
+        let error = format!("pinproxy; error=tls_certificate_error; details=\"{WORDS}\"");
+        assert_eq!((reply.status, reply.header("proxy-status")), (502, Some(error.as_str())), "{version}");
+        let event = proxy.told().await.event;
+        let told = (event.decision, event.failure_class, event.stage, event.detail.as_deref(), event.bytes.upstream);
+        let expected = (Decided::Refuse, Some(FailureClass::Chain), Stage::UpstreamTls, Some(WORDS), 0);
+        assert_eq!(told, expected, "{version}");
+    }
+}
+
+/// OpenSSL answers a connection that is cut with a fatal alert. It was the client that cut it.
+#[tokio::test]
+async fn s_server_that_answers_a_cut_with_an_alert() {
+    let Some(openssl) = process::find("openssl") else { return };
+    let bank = Bank::new();
+    let server = s_server(&openssl, &bank, &[]).await;
+    let mut proxy = bank.proxy().await;
+    let client = RawClient::connect(proxy.addr).await.expect("the proxy listens");
+    let mut client = client;
+    let reply = client.connect_to(&format!("{BANK}:{}", server.port)).await.expect("a reply");
+    assert_eq!(reply.status, 200);
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(proxy.ca.clone()).expect("the CA of the proxy is an anchor");
+    let mut client = client.tls(&ClientTls::to(BANK).roots(roots).build()).await.expect("a session");
+    client.send(b"GET /half HT").await.expect("the session is open");
+    client.truncate().await.expect("the session is open");
+    let event = proxy.told().await.event;
+    let ended = event.ended.as_deref().expect("the relay ended");
+    let words =
+        "client closed without close_notify; the connection to the upstream failed then: received fatal alert: ";
+    assert!(ended.starts_with(words), "{event}");
 }

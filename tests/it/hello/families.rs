@@ -86,6 +86,23 @@ async fn a_client_that_offers_rsa_alone_and_verifies_more_gets_its_session() {
     assert_eq!((outcome, event.detail), (Ok(200), None));
 }
 
+/// `leaf_key = "p256"` leaves such clients out.
+#[tokio::test]
+async fn a_client_with_rsa_alone_where_leaves_are_ecdsa_is_told_in_words() {
+    let root = Ca::root("root");
+    let origin = OriginConfig::new(Leaf::named(HOST).signed_by(&root)).behaviour(Behaviour::Http1);
+    let mut proxy = ProxyBuilder::new("[ca]\nleaf_key = \"p256\"\n").trusting([&root]).start().await;
+    let origin = Origin::start(origin).await;
+    let words = "the client's TLS handshake failed: it offers RSA signatures and no ECDSA, and leaves have no other keys \
+                 ([ca] leaf_key); with leaf_key = \"auto\" its leaf has a key of a kind that it offers";
+    for version in rustls::ALL_VERSIONS {
+        let settings = tls(&proxy, HOST).versions(&[version]).rsa_alone();
+        let (outcome, event) = session(&mut proxy, &origin, settings).await;
+        assert!(outcome.is_err(), "{version:?}");
+        assert_eq!(event.detail.as_deref(), Some(words), "{version:?}");
+    }
+}
+
 /// The advice is for those alone whom another CA can help.
 #[tokio::test]
 async fn a_client_that_does_not_trust_the_ca_is_told_as_that() {

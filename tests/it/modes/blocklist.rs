@@ -1,9 +1,10 @@
 //! Blocked keys: no rule and no mode lets a path through that holds one.
 
 use crate::support::bench::{Case, STOLEN, bank, bank_with, blocklist, every_rule, judge, path};
-use crate::support::pki::{Ca, Key, Leaf, cert_sha256, hex};
+use crate::support::pki::{Ca, Chain, Key, Leaf, cert_sha256, hex};
 use crate::support::verdict::{BANK, Verdict};
-use pinproxy::policy::decision::FailureClass::Blocklist;
+use pinproxy::policy::decision::FailureClass::{Blocklist, Chain as Untrusted};
+use rustls::pki_types::CertificateDer;
 
 #[tokio::test]
 async fn no_rule_lets_a_blocked_key_through() {
@@ -39,6 +40,50 @@ async fn a_pin_only_host_with_a_blocked_key() {
     let toml = bank_with("leaf_pins", &[&certificate], "trust = \"pin-only\"") + &blocklist(&device.pin());
     let expected = Verdict::refused(Blocklist, STOLEN).seen(&[device.pin()]);
     judge([Case { what: "pin-only", toml, roots: vec![&Ca::root("Root")], chain: device, expected }]).await;
+}
+
+/// No path is built that would tell which of the served certificates count, so that each of them does.
+#[tokio::test]
+async fn a_pin_only_host_that_serves_a_blocked_certificate() {
+    let root = Ca::root("Root of the plant");
+    let issuing = root.intermediate("Issuing");
+    let stranger = Ca::root("Stranger");
+    let whole = Leaf::named(BANK).signed_by(&issuing).with_root();
+    let appended = Leaf::named(BANK).self_signed().append(stranger.der());
+    let device =
+        |chain: &Chain, more: &str| bank_with("leaf_pins", &[&chain.pin()], &format!("trust = \"pin-only\"\n{more}"));
+    let skipping = "verify_name = \"skip\"\nverify_validity = \"ignore\"\n";
+    let trusted = Ca::root("Root");
+    let case = |what, toml: String, chain: &Chain, expected: Verdict| {
+        let expected = expected.seen(&[chain.pin()]);
+        Case { what, toml, roots: vec![&trusted], chain: chain.clone(), expected }
+    };
+    let stolen = || Verdict::refused(Blocklist, STOLEN);
+    let denied = Verdict::refused(Blocklist, "the chain holds the blocked key \"bank\" (its pinset denies it)");
+    let junk = whole.clone().append(&CertificateDer::from(b"junk".to_vec()));
+    let no_certificate = Verdict::refused(Untrusted, "the upstream served something that is not a certificate");
+    let mut cases = vec![
+        case("the issuer", device(&whole, "") + &blocklist(&issuing.pin()), &whole, stolen()),
+        case("its root", device(&whole, "") + &blocklist(&root.pin()), &whole, stolen()),
+        case("with nothing else checked", device(&whole, skipping) + &blocklist(&issuing.pin()), &whole, stolen()),
+        case("denied by its pinset", device(&whole, &format!("deny = [\"{}\"]", issuing.pin())), &whole, denied),
+        case("one that has issued nothing", device(&appended, "") + &blocklist(&stranger.pin()), &appended, stolen()),
+        case(
+            "another one is blocked",
+            device(&whole, "") + &blocklist(&stranger.pin()),
+            &whole,
+            Verdict::matched(0, &whole.pin()),
+        ),
+    ];
+    // What cannot be read cannot be held against the list.
+    cases.push(Case {
+        what: "no certificate",
+        toml: device(&junk, ""),
+        roots: vec![&trusted],
+        chain: junk,
+        expected: no_certificate,
+    });
+    judge(cases).await;
 }
 
 /// Of two ways up, one holds the blocked key. The other one decides alone.

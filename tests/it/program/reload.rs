@@ -68,6 +68,54 @@ async fn a_file_with_mistakes_changes_nothing_and_a_good_one_everything() {
     program.stop().await;
 }
 
+/// What the running configuration suffers from already is no reason to keep a revocation out that stands in the same file.
+#[tokio::test]
+async fn a_fault_that_is_in_force_already_keeps_no_blocked_key_out() {
+    let user = User::new();
+    let root = Ca::root("A private CA");
+    let issuing = root.intermediate("An issuing CA");
+    let chain = Leaf::named(HOST).signed_by(&issuing);
+    let origin = Origin::start(OriginConfig::new(chain.clone()).behaviour(Behaviour::Echo)).await;
+    let site = Site { root, chain, origin };
+    user.file("root.pem", &site.root.pem());
+    user.file("ended.pem", &Ca::builder("Ended").validity(Validity::expired()).self_signed().pem());
+    let own = pinset(&site.chain.pin()).replace("leaf_pins", "roots = \"./root.pem\"\nleaf_pins");
+    let dead = format!("[upstream]\nroots = \"./ended.pem\"\n{own}");
+    let path = user.file("pinproxy.toml", &dead);
+    let mut program = Program::start(user.run(Some(&path))).await;
+    program.running.err.until("error[E65]: every trust anchor here has ended").await;
+    let established = (200, "Connection established".to_owned());
+    assert_eq!(reply(&program, &site).await, established);
+
+    // A new fault beside the old one: what runs is better.
+    let blocked = format!("[[blocklist]]\nname = \"lost\"\nreason = \"stolen\"\nspki = [\"{}\"]\n", issuing.pin());
+    user.file("gone.pem", &Ca::builder("Gone").validity(Validity::expired()).self_signed().pem());
+    std::fs::write(&path, format!("{dead}{blocked}").replace("root.pem", "gone.pem")).unwrap();
+    program.running.signal("HUP").await;
+    let told = program.running.err.until("reload refused, generation 1 stays in force: ").await;
+    let told = told + &program.running.err.until("2 errors").await;
+    assert!(told.contains("it has errors that the configuration in force has not"), "{told}");
+    assert!(told.contains("pinproxy.toml:2:9") && told.contains("pinproxy.toml:6:9"), "{told}");
+    assert_eq!(reply(&program, &site).await, established);
+
+    std::fs::write(&path, format!("{dead}{blocked}")).unwrap();
+    program.running.signal("HUP").await;
+    program.running.err.until("pinproxy.toml:2:9: E65: every trust anchor here has ended").await;
+    program.running.err.until("generation 2 with 1 rules is in force").await;
+    let refused = (502, format!("Blocked key in the certificate chain of {HOST}"));
+    assert_eq!(reply(&program, &site).await, refused);
+
+    // Once it is put right, it does not come back unseen.
+    std::fs::write(&path, format!("{own}{blocked}")).unwrap();
+    program.running.signal("HUP").await;
+    program.running.err.until("generation 3 with 1 rules is in force").await;
+    std::fs::write(&path, format!("{dead}{blocked}")).unwrap();
+    program.running.signal("HUP").await;
+    program.running.err.until("reload refused, generation 3 stays in force: ").await;
+    assert_eq!(reply(&program, &site).await, refused);
+    program.stop().await;
+}
+
 /// Half a file may be a valid one, and so may be one whose includes were moved away.
 #[tokio::test]
 async fn a_reload_that_loses_a_third_of_the_pins_is_refused() {

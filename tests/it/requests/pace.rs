@@ -56,6 +56,37 @@ async fn a_client_that_leaves_in_the_middle_of_its_head_is_one_event() {
     unreached.ends();
 }
 
+/// Nobody is there to be answered, so no event says that somebody was.
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_its_head_has_had_no_reply() {
+    let mut unreached = Unreached::start("").await;
+    for resets in [false, true] {
+        for begun in ["C", "CONNECT bank..exam", "CONNECT bank.example:443 HTTP/1.1\r\nHost:"] {
+            let mut client = RawClient::connect(unreached.proxy.addr).await.unwrap();
+            client.send(begun.as_bytes()).await.unwrap();
+            unreached.proxy.until_open(1).await;
+            if resets {
+                client.reset().unwrap();
+            } else {
+                drop(client);
+            }
+            let event = unreached.told(begun).await;
+            assert_eq!(
+                (event.status, event.failure_class, event.decision, event.detail.as_deref()),
+                (
+                    None,
+                    Some(FailureClass::Client),
+                    Decided::Failed,
+                    Some("the client went away before the session was set up")
+                ),
+                "{begun:?}, reset: {resets}"
+            );
+            unreached.proxy.until_open(0).await;
+        }
+    }
+    unreached.ends();
+}
+
 #[tokio::test]
 async fn a_head_byte_by_byte_works() {
     let mut setting = Setting::start(Behaviour::Http1).await;

@@ -4,7 +4,7 @@ use super::policy::{authority, codes, digest, judge, new_year, policy, select, u
 use super::{Cases, read};
 use pinproxy::policy::decision::{Candidate, ChainProof, Decision, FailureClass, Footing, PIN_MISMATCH, Rejection};
 use pinproxy::policy::host::{Authority, Host};
-use pinproxy::policy::pin::Pin;
+use pinproxy::policy::pin::{Pin, Sha256};
 use pinproxy::policy::pinset::PathElement;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -218,6 +218,9 @@ impl ChainProof for Claim {
     }
     fn path(&self) -> &[PathElement] {
         &self.path
+    }
+    fn beside(&self) -> &[Sha256] {
+        &[]
     }
     fn passed_over(&self) -> &[Candidate] {
         &self.passed_over

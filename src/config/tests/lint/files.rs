@@ -225,9 +225,9 @@ fn certificates_of_one_key() {
             format!("[keys.{name}]\npem = \"{name}.pem\"\ncert = \"{}\"\n", certificate_pin(certificate))
         };
         let text = entry("first", &first) + &entry("renewed", &renewed) + &entry("foreign", &foreign);
-        let lists =
-            lists.replace("KEY", &pin(&one).to_string()).replace("CERT", &certificate_pin(&renewed).to_string());
-        let text = text + &pinset(&lists.replace("K2", K2).replace("K3", K3));
+        // What is random comes last: there may be a K2 in it.
+        let lists = lists.replace("K2", K2).replace("K3", K3).replace("CERT", &certificate_pin(&renewed).to_string());
+        let text = text + &pinset(&lists.replace("KEY", &pin(&one).to_string()));
         let pems = [first.pem(), renewed.pem(), foreign.pem()];
         let memory = Memory::new(&[
             ("etc/main.toml", &text),
