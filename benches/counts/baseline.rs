@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 pub(crate) const FILE: &str = "benches/counts/baseline.toml";
 /// How it is written anew, from there.
 pub(crate) const RENEW: &str = "cargo bench --profile counts --bench counts -- --renew";
-/// Percent by which a part may differ from it. Keys, nonces and the seeds of hash tables are random, which is less than
+/// Percent by which a part may differ from it. Keys, nonces and the seeds of hash tables are random, which is little more than
 /// one; what is wanted to be seen is more.
 const TOLERANCE: f64 = 3.0;
 /// The same where the programs are others than those of the baseline: a new compiler alone moves parts by so much, and is

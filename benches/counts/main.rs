@@ -1,4 +1,4 @@
-//! Instructions of the parts of a session that wait for nothing, held against `baseline.toml`. A busy machine does not
+//! Instructions of the parts of a session that wait for nobody else, held against `baseline.toml`. A busy machine does not
 //! change them, so that a part that has become dearer is seen where times tell nothing.
 //!
 //! ```sh
@@ -7,11 +7,11 @@
 //! cargo bench --profile counts --bench counts -- --renew      # writes the figures down
 //! ```
 //!
-//! Each part is done in a process of its own under valgrind's callgrind, which is to be installed (Debian: `valgrind`).
-//! valgrind shows programs a processor of its own, on machines with AVX2 one without AVX-512 and without the instructions for
-//! SHA: cryptography is counted as it is done there. The allocator is that of the C library, and nothing
-//! is optimised across crates, unlike in the program: figures are to be held against those of the same part before, not
-//! against times.
+//! Each part is done by the one thread of a process of its own under valgrind's callgrind, which is to be installed (Debian:
+//! `valgrind`). valgrind shows programs a processor of its own, on machines with AVX2 one without AVX-512 and without the
+//! instructions for SHA: cryptography and searches are counted as they are done there, so the file says what was seen of it.
+//! The allocator is that of the C library, and nothing is optimised across crates, unlike in the program: figures are to be
+//! held against those of the same part before, not against times.
 
 mod baseline;
 mod parts;
@@ -27,6 +27,8 @@ use std::process::{Command, ExitCode, Output};
 const RUN: &str = "cargo bench --profile counts --bench counts";
 /// What the bench tells this program to be the child that is counted.
 const COUNTED: &str = "--counted";
+/// What it tells it to be the child that says which processor it sees.
+const PROCESSOR: &str = "--processor";
 
 /// What is counted: callgrind looks for the name of this function.
 #[inline(never)]
@@ -41,6 +43,10 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [COUNTED, name] => be_counted(name),
+        [PROCESSOR] => {
+            tell(&processor());
+            Ok(())
+        }
         ["--renew"] => renew(),
         ref words if words.iter().all(|word| !word.starts_with('-')) => compare(words),
         _ => {
@@ -67,8 +73,50 @@ fn be_counted(name: &str) -> Result<(), String> {
     let part = PARTS.iter().find(|part| part.name == name).ok_or_else(|| format!("there is no part {name}"))?;
     let mut prepared = (part.prepare)();
     prepared(0);
+    one_thread(name)?;
     counted_rounds(&mut *prepared, part.rounds);
-    Ok(())
+    one_thread(name)
+}
+
+/// callgrind counts nothing that another thread does, and what one thread leaves to another differs from run to run.
+fn one_thread(name: &str) -> Result<(), String> {
+    let threads = std::fs::read_dir("/proc/self/task").map_err(|error| format!("the threads of {name}: {error}"))?;
+    match threads.count() {
+        1 => Ok(()),
+        count => Err(format!("{name} is to be done by one thread, and has {count}")),
+    }
+}
+
+/// What the libraries choose their code by. Empty on architectures that are not known here.
+fn processor() -> String {
+    macro_rules! seen {
+        ($detected:ident, $($feature:tt),*) => {
+            [$(($feature, std::arch::$detected!($feature))),*].into_iter().filter(|(_, seen)| *seen)
+        };
+    }
+    #[cfg(target_arch = "x86_64")]
+    let seen = seen!(
+        is_x86_feature_detected,
+        "ssse3",
+        "sse4.1",
+        "sse4.2",
+        "aes",
+        "pclmulqdq",
+        "avx",
+        "avx2",
+        "bmi1",
+        "bmi2",
+        "adx",
+        "movbe",
+        "sha",
+        "vaes",
+        "avx512f"
+    );
+    #[cfg(target_arch = "aarch64")]
+    let seen = seen!(is_aarch64_feature_detected, "neon", "aes", "sha2", "sha3", "sve");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let seen = std::iter::empty::<(&str, bool)>();
+    seen.map(|(feature, _)| feature).collect::<Vec<_>>().join(" ")
 }
 
 /// Holds parts against the baseline: those whose names contain one of the words, or all if there is none.
@@ -84,7 +132,7 @@ fn compare(words: &[&str]) -> Result<(), String> {
     let here = counted_with();
     let (tolerance, others) = (baseline.tolerance(&here), baseline.others(&here).join("; "));
     if !others.is_empty() {
-        tell(&format!("the baseline was counted with other programs, so {tolerance} % are allowed: {others}"));
+        tell(&format!("the baseline was counted with others, so {tolerance} % are allowed: {others}"));
     }
     for part in PARTS.iter().filter(chosen) {
         let figure = count(part)?;
@@ -97,7 +145,7 @@ fn compare(words: &[&str]) -> Result<(), String> {
         return Ok(());
     }
     if !others.is_empty() {
-        faults.push(format!("the baseline was counted with other programs, which may be all of it: {others}"));
+        faults.push(format!("the baseline was counted with others, which may be all of it: {others}"));
     }
     Err(faults.join("\nerror: "))
 }
@@ -119,13 +167,9 @@ fn file() -> PathBuf {
 fn count(part: &Part) -> Result<u64, String> {
     let folder = tempfile::tempdir().map_err(|error| format!("a temporary folder: {error}"))?;
     let told = folder.path().join("callgrind");
-    let program = std::env::current_exe().map_err(|error| format!("the path of this program: {error}"))?;
-    let mut valgrind = Command::new("valgrind");
-    // OPENSSL_ia32cap and GLIBC_TUNABLES choose other code, LD_PRELOAD brings more.
-    valgrind.env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "PATH"));
-    valgrind.args(["--quiet", "--tool=callgrind", "--toggle-collect=*counted_rounds*"]);
-    valgrind.arg(format!("--callgrind-out-file={}", told.display())).arg(program).args([COUNTED, part.name]);
-    run(&mut valgrind).map_err(|error| format!("{}: {error}", part.name))?;
+    let out = format!("--callgrind-out-file={}", told.display());
+    under_valgrind(&["--tool=callgrind", "--toggle-collect=*counted_rounds*", &out], &[COUNTED, part.name])
+        .map_err(|error| format!("{}: {error}", part.name))?;
     let text = std::fs::read_to_string(&told).map_err(|error| format!("{}: {error}", told.display()))?;
     let total = text.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse::<u64>().ok());
     match total {
@@ -135,8 +179,20 @@ fn count(part: &Part) -> Result<u64, String> {
     }
 }
 
-/// What the counts depend on besides the sources.
+/// Runs this program under a tool of valgrind.
+fn under_valgrind(tool: &[&str], arguments: &[&str]) -> Result<Output, String> {
+    let program = std::env::current_exe().map_err(|error| format!("the path of this program: {error}"))?;
+    let mut valgrind = Command::new("valgrind");
+    // OPENSSL_ia32cap and GLIBC_TUNABLES choose other code, LD_PRELOAD brings more.
+    valgrind.env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "PATH"));
+    run(valgrind.arg("--quiet").args(tool).arg(program).args(arguments))
+}
+
+/// What the counts depend on besides the sources: programs, and the processor that valgrind shows, by which libraries
+/// choose their code.
 fn counted_with() -> BTreeMap<String, String> {
+    let processor = under_valgrind(&["--tool=none"], &[PROCESSOR]);
+    let processor = processor.map(|output| String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
     let version = |program: &str| {
         // rustup goes by the folder.
         let output = run(Command::new(program).arg("--version").current_dir(env!("CARGO_MANIFEST_DIR"))).ok()?;
@@ -144,7 +200,11 @@ fn counted_with() -> BTreeMap<String, String> {
     };
     let programs = ["cc", "ldd", "rustc", "valgrind"].map(|program| (program, version(program)));
     let versions = programs.map(|(program, version)| (program.to_owned(), version.unwrap_or("unknown".to_owned())));
-    versions.into_iter().chain([("machine".to_owned(), std::env::consts::ARCH.to_owned())]).collect()
+    let machine = [
+        ("machine".to_owned(), std::env::consts::ARCH.to_owned()),
+        ("processor".to_owned(), processor.unwrap_or("unknown".to_owned())),
+    ];
+    versions.into_iter().chain(machine).collect()
 }
 
 /// Runs a program to its end.

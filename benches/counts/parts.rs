@@ -6,27 +6,24 @@ use base64::engine::general_purpose::STANDARD;
 use pinproxy::authority::{CertificateAuthority, LeafKeyKind, Settings, load_or_create};
 use pinproxy::config::Config;
 use pinproxy::intercept::{HelloLimits, read_client_hello};
-use pinproxy::policy::decision::evaluate;
-use pinproxy::policy::host::{Authority, Host};
-use pinproxy::policy::moment::Circumstances;
-use pinproxy::policy::pin::Pin;
+use pinproxy::policy::host::{Authority, DnsName, Host};
 use pinproxy::policy::rules::Policy;
-use pinproxy::report::{Bytes, Client, Decided, Event, Stage};
-use pinproxy::tls::anchors::TrustAnchors;
-use pinproxy::tls::memory::ChainMemory;
-use pinproxy::tls::revocation::Revocation;
-use pinproxy::tls::verify::Question;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use pinproxy::upstream::names::Remembering;
+use pinproxy::upstream::resolve::{Resolve, Resolving};
+use rustls::pki_types::ServerName;
 use std::hint::black_box;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
+mod chains;
+mod events;
 #[path = "../support/pinsets.rs"]
 mod pinsets;
+mod refusal;
+mod relay;
 
 /// A part of a session.
 pub(crate) struct Part {
@@ -43,20 +40,24 @@ pub(crate) const PARTS: &[Part] = &[
     Part { name: "parse-targets", rounds: 200, prepare: parse_targets },
     Part { name: "select-of-10-pinsets", rounds: 200, prepare: || select(10) },
     Part { name: "select-of-10000-pinsets", rounds: 200, prepare: || select(10_000) },
-    Part { name: "verify-chain", rounds: 20, prepare: verify },
-    Part { name: "verify-remembered-chain", rounds: 100, prepare: verify_remembered },
-    Part { name: "evaluate", rounds: 200, prepare: decide },
+    Part { name: "refuse-a-connect", rounds: 200, prepare: refusal::prepare },
+    Part { name: "name-from-cache", rounds: 200, prepare: find_name },
+    Part { name: "verify-chain", rounds: 20, prepare: chains::verify },
+    Part { name: "verify-chain-against-lists", rounds: 20, prepare: chains::verify_against_lists },
+    Part { name: "verify-remembered-chain", rounds: 100, prepare: chains::verify_remembered },
+    Part { name: "evaluate", rounds: 200, prepare: chains::decide },
     Part { name: "read-client-hello", rounds: 50, prepare: read_hello },
     Part { name: "leaf-new", rounds: 20, prepare: issue_leaf },
     Part { name: "leaf-from-cache", rounds: 200, prepare: find_leaf },
-    Part { name: "event-as-json", rounds: 100, prepare: write_event },
+    Part { name: "relay-1-KiB", rounds: relay::PIECES, prepare: || relay::prepare(1 << 10) },
+    Part { name: "relay-16-KiB", rounds: relay::PIECES, prepare: || relay::prepare(16 << 10) },
+    Part { name: "event-as-json", rounds: 100, prepare: events::as_json },
+    Part { name: "event-as-text", rounds: 100, prepare: events::as_text },
 ];
 
 const HOST: &str = "api.bank.example";
-/// A leaf for `HOST`, its issuer, its root, valid from 2026 to 2076; their keys were thrown away.
-const CHAIN: &str = include_str!("chain.pem");
-/// The key of the leaf.
-const PIN: &str = "sha256/9h8GImhXjdIuGq3kVqSH1pvcpxVwQ93cZKRhG3PIq8k=";
+/// The key of the leaf in `chain.pem`.
+const PIN: &str = "sha256/pLQzpp0ZiR6gzUlLiWkrD6t/2x1b/+vDZ4BsjqOEZGA=";
 /// A key of nobody.
 const SPARE: &str = "sha256/diGVwiVYbubAI3RW4hB9xU8e/CH2GnkuvVFZE8zmgzI=";
 /// A ClientHello as browsers send it: GREASE, h2 and http/1.1, key shares of X25519MLKEM768 and X25519.
@@ -65,10 +66,6 @@ const CLIENT_HELLO: &str = include_str!("client_hello.base64");
 /// Within the validity of the chain: 2026-07-01.
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_782_864_000)
-}
-
-fn here() -> Circumstances {
-    Circumstances::new(now(), Ipv4Addr::LOCALHOST.into())
 }
 
 fn policy(text: &str) -> Policy {
@@ -108,49 +105,26 @@ fn select(pinsets: usize) -> Box<dyn FnMut(usize)> {
     })
 }
 
-/// What is asked about the chain, and the certificates that the upstream serves.
-fn question() -> (Question, Vec<CertificateDer<'static>>) {
-    let certificates = CertificateDer::pem_slice_iter(CHAIN.as_bytes()).collect::<Result<Vec<_>, _>>();
-    let mut served = certificates.expect("a chain");
-    let root = served.pop().expect("a root");
-    let policy = policy(&format!(
-        "[[pinset]]\nname = \"bank\"\nhosts = [\"{HOST}\"]\npins = [\"{PIN}\"]\nbackup = [\"{SPARE}\"]\n"
-    ));
-    let authority = Authority::parse(&format!("{HOST}:443")).expect("a target");
-    let question = Question {
-        anchors: Arc::new(TrustAnchors::from_certificates([root]).expect("an anchor")),
-        revocation: Arc::new(Revocation::off()),
-        rule: Arc::clone(policy.select(&authority, now())),
-        policy: Arc::new(policy),
-        host: Host::parse(HOST).expect("a host"),
-    };
-    (question, served)
+/// Knows an address of every name.
+#[derive(Debug)]
+struct Somewhere;
+
+impl Resolve for Somewhere {
+    fn resolve<'a>(&'a self, _: &'a DnsName) -> Resolving<'a> {
+        Box::pin(async { Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]) })
+    }
 }
 
-fn verify() -> Box<dyn FnMut(usize)> {
-    let (question, served) = question();
+/// The clock of the cache stands still.
+fn find_name() -> Box<dyn FnMut(usize)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime");
+    let resolver = Remembering::new(Somewhere);
+    let Ok(Host::Name(name)) = Host::parse(HOST) else { panic!("{HOST} is a name") };
     Box::new(move |_| {
-        let attempt = question.verify(black_box(&served[0]), black_box(&served[1..]), &here());
-        assert!(attempt.result.is_ok());
-    })
-}
-
-fn verify_remembered() -> Box<dyn FnMut(usize)> {
-    let (question, served) = question();
-    let memory = ChainMemory::default();
-    Box::new(move |round| {
-        let attempt = memory.verify(&question, black_box(&served[0]), black_box(&served[1..]), &here());
-        // The round before those that count leaves it there.
-        assert!(attempt.result.is_ok() && memory.answered() == round as u64);
-    })
-}
-
-fn decide() -> Box<dyn FnMut(usize)> {
-    let (question, served) = question();
-    let verified = question.verify(&served[0], &served[1..], &here()).result.expect("a verified chain");
-    Box::new(move |_| {
-        let decision = evaluate(&question.policy, &question.rule, &here(), Ok(black_box(&verified)));
-        assert_eq!(decision.pins_satisfied(), Some(true));
+        let _entered = runtime.enter();
+        let polled = resolver.resolve(black_box(&name)).as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(black_box(polled), Poll::Ready(Ok(_))));
     })
 }
 
@@ -188,51 +162,4 @@ fn find_leaf() -> Box<dyn FnMut(usize)> {
         black_box(authority.leaf(black_box(&name), LeafKeyKind::EcdsaP256, None, now()).expect("a leaf"));
         assert_eq!(authority.leaves_issued(), 1);
     })
-}
-
-/// What the access file has a line of. The file itself is another thread's.
-fn write_event() -> Box<dyn FnMut(usize)> {
-    let event = event();
-    Box::new(move |_| {
-        let mut line = serde_json::to_vec(black_box(&event)).expect("an event is JSON");
-        line.push(b'\n');
-        black_box(line);
-    })
-}
-
-/// Of a session that was allowed and has come to its end.
-fn event() -> Event {
-    let text = |text: &str| Some(text.to_owned());
-    let pin = |text: &str| Pin::parse(text).expect("a pin");
-    Event {
-        date_time: now(),
-        session: "8a238b53-3".to_owned(),
-        client: Client(SocketAddr::from(([10, 1, 2, 3], 40_000))),
-        connect_authority: format!("{HOST}:443"),
-        hostname: text(HOST),
-        port: Some(443),
-        sni: text(HOST),
-        stage: Stage::Relay,
-        decision: Decided::Allow,
-        failure_class: None,
-        detail: None,
-        status: Some(200),
-        pinset: text("bank"),
-        enforced: true,
-        policy_generation: 1,
-        matched_position: Some(0),
-        matched_pin: Some(pin(PIN)),
-        exempted: false,
-        seen_pins: vec![pin(PIN), pin(SPARE), pin(SPARE)],
-        candidate_paths: 0,
-        upstream_address: Some(SocketAddr::from(([192, 0, 2, 1], 443))),
-        upstream_tls: Some("1.3"),
-        client_tls: Some("1.3"),
-        alpn: text("h2"),
-        upstream_certificate: Some([0x5e; 32]),
-        leaf_serial: Some("5E".repeat(16).into()),
-        bytes: Bytes { upstream: 1_234, client: 56_789 },
-        ended: text("both sides closed"),
-        duration: Duration::from_millis(1_234),
-    }
 }

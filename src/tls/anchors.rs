@@ -230,6 +230,11 @@ impl TrustAnchors {
         &self.records
     }
 
+    /// The moments at which one of them begins, and those at which one is over.
+    pub(super) fn bounds(&self) -> impl Iterator<Item = SystemTime> {
+        self.records.iter().flat_map(|record| [record.not_before, super::chain::after(record.not_after)])
+    }
+
     /// Whether a certificate has subject and key of an anchor.
     pub fn holds_key(&self, subject: &[u8], spki: &Sha256) -> bool {
         let mut records = self.anchors.iter().zip(&self.records);

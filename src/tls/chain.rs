@@ -84,3 +84,8 @@ pub(super) fn whole_seconds(moment: SystemTime) -> SystemTime {
     let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }
+
+/// The second behind the last one of a validity.
+pub(super) fn after(not_after: SystemTime) -> SystemTime {
+    not_after.checked_add(Duration::from_secs(1)).unwrap_or(not_after)
+}

@@ -2,9 +2,10 @@
 //! same until something that it depends on changes; until then it is looked up instead of built again.
 //!
 //! Only what was accepted is remembered, and only the path: the name is checked anew each time, the verdict is taken anew
-//! from the path ([`crate::policy::decision::evaluate`]), and each handshake proves anew that the upstream has the key. An entry ends with the first of: the begin or the end of any certificate that was served or of the anchor,
-//! the next update of a revocation list where those are binding, and [`CHAIN_MEMORY_LIFETIME`]. It is good for the policy,
-//! the rule, the anchors and the lists that it was found with, and for no others that are equal to them.
+//! from the path ([`crate::policy::decision::evaluate`]), and each handshake proves anew that the upstream has the key. An
+//! entry ends with the first of: the begin or the end of any certificate that was served or of any anchor, the next update
+//! of a revocation list where those are binding, and [`CHAIN_MEMORY_LIFETIME`]. It is good for the policy, the rule, the
+//! anchors and the lists that it was found with, and for no others that are equal to them.
 
 use super::anchors::TrustAnchors;
 use super::chain::{Attempt, VerifiedChain, whole_seconds};
@@ -85,9 +86,7 @@ impl Weighter<Key, Arc<Remembered>> for Octets {
 
 impl Default for ChainMemory {
     fn default() -> Self {
-        let entries = usize::try_from(CHAIN_MEMORY_OCTETS_MAX / ENTRY_OCTETS).unwrap_or(usize::MAX);
-        let chains = Cache::with_weighter(entries, CHAIN_MEMORY_OCTETS_MAX, Octets);
-        Self { chains, answered: AtomicU64::new(0) }
+        Self::holding(CHAIN_MEMORY_OCTETS_MAX)
     }
 }
 
@@ -102,6 +101,12 @@ impl Remembered {
 }
 
 impl ChainMemory {
+    /// A memory of at most so many octets. A chain that takes too many of them is not remembered.
+    pub fn holding(octets: u64) -> Self {
+        let entries = usize::try_from(octets / ENTRY_OCTETS).unwrap_or(usize::MAX);
+        Self { chains: Cache::with_weighter(entries, octets, Octets), answered: AtomicU64::new(0) }
+    }
+
     /// As [`Question::verify`], which is asked where nothing is remembered.
     pub fn verify(
         &self,

@@ -10,6 +10,8 @@ pub mod memory;
 pub mod name;
 pub mod provider;
 pub mod revocation;
+mod search;
+pub mod served;
 pub mod survey;
 pub mod verify;
 pub mod words;

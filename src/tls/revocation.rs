@@ -1,12 +1,17 @@
 //! Certificate revocation lists (RFC 5280 section 5), read from files.
 
 use super::chain::system_time;
+use super::fault::rejection;
+use crate::policy::decision::Rejection;
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-use webpki::{CertRevocationList, OwnedCertRevocationList};
+use webpki::{
+    CertRevocationList, ExpirationPolicy, OwnedCertRevocationList, RevocationCheckDepth, RevocationOptions,
+    RevocationOptionsBuilder, UnknownStatusPolicy,
+};
 
 /// What the lists decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,13 +93,30 @@ impl Revocation {
         Ok(Self { mode, lists })
     }
 
-    pub(super) const fn mode(&self) -> RevocationMode {
-        self.mode
-    }
-
     /// The lists as webpki takes them; empty when nothing is to be checked.
     pub(super) fn lists(&self) -> Vec<&CertRevocationList<'static>> {
         if self.mode == RevocationMode::Off { Vec::new() } else { self.lists.iter().map(|list| &list.list).collect() }
+    }
+
+    /// What webpki is to do with these, which are [`Self::lists`].
+    pub(super) fn options<'a>(
+        &self,
+        lists: &'a [&'a CertRevocationList<'static>],
+    ) -> Result<Option<RevocationOptions<'a>>, Rejection> {
+        let (unknown, stale) = match self.mode {
+            RevocationMode::Off => return Ok(None),
+            RevocationMode::WhenAvailable => (UnknownStatusPolicy::Allow, ExpirationPolicy::Ignore),
+            RevocationMode::Require => (UnknownStatusPolicy::Deny, ExpirationPolicy::Enforce),
+        };
+        let Ok(builder) = RevocationOptionsBuilder::new(lists) else {
+            // webpki wants a list, or does not look at all, which is not what `Require` asks for.
+            return match self.mode {
+                RevocationMode::Require => Err(rejection(&webpki::Error::UnknownRevocationStatus)),
+                RevocationMode::Off | RevocationMode::WhenAvailable => Ok(None),
+            };
+        };
+        let builder = builder.with_depth(RevocationCheckDepth::Chain).with_status_policy(unknown);
+        Ok(Some(builder.with_expiration_policy(stale).build()))
     }
 
     /// When lists go out of date, as far as anything depends on that.

@@ -4,7 +4,9 @@
 use super::anchors::sha256;
 use super::chain::{VerifiedChain, whole_seconds};
 use super::fault::is_budget;
-use super::verify::{Question, Search, certificates, keys_beside};
+use super::search::{Search, certificates};
+use super::served::keys_beside;
+use super::verify::Question;
 use crate::policy::decision::{FailureClass, Rejection};
 use crate::policy::moment::Circumstances;
 use crate::policy::pinset::{Accepts, Basis, PathElement, PinMatch};

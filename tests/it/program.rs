@@ -6,6 +6,7 @@ mod pins;
 mod probe;
 mod refusals;
 mod reload;
+mod revoked;
 mod secrets;
 mod signals;
 mod start;

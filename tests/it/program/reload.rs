@@ -6,7 +6,7 @@ use crate::support::client::RawClient;
 use crate::support::pki::Validity;
 
 /// What a client is told that asks for the site.
-async fn reply(program: &Program, site: &Site) -> (u16, String) {
+pub(super) async fn reply(program: &Program, site: &Site) -> (u16, String) {
     let mut client = RawClient::connect(program.address).await.expect("the proxy listens");
     let reply = client.connect_to(&format!("{HOST}:{}", site.origin.port())).await.expect("a reply");
     (reply.status, reply.reason)

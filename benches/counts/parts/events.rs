@@ -1,0 +1,63 @@
+//! What a session tells when it has ended. Files and log themselves are other threads'.
+
+use super::{HOST, PIN, SPARE, now};
+use pinproxy::policy::pin::Pin;
+use pinproxy::report::{Bytes, Client, Decided, Event, Stage};
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What the access file has a line of.
+pub(super) fn as_json() -> Box<dyn FnMut(usize)> {
+    let event = event();
+    Box::new(move |_| {
+        let mut line = serde_json::to_vec(black_box(&event)).expect("an event is JSON");
+        line.push(b'\n');
+        black_box(line);
+    })
+}
+
+/// What the log has a line of.
+pub(super) fn as_text() -> Box<dyn FnMut(usize)> {
+    let event = event();
+    Box::new(move |_| {
+        black_box(black_box(&event).to_string());
+    })
+}
+
+/// Of a session that was allowed and has come to its end.
+fn event() -> Event {
+    let text = |text: &str| Some(text.to_owned());
+    let pin = |text: &str| Pin::parse(text).expect("a pin");
+    Event {
+        date_time: now(),
+        session: "8a238b53-3".to_owned(),
+        client: Client(SocketAddr::from(([10, 1, 2, 3], 40_000))),
+        connect_authority: format!("{HOST}:443"),
+        hostname: text(HOST),
+        port: Some(443),
+        sni: text(HOST),
+        stage: Stage::Relay,
+        decision: Decided::Allow,
+        failure_class: None,
+        detail: None,
+        status: Some(200),
+        pinset: text("bank"),
+        enforced: true,
+        policy_generation: 1,
+        matched_position: Some(0),
+        matched_pin: Some(pin(PIN)),
+        exempted: false,
+        seen_pins: vec![pin(PIN), pin(SPARE), pin(SPARE)],
+        candidate_paths: 0,
+        upstream_address: Some(SocketAddr::from(([192, 0, 2, 1], 443))),
+        upstream_tls: Some("1.3"),
+        client_tls: Some("1.3"),
+        alpn: text("h2"),
+        upstream_certificate: Some([0x5e; 32]),
+        leaf_serial: Some("5E".repeat(16).into()),
+        bytes: Bytes { upstream: 1_234, client: 56_789 },
+        ended: text("both sides closed"),
+        duration: Duration::from_millis(1_234),
+    }
+}
