@@ -1,6 +1,7 @@
 //! pinproxy beside what would be used instead of it: the processor time, latency and memory that each takes for the same
 //! work, on loopback. README.md says what is measured and how.
 
+mod leaves;
 mod limits;
 mod load;
 mod measure;
@@ -12,6 +13,7 @@ mod pki;
 mod report;
 mod room;
 mod rounds;
+mod signature;
 mod targets;
 mod work;
 
@@ -26,6 +28,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 use work::Bench;
 
 /// Every failure is told and nothing else is done about it.
@@ -135,6 +138,7 @@ async fn compare(arguments: &Arguments) -> Result<()> {
     amounts.rounds = arguments.rounds.unwrap_or(amounts.rounds);
     setting.rounds = amounts.rounds;
     setting.quick = arguments.quick;
+    setting.open_files = open_files;
     let bench = Bench {
         pki,
         folder: folder.path().to_owned(),
@@ -144,12 +148,14 @@ async fn compare(arguments: &Arguments) -> Result<()> {
         runs: Cell::default(),
         unseen: Cell::default(),
     };
+    let begun = Instant::now();
     let samples = rounds::run(&bench, &peers, &modes).await;
-    let signature = bench.pki.rsa_signature()?;
+    setting.minutes = begun.elapsed().as_secs_f64() / 60.0;
+    let targets = targets::rows(&setting, &modes, &samples);
     writeln!(std::io::stdout().lock(), "{}", report::table(&setting, &modes, &samples))?;
-    writeln!(std::io::stdout().lock(), "{}", targets::table(&setting, &samples, signature))?;
+    writeln!(std::io::stdout().lock(), "{}", targets::table(&targets))?;
     if let Some(path) = &arguments.json {
-        report::write_json(path, &setting, &modes, &samples)?;
+        report::write_json(path, &setting, &targets, &modes, &samples)?;
     }
     fs::remove_dir_all(folder.keep())?;
     Ok(())

@@ -7,6 +7,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
+/// What a proxy does within this time after its last answer was still asked of it: it writes logs, closes what is left and
+/// gives memory back. The time is the same for all, whether or not they have something to do in it.
+pub(crate) const AFTERWARDS: Duration = Duration::from_secs(1);
+
+/// Allocators give back what is free a while after it is free, some in steps with seconds between them (jemalloc: all of it
+/// within ten). Memory is looked at when this has passed since anything was done.
+const MEMORY_SETTLES: Duration = Duration::from_secs(12);
+
 /// The unit of times in /proc/PID/stat; the same on every Linux that Rust runs on.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -63,7 +71,13 @@ impl Tree {
         Ok(sum)
     }
 
-    /// Waits until the processor time stands still, so that what follows the last answer is counted, too.
+    /// What is resident once the allocator has given back what it will.
+    pub(crate) async fn settled_memory(self) -> Result<Memory> {
+        tokio::time::sleep(MEMORY_SETTLES).await;
+        self.memory()
+    }
+
+    /// Waits until the processor time stands still, so that what came before is not counted with what comes next.
     pub(crate) async fn settle(self) {
         const STEP: Duration = Duration::from_millis(20);
         const STILL: Duration = Duration::from_micros(400);

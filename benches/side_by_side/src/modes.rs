@@ -19,19 +19,36 @@ pub(crate) struct Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Names {
     Warm,
+    /// Never, nor its certificate: each name has its own.
     Cold,
+    /// Never, but its certificate, which other names share.
+    ColdKnown,
+}
+
+/// What one run of a proxy is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) pinsets: usize,
+    /// The key of the proxy's CA.
+    pub(crate) ca: Key,
+}
+
+impl Shape {
+    pub(crate) const USUAL: Self = Self { pinsets: 1, ca: Key::Ecdsa };
 }
 
 /// How a mode goes through the proxies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Task {
-    /// One proxy after the other.
-    Each(Work),
-    /// Memory a minute after so many tunnels have closed; all proxies wait for the same minute.
+    /// One proxy after the other, each in the run of this shape that the modes of a round share.
+    Shared(Shape, Work),
+    /// One proxy after the other, each in runs for this mode alone.
+    Alone(Lone),
+    /// Memory a minute after so many tunnels have closed; the minutes of the proxies overlap.
     Held { tunnels: usize },
 }
 
-/// What is done with a proxy.
+/// What is done with a proxy that runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Work {
     /// New sessions with one request each, closed loop.
@@ -39,8 +56,6 @@ pub(crate) enum Work {
         site: Site,
         names: Names,
         accepts: Accepts,
-        /// The key of the proxy's CA.
-        ca: Key,
     },
     /// Small requests on open tunnels.
     Http1,
@@ -52,26 +67,38 @@ pub(crate) enum Work {
     },
     /// New sessions at a low fixed rate.
     Latency,
+}
+
+/// What begins with the start of a proxy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lone {
     /// From nothing to the first answer.
     Start,
     /// Memory of tunnels on which nothing moves.
-    Idle {
-        tunnels: usize,
-    },
-    /// Warm sessions with so many pinsets.
-    Policy {
-        pinsets: usize,
-    },
+    Idle { tunnels: usize },
     /// New sessions while so many pinsets are read again.
-    Reload {
-        pinsets: usize,
-    },
+    Reload { pinsets: usize },
+}
+
+impl Mode {
+    /// Whether it is one of those that compare numbers of pinsets. A round does such modes in [`Amounts::turns`].
+    pub(crate) fn compares_pinsets(&self) -> bool {
+        matches!(self.task, Task::Shared(shape, _) if shape.pinsets != Shape::USUAL.pinsets)
+    }
+
+    /// Whether it is about something that only a proxy with pinsets has.
+    pub(crate) fn needs_pinsets(&self) -> bool {
+        self.compares_pinsets() || matches!(self.task, Task::Alone(Lone::Reload { .. }))
+    }
 }
 
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Amounts {
     pub(crate) rounds: usize,
+    /// How often a round does the modes that compare numbers of pinsets, each with its share of the work, and there and back:
+    /// what they look for is smaller than what a neighbour does in a second. Even, so that none is always the first.
+    pub(crate) turns: usize,
     pub(crate) sessions: usize,
     pub(crate) h1_requests: usize,
     pub(crate) h2_requests: usize,
@@ -79,6 +106,9 @@ pub(crate) struct Amounts {
     pub(crate) latency_sessions: usize,
     pub(crate) latency_interval: Duration,
     pub(crate) starts: usize,
+    /// The interval of the sessions beside a reload, and how many there are before it.
+    pub(crate) reload_interval: Duration,
+    pub(crate) reload_quiet: usize,
     /// No closed loop goes on for longer, so that a slow proxy does not hold up the others.
     pub(crate) loop_time: Duration,
 }
@@ -86,6 +116,7 @@ pub(crate) struct Amounts {
 impl Amounts {
     pub(crate) const FULL: Self = Self {
         rounds: 5,
+        turns: 4,
         sessions: 2_000,
         h1_requests: 30_000,
         h2_requests: 150_000,
@@ -93,11 +124,14 @@ impl Amounts {
         latency_sessions: 200,
         latency_interval: Duration::from_millis(50),
         starts: 5,
-        loop_time: Duration::from_secs(6),
+        reload_interval: Duration::from_millis(5),
+        reload_quiet: 1_000,
+        loop_time: Duration::from_secs(4),
     };
     /// To see whether all of it works, and the order of magnitude.
     pub(crate) const QUICK: Self = Self {
         rounds: 1,
+        turns: 2,
         sessions: 400,
         h1_requests: 5_000,
         h2_requests: 20_000,
@@ -105,14 +139,35 @@ impl Amounts {
         latency_sessions: 60,
         latency_interval: Duration::from_millis(40),
         starts: 2,
+        reload_interval: Duration::from_millis(5),
+        reload_quiet: 400,
         loop_time: Duration::from_secs(2),
     };
+}
+
+impl Amounts {
+    /// What one of so many turns does.
+    pub(crate) fn share(self, turns: usize) -> Self {
+        Self {
+            sessions: self.sessions / turns,
+            h1_requests: self.h1_requests / turns,
+            h2_requests: self.h2_requests / turns,
+            bulk_bytes: self.bulk_bytes / turns,
+            latency_sessions: self.latency_sessions / turns,
+            ..self
+        }
+    }
 }
 
 /// Everything, in the order of the table.
 pub(crate) const MODES: &[Mode] = &[
     every("warm", "new session, warm", sessions(Key::Ecdsa, Version::Tls13, Names::Warm)),
     every("cold", "new session, never-seen host", sessions(Key::Ecdsa, Version::Tls13, Names::Cold)),
+    every(
+        "cold-known",
+        "new session, new name behind a known certificate",
+        sessions(Key::Ecdsa, Version::Tls13, Names::ColdKnown),
+    ),
     every("warm-tls12", "new session, warm, TLS 1.2", sessions(Key::Ecdsa, Version::Tls12, Names::Warm)),
     every("cold-tls12", "new session, never-seen host, TLS 1.2", sessions(Key::Ecdsa, Version::Tls12, Names::Cold)),
     every("warm-rsa", "new session, warm, RSA origin", sessions(Key::Rsa, Version::Tls13, Names::Warm)),
@@ -123,45 +178,65 @@ pub(crate) const MODES: &[Mode] = &[
         "new session, never-seen host, RSA origin, TLS 1.2",
         sessions(Key::Rsa, Version::Tls12, Names::Cold),
     ),
-    every(
-        "rsa-client",
-        "new session, warm, client knows RSA alone",
-        Work::Sessions { site: Site::MODERN, names: Names::Warm, accepts: Accepts::RsaOnly, ca: Key::Rsa },
-    ),
-    every(
-        "cold-rsa-ca",
-        "new session, never-seen host, CA with RSA",
-        Work::Sessions { site: Site::MODERN, names: Names::Cold, accepts: Accepts::All, ca: Key::Rsa },
-    ),
-    every("h1", "h1 request", Work::Http1),
-    every("h2", "h2 request", Work::Http2),
-    every("down1", "download, 1 tunnel", Work::Bulk { direction: Direction::Download, tunnels: 1 }),
-    every("down8", "download, 8 tunnels", Work::Bulk { direction: Direction::Download, tunnels: 8 }),
-    every("up1", "upload, 1 tunnel", Work::Bulk { direction: Direction::Upload, tunnels: 1 }),
-    every("up8", "upload, 8 tunnels", Work::Bulk { direction: Direction::Upload, tunnels: 8 }),
-    every("latency", "new session at a low rate", Work::Latency),
-    every("start", "start", Work::Start),
-    every("idle-1000", "1,000 idle tunnels", Work::Idle { tunnels: 1_000 }),
-    every("idle-5000", "5,000 idle tunnels", Work::Idle { tunnels: 5_000 }),
-    once("idle-20000", "20,000 idle tunnels", Task::Each(Work::Idle { tunnels: 20_000 })),
+    every("rsa-client", "new session, warm, client knows RSA alone", under_rsa_ca(Names::Warm, Accepts::RsaOnly)),
+    every("cold-rsa-ca", "new session, never-seen host, CA with RSA", under_rsa_ca(Names::Cold, Accepts::All)),
+    every("h1", "h1 request", usual(Work::Http1)),
+    every("h2", "h2 request", usual(Work::Http2)),
+    every("down1", "download, 1 tunnel", usual(bulk(Direction::Download, 1))),
+    every("down8", "download, 8 tunnels", usual(bulk(Direction::Download, 8))),
+    every("up1", "upload, 1 tunnel", usual(bulk(Direction::Upload, 1))),
+    every("up8", "upload, 8 tunnels", usual(bulk(Direction::Upload, 8))),
+    every("latency", "new session at a low rate", usual(Work::Latency)),
+    every("start", "start", Task::Alone(Lone::Start)),
+    once("idle-1000", "1,000 idle tunnels", idle(1_000)),
+    once("idle-5000", "5,000 idle tunnels", idle(5_000)),
+    once("idle-20000", "20,000 idle tunnels", idle(20_000)),
     once("held", "a minute after 5,000 tunnels", Task::Held { tunnels: 5_000 }),
-    every("policy-10", "new session, warm, 10 pinsets", Work::Policy { pinsets: 10 }),
-    every("policy-10000", "new session, warm, 10,000 pinsets", Work::Policy { pinsets: 10_000 }),
-    every("policy-100000", "new session, warm, 100,000 pinsets", Work::Policy { pinsets: 100_000 }),
-    every("reload", "reload of 100,000 pinsets under load", Work::Reload { pinsets: 100_000 }),
+    every("policy-10", "new session, warm, 10 pinsets", with_pinsets(10, WARM)),
+    every("policy-10000", "new session, warm, 10,000 pinsets", with_pinsets(10_000, WARM)),
+    every("policy-100000", "new session, warm, 100,000 pinsets", with_pinsets(100_000, WARM)),
+    every("policy-10-latency", "new session at a low rate, 10 pinsets", with_pinsets(10, Work::Latency)),
+    every("policy-100000-latency", "new session at a low rate, 100,000 pinsets", with_pinsets(100_000, Work::Latency)),
+    every("policy-10-h1", "h1 request, 10 pinsets", with_pinsets(10, Work::Http1)),
+    every("policy-100000-h1", "h1 request, 100,000 pinsets", with_pinsets(100_000, Work::Http1)),
+    every("policy-10-down1", "download, 10 pinsets", with_pinsets(10, bulk(Direction::Download, 1))),
+    every("policy-100000-down1", "download, 100,000 pinsets", with_pinsets(100_000, bulk(Direction::Download, 1))),
+    every("reload", "reload of 100,000 pinsets under load", Task::Alone(Lone::Reload { pinsets: 100_000 })),
 ];
 
 /// Modes that `--quick` leaves out unless they are asked for by name.
 pub(crate) const NOT_QUICK: &[&str] = &["idle-5000", "idle-20000", "held"];
 
-const fn every(key: &'static str, title: &'static str, work: Work) -> Mode {
-    Mode { key, title, task: Task::Each(work), once: false }
+const WARM: Work = Work::Sessions { site: Site::MODERN, names: Names::Warm, accepts: Accepts::All };
+
+const fn every(key: &'static str, title: &'static str, task: Task) -> Mode {
+    Mode { key, title, task, once: false }
 }
 
 const fn once(key: &'static str, title: &'static str, task: Task) -> Mode {
     Mode { key, title, task, once: true }
 }
 
-const fn sessions(key: Key, version: Version, names: Names) -> Work {
-    Work::Sessions { site: Site { key, version }, names, accepts: Accepts::All, ca: Key::Ecdsa }
+const fn usual(work: Work) -> Task {
+    Task::Shared(Shape::USUAL, work)
+}
+
+const fn sessions(key: Key, version: Version, names: Names) -> Task {
+    usual(Work::Sessions { site: Site { key, version }, names, accepts: Accepts::All })
+}
+
+const fn under_rsa_ca(names: Names, accepts: Accepts) -> Task {
+    Task::Shared(Shape { ca: Key::Rsa, ..Shape::USUAL }, Work::Sessions { site: Site::MODERN, names, accepts })
+}
+
+const fn with_pinsets(pinsets: usize, work: Work) -> Task {
+    Task::Shared(Shape { pinsets, ..Shape::USUAL }, work)
+}
+
+const fn bulk(direction: Direction, tunnels: usize) -> Work {
+    Work::Bulk { direction, tunnels }
+}
+
+const fn idle(tunnels: usize) -> Task {
+    Task::Alone(Lone::Idle { tunnels })
 }

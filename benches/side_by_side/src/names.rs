@@ -10,6 +10,9 @@ use tokio::net::UdpSocket;
 /// Where the DNS server answers. The namespace is private, so the port is free.
 pub(crate) const DNS_SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 53);
 
+/// What the names begin with that have a certificate of their own.
+const OWN: &str = "own";
+
 /// What kind of key an origin has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
@@ -68,6 +71,16 @@ impl Site {
     pub(crate) fn host(self, label: &str) -> String {
         format!("{label}.{}", self.zone())
     }
+
+    /// One of its names that have a certificate of their own.
+    pub(crate) fn own_host(self, number: usize) -> String {
+        self.host(&format!("{OWN}{number}"))
+    }
+}
+
+/// Whether a name may be shown no certificate that others share.
+pub(crate) fn has_own_certificate(host: &str) -> bool {
+    host.starts_with(OWN)
 }
 
 /// The address of a name; none for a name of no origin.

@@ -2,8 +2,9 @@
 //! HTTP/2: a proxy that speaks HTTP itself may turn one into the other.
 
 use crate::Result;
+use crate::leaves::resolver;
 use crate::names::{Site, Version};
-use crate::pki::{Chain, Pki};
+use crate::pki::Pki;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
@@ -30,7 +31,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 /// Starts an origin for each site.
 pub(crate) async fn start_all(pki: &Pki) -> Result<()> {
     for site in Site::ALL {
-        let acceptor = TlsAcceptor::from(Arc::new(tls(pki, site)?));
+        let acceptor = TlsAcceptor::from(Arc::new(tls(pki, site)));
         let listener = TcpListener::bind(SocketAddr::from((site.address(), 443))).await?;
         tokio::spawn(async move {
             loop {
@@ -48,16 +49,15 @@ pub(crate) async fn start_all(pki: &Pki) -> Result<()> {
     Ok(())
 }
 
-fn tls(pki: &Pki, site: Site) -> Result<ServerConfig> {
-    let chain = Chain::load(&pki.origin(site.key))?;
+fn tls(pki: &Pki, site: Site) -> ServerConfig {
     let version = match site.version {
         Version::Tls12 => &rustls::version::TLS12,
         Version::Tls13 => &rustls::version::TLS13,
     };
     let builder = ServerConfig::builder_with_protocol_versions(&[version]).with_no_client_auth();
-    let mut config = builder.with_single_cert(chain.certificates, chain.key)?;
+    let mut config = builder.with_cert_resolver(resolver(pki.leaves(), site));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    config
 }
 
 async fn converse(stream: TcpStream, acceptor: TlsAcceptor) -> Result<()> {

@@ -3,7 +3,8 @@
 use crate::Result;
 use crate::measure::median;
 use crate::modes::Mode;
-use crate::rounds::Sample;
+use crate::rounds::{Occasion, Sample};
+use crate::targets::Row;
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use std::time::SystemTime;
 const TOLD_MAX: usize = 200;
 
 /// What everything is compared with.
-const REFERENCE: &str = "relay";
+pub(crate) const REFERENCE: &str = "relay";
 
 /// Where, when and with what.
 #[derive(Debug, Serialize)]
@@ -24,6 +25,10 @@ pub(crate) struct Setting {
     kernel: String,
     pub(crate) rounds: usize,
     pub(crate) quick: bool,
+    /// How long all of it took.
+    pub(crate) minutes: f64,
+    /// How many files a process may have open here.
+    pub(crate) open_files: u64,
     pub(crate) proxies: Vec<Version>,
     /// Proxies that are not here, and what to do to have them.
     pub(crate) skipped: Vec<Version>,
@@ -56,6 +61,7 @@ struct Summary {
 #[derive(Serialize)]
 struct Document<'a> {
     setting: &'a Setting,
+    targets: &'a [Row],
     medians: Vec<Summary>,
     samples: &'a [Sample],
 }
@@ -72,6 +78,8 @@ impl Setting {
             kernel: kernel.trim().to_owned(),
             rounds: 0,
             quick: false,
+            minutes: 0.0,
+            open_files: 0,
             proxies: Vec::new(),
             skipped: Vec::new(),
         }
@@ -87,8 +95,14 @@ impl Version {
 }
 
 /// Writes everything as JSON.
-pub(crate) fn write_json(path: &Path, setting: &Setting, modes: &[Mode], samples: &[Sample]) -> Result<()> {
-    let document = Document { setting, medians: summaries(modes, samples), samples };
+pub(crate) fn write_json(
+    path: &Path,
+    setting: &Setting,
+    targets: &[Row],
+    modes: &[Mode],
+    samples: &[Sample],
+) -> Result<()> {
+    let document = Document { setting, targets, medians: summaries(modes, samples), samples };
     Ok(fs::write(path, serde_json::to_string_pretty(&document)? + "\n")?)
 }
 
@@ -104,14 +118,18 @@ pub(crate) fn table(setting: &Setting, modes: &[Mode], samples: &[Sample]) -> St
                 figures.push((summary.figure, summary.unit));
             }
         }
+        let failed_or_none = |proxy: &str| if has_failed(samples, mode.key, proxy) { "failed" } else { "–" }.to_owned();
+        // Where all have failed there is no figure, and that is what has to be seen.
+        if figures.is_empty() && setting.proxies.iter().any(|proxy| has_failed(samples, mode.key, proxy.name)) {
+            let cells = setting.proxies.iter().map(|proxy| failed_or_none(proxy.name));
+            rows.push(std::iter::once(mode.title.to_owned()).chain(cells).collect());
+        }
         for (figure, unit) in figures {
             let mut row = vec![format!("{}: {figure}, {unit}", mode.title)];
             row.extend(setting.proxies.iter().map(|proxy| {
                 let is_cell = |s: &&Summary| s.mode == mode.key && s.figure == figure && s.proxy == proxy.name;
                 let cell = summaries.iter().find(is_cell).map(Summary::cell);
-                cell.unwrap_or_else(|| {
-                    if has_failed(samples, mode.key, proxy.name) { "failed" } else { "–" }.to_owned()
-                })
+                cell.unwrap_or_else(|| failed_or_none(proxy.name))
             }));
             rows.push(row);
         }
@@ -119,8 +137,8 @@ pub(crate) fn table(setting: &Setting, modes: &[Mode], samples: &[Sample]) -> St
     let sizes = setting.proxies.iter().map(|proxy| proxy.binary_mb.map_or("–".to_owned(), number));
     rows.push(std::iter::once("binary, MB".to_owned()).chain(sizes).collect());
     let mut text = format!(
-        "{}: {}, {} processors, Linux {}; {} rounds, medians (ratio to the {REFERENCE} of the same round)\n\n",
-        setting.date, setting.processor, setting.processors, setting.kernel, setting.rounds
+        "{}: {}, {} processors, Linux {}; rounds: {}, in {:.0} minutes; medians (ratio to the {REFERENCE} of the same round)\n\n",
+        setting.date, setting.processor, setting.processors, setting.kernel, setting.rounds, setting.minutes
     );
     text += &aligned(&rows);
     for mode in modes {
@@ -128,6 +146,10 @@ pub(crate) fn table(setting: &Setting, modes: &[Mode], samples: &[Sample]) -> St
             text += &told(samples, mode.key, proxy.name, |sample| sample.failure.as_deref());
             text += &told(samples, mode.key, proxy.name, |sample| sample.note.as_deref());
         }
+    }
+    // The table of targets begins behind an empty line.
+    if !text.ends_with('\n') {
+        text.push('\n');
     }
     text
 }
@@ -152,8 +174,8 @@ fn summaries(modes: &[Mode], samples: &[Sample]) -> Vec<Summary> {
                 }
                 let of = |proxy: &str| values(samples, mode.key, proxy, figure.name);
                 let (own, reference) = (of(sample.proxy), of(REFERENCE));
-                let ratios = own.iter().filter_map(|(round, value)| {
-                    let (_, other) = reference.iter().find(|(other, _)| other == round)?;
+                let ratios = own.iter().filter_map(|(occasion, value)| {
+                    let (_, other) = reference.iter().find(|(other, _)| other == occasion)?;
                     (*other > 0.0).then_some(value / other)
                 });
                 summaries.push(Summary {
@@ -173,22 +195,33 @@ fn summaries(modes: &[Mode], samples: &[Sample]) -> Vec<Summary> {
 
 /// In which rounds there is such a text, and how it reads the first time.
 fn told(samples: &[Sample], mode: &str, proxy: &str, text: impl Fn(&Sample) -> Option<&str>) -> String {
-    let own = samples.iter().filter(|sample| sample.mode == mode && sample.proxy == proxy);
-    let having: Vec<_> = own.filter_map(|sample| Some((sample.round + 1, text(sample)?))).collect();
-    let Some((_, first)) = having.first() else { return String::new() };
-    let rounds: Vec<String> = having.iter().map(|(round, _)| round.to_string()).collect();
+    let mut own = samples.iter().filter(|sample| sample.mode == mode && sample.proxy == proxy);
+    let Some(first) = own.find_map(&text) else { return String::new() };
     let first: String = first.chars().take(TOLD_MAX).collect();
-    format!("\n{mode}, {proxy}, round {}: {first}", rounds.join(", "))
+    format!("\n{mode}, {proxy}, round {}: {first}", rounds_told(samples, mode, proxy, text))
+}
+
+/// The numbers of the rounds in which there is such a text, if any.
+pub(crate) fn rounds_told(
+    samples: &[Sample],
+    mode: &str,
+    proxy: &str,
+    text: impl Fn(&Sample) -> Option<&str>,
+) -> String {
+    let own = samples.iter().filter(|sample| sample.mode == mode && sample.proxy == proxy && text(sample).is_some());
+    let mut rounds: Vec<String> = own.map(|sample| (sample.occasion.round + 1).to_string()).collect();
+    rounds.dedup();
+    rounds.join(", ")
 }
 
 fn has_failed(samples: &[Sample], mode: &str, proxy: &str) -> bool {
     samples.iter().any(|sample| sample.mode == mode && sample.proxy == proxy && sample.failure.is_some())
 }
 
-/// A figure of a proxy in each round that has it.
-pub(crate) fn values(samples: &[Sample], mode: &str, proxy: &str, figure: &str) -> Vec<(usize, f64)> {
+/// A figure of a proxy on each occasion that has it.
+pub(crate) fn values(samples: &[Sample], mode: &str, proxy: &str, figure: &str) -> Vec<(Occasion, f64)> {
     let fitting = samples.iter().filter(|sample| sample.mode == mode && sample.proxy == proxy);
-    fitting.filter_map(|s| Some((s.round, s.figures.iter().find(|f| f.name == figure)?.value))).collect()
+    fitting.filter_map(|s| Some((s.occasion, s.figures.iter().find(|f| f.name == figure)?.value))).collect()
 }
 
 /// Three digits or all before the point.

@@ -58,6 +58,21 @@ pub(crate) fn furnish(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What a process opens besides its tunnels.
+const OTHER_FILES: u64 = 400;
+/// Both the proxy and the harness, which is client and origin, have so many files open for each tunnel.
+const FILES_A_TUNNEL: u64 = 2;
+
+/// How many tunnels fit into so many open files.
+pub(crate) fn tunnels_max(open_files: u64) -> usize {
+    usize::try_from(open_files.saturating_sub(OTHER_FILES) / FILES_A_TUNNEL).unwrap_or(usize::MAX)
+}
+
+/// How many open files so many tunnels take.
+pub(crate) fn files_for(tunnels: usize) -> u64 {
+    tunnels as u64 * FILES_A_TUNNEL + OTHER_FILES
+}
+
 /// Lets this process and its children open as many files as the hard limit allows, and tells how many that is.
 pub(crate) fn raise_open_files() -> Result<u64> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
@@ -81,10 +96,15 @@ impl Cores {
 
     /// Puts this process on the load's processor.
     pub(crate) fn settle(self) -> Result<()> {
-        let mut set = CpuSet::new();
-        set.set(self.load)?;
-        Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+        settle_on(self.load)
     }
+}
+
+/// Puts the thread that calls on a processor; threads that it makes follow it.
+pub(crate) fn settle_on(core: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(core)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
 fn run(program: &str, arguments: &[&str], package: &str) -> Result<()> {

@@ -1,22 +1,24 @@
 //! One mode with one proxy: do the work, and tell what it took.
 
+mod starts;
 mod tunnels;
 
 pub(crate) use tunnels::Emptied;
 
 use crate::Result;
 use crate::load::{self, Accepts, Bound, Client, Direction, Done};
-use crate::measure::percentile;
-use crate::modes::{Amounts, Names, Work};
-use crate::names::{Key, Site};
+use crate::measure::{AFTERWARDS, percentile};
+use crate::modes::{Amounts, Lone, Names, Shape, Work};
+use crate::names::Site;
 use crate::peers::{Instance, Peer, Place};
 use crate::pki::Pki;
 use crate::room::Cores;
+use crate::signature;
 use serde::Serialize;
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Clients of a closed loop.
 const CLIENTS: usize = 8;
@@ -27,6 +29,8 @@ const WARM_UP: usize = 100;
 /// HTTP/2 requests under way at once on each tunnel.
 const H2_AT_ONCE: usize = 64;
 const H2_TUNNELS: usize = 4;
+/// The figure of [`signature`].
+pub(crate) const RSA_SIGNATURE: &str = "rsa signature";
 /// A transfer that takes longer has failed.
 const BULK_MAX: Duration = Duration::from_secs(30);
 
@@ -57,21 +61,10 @@ pub(crate) struct Outcome {
     pub(crate) note: Option<String>,
 }
 
-/// What one run of a proxy is to be.
-#[derive(Clone, Copy)]
-struct Shape {
-    pinsets: usize,
-    ca: Key,
-}
-
 impl From<Vec<Figure>> for Outcome {
     fn from(figures: Vec<Figure>) -> Self {
         Self { figures, note: None }
     }
-}
-
-impl Shape {
-    const USUAL: Self = Self { pinsets: 1, ca: Key::Ecdsa };
 }
 
 impl Bench {
@@ -80,7 +73,7 @@ impl Bench {
         self.start_as(peer, Shape::USUAL)
     }
 
-    fn start_as(&self, peer: &dyn Peer, shape: Shape) -> Result<Instance> {
+    pub(crate) fn start_as(&self, peer: &dyn Peer, shape: Shape) -> Result<Instance> {
         /// Below the ports that connections are given.
         const FIRST_PORT: u16 = 2_000;
         let run = self.runs.get();
@@ -92,74 +85,83 @@ impl Bench {
         Instance::start(peer, &place, self.cores)
     }
 
-    /// The figures of a mode. `running` is what the modes share that do not need a proxy of their own.
-    pub(crate) async fn measure(&self, peer: &dyn Peer, running: &Instance, work: Work) -> Result<Outcome> {
+    /// The figures of some work with a proxy that runs.
+    pub(crate) async fn measure(&self, on: &Instance, work: Work, amounts: Amounts) -> Result<Outcome> {
         let figures = match work {
-            Work::Sessions { site, names, accepts, ca: Key::Ecdsa } => {
-                self.sessions(running, site, names, accepts).await?
+            Work::Sessions { site, names, accepts } => {
+                let bound = Self::bound(amounts, amounts.sessions);
+                let mut figures = self.sessions(on, site, names, accepts, bound).await?;
+                if accepts == Accepts::RsaOnly {
+                    let taken = signature::processor_time(self.pki.leaves().rsa(), self.cores.proxy)?;
+                    figures.push(figure(RSA_SIGNATURE, "µs", taken));
+                }
+                figures
             }
-            Work::Sessions { site, names, accepts, ca } => {
-                let instance = self.start_as(peer, Shape { ca, ..Shape::USUAL })?;
-                self.sessions(&instance, site, names, accepts).await?
-            }
-            Work::Http1 => self.http1(running).await?,
-            Work::Http2 => self.http2(running).await?,
-            Work::Bulk { direction, tunnels } => self.bulk(running, direction, tunnels).await?,
-            Work::Latency => self.latency(running).await?,
-            Work::Start => self.first_answer(peer).await?,
-            Work::Idle { tunnels } => return self.idle(peer, tunnels).await,
-            Work::Policy { pinsets } => {
-                let instance = self.start_as(peer, Shape { pinsets, ..Shape::USUAL })?;
-                self.sessions(&instance, Site::MODERN, Names::Warm, Accepts::All).await?
-            }
-            Work::Reload { pinsets } => self.reload(peer, pinsets).await?,
+            Work::Http1 => self.http1(on, Self::bound(amounts, amounts.h1_requests)).await?,
+            Work::Http2 => self.http2(on, Self::bound(amounts, amounts.h2_requests)).await?,
+            Work::Bulk { direction, tunnels } => self.bulk(on, direction, tunnels, amounts.bulk_bytes).await?,
+            Work::Latency => self.latency(on, amounts).await?,
         };
         Ok(figures.into())
     }
 
-    async fn sessions(&self, on: &Instance, site: Site, names: Names, accepts: Accepts) -> Result<Vec<Figure>> {
+    /// The figures of what begins with the start of a proxy.
+    pub(crate) async fn alone(&self, peer: &dyn Peer, work: Lone) -> Result<Outcome> {
+        match work {
+            Lone::Start => Ok(self.first_answer(peer).await?.into()),
+            Lone::Idle { tunnels } => self.idle(peer, tunnels).await,
+            Lone::Reload { pinsets } => Ok(self.reload(peer, pinsets).await?.into()),
+        }
+    }
+
+    async fn sessions(
+        &self,
+        on: &Instance,
+        site: Site,
+        names: Names,
+        accepts: Accepts,
+        bound: Bound,
+    ) -> Result<Vec<Figure>> {
         let client = on.client(accepts)?;
-        let bound = self.bound(self.amounts.sessions);
         let first = self.unseen.get();
         self.unseen.set(first + bound.count);
+        if names == Names::Cold {
+            self.pki.leaves().make_own(site, (first..self.unseen.get()).map(|number| site.own_host(number)))?;
+        }
         let host = move |number: usize| match names {
             Names::Warm => warm_host(site, number),
-            Names::Cold => site.host(&format!("n{}", first + number)),
+            Names::Cold => site.own_host(first + number),
+            Names::ColdKnown => site.host(&format!("new{}", first + number)),
         };
-        load::sessions(&client, CLIENTS, self.bound(WARM_UP), move |number| warm_host(site, number)).await?;
-        // What a proxy prepares after its start is not what a session costs.
-        on.tree().settle().await;
-        let work = load::sessions(&client, CLIENTS, bound, host);
-        let (done, cpu) = self.counted(on, work).await?;
+        self.warm_up(&client, site).await?;
+        let (done, cpu) = Self::counted(on, load::sessions(&client, CLIENTS, bound, host)).await?;
         Ok(per_operation(cpu, done, "µs/session"))
     }
 
-    async fn http1(&self, on: &Instance) -> Result<Vec<Figure>> {
+    async fn http1(&self, on: &Instance, bound: Bound) -> Result<Vec<Figure>> {
         let client = on.client(Accepts::All)?;
         let hosts = warm_hosts(CLIENTS);
-        load::h1_requests(&client, &hosts, self.bound(WARM_UP)).await?;
-        let work = load::h1_requests(&client, &hosts, self.bound(self.amounts.h1_requests));
-        let (done, cpu) = self.counted(on, work).await?;
+        load::h1_requests(&client, &hosts, self.warm_up_bound()).await?;
+        let (done, cpu) = Self::counted(on, load::h1_requests(&client, &hosts, bound)).await?;
         Ok(per_operation(cpu, done, "µs/request"))
     }
 
-    async fn http2(&self, on: &Instance) -> Result<Vec<Figure>> {
+    async fn http2(&self, on: &Instance, bound: Bound) -> Result<Vec<Figure>> {
         let client = on.client(Accepts::All)?;
         let hosts = warm_hosts(H2_TUNNELS);
-        load::h2_requests(&client, &hosts, 1, self.bound(WARM_UP)).await?;
-        let work = Box::pin(load::h2_requests(&client, &hosts, H2_AT_ONCE, self.bound(self.amounts.h2_requests)));
-        let (done, cpu) = self.counted(on, work).await?;
+        load::h2_requests(&client, &hosts, 1, self.warm_up_bound()).await?;
+        let work = Box::pin(load::h2_requests(&client, &hosts, H2_AT_ONCE, bound));
+        let (done, cpu) = Self::counted(on, work).await?;
         Ok(per_operation(cpu, done, "µs/request"))
     }
 
-    async fn bulk(&self, on: &Instance, direction: Direction, tunnels: usize) -> Result<Vec<Figure>> {
+    async fn bulk(&self, on: &Instance, direction: Direction, tunnels: usize, bytes: usize) -> Result<Vec<Figure>> {
         const GB: f64 = 1e9;
         const MB: usize = 1_000_000;
         let client = on.client(Accepts::All)?;
         let hosts = warm_hosts(tunnels);
         load::bulk(&client, &hosts, direction, MB * tunnels, BULK_MAX).await?;
-        let bytes = self.amounts.bulk_bytes;
-        let (taken, cpu) = self.counted(on, load::bulk(&client, &hosts, direction, bytes, BULK_MAX)).await?;
+        let (taken, cpu) = Self::counted(on, load::bulk(&client, &hosts, direction, bytes, BULK_MAX)).await?;
         let volume = lossy(bytes) / GB;
         Ok(vec![
             figure("cpu", "ms/GB", cpu.as_secs_f64() * 1e3 / volume),
@@ -167,93 +169,38 @@ impl Bench {
         ])
     }
 
-    async fn latency(&self, on: &Instance) -> Result<Vec<Figure>> {
+    async fn latency(&self, on: &Instance, amounts: Amounts) -> Result<Vec<Figure>> {
         let client = on.client(Accepts::All)?;
-        load::sessions(&client, CLIENTS, self.bound(WARM_UP), |number| warm_host(Site::MODERN, number)).await?;
-        let (count, interval) = (self.amounts.latency_sessions, self.amounts.latency_interval);
-        let done = load::open_loop(&client, count, interval, |number| warm_host(Site::MODERN, number)).await?;
+        self.warm_up(&client, Site::MODERN).await?;
+        let (count, interval) = (amounts.latency_sessions, amounts.latency_interval);
+        let host = |number| warm_host(Site::MODERN, number);
+        let done = load::open_loop(&client, interval, host, |number| number < count).await?;
         Ok(wall(done).into())
     }
 
-    /// Memory is looked at before anybody has asked for anything.
-    async fn first_answer(&self, peer: &dyn Peer) -> Result<Vec<Figure>> {
-        const MB: f64 = 1e6;
-        let quiet = self.start(peer)?;
-        quiet.tree().settle().await;
-        let memory = quiet.tree().memory()?;
-        drop(quiet);
-        let mut taken = Vec::new();
-        for number in 0..self.amounts.starts {
-            let instance = self.start(peer)?;
-            let client = instance.client(Accepts::All)?;
-            until_answered(&client, number).await?;
-            taken.push(instance.spawned.elapsed());
-        }
-        Ok(vec![
-            figure("first answer", "ms", percentile(&mut taken, 50).as_secs_f64() * 1e3),
-            figure("rss", "MB", lossy_u64(memory.rss) / MB),
-            figure("pss", "MB", lossy_u64(memory.pss) / MB),
-        ])
-    }
-
-    async fn reload(&self, peer: &dyn Peer, pinsets: usize) -> Result<Vec<Figure>> {
-        const INTERVAL: Duration = Duration::from_millis(10);
-        const QUIET: usize = 300;
-        const AT_A_TIME: usize = 20;
-        const RELOAD_MAX: Duration = Duration::from_secs(60);
-        let told = peer.reloaded().ok_or("it has no pinsets")?;
-        let instance = self.start_as(peer, Shape { pinsets, ..Shape::USUAL })?;
-        let client = instance.client(Accepts::All)?;
-        let host = |number| warm_host(Site::MODERN, number);
-        load::sessions(&client, CLIENTS, self.bound(WARM_UP), host).await?;
-        let mut quiet = load::open_loop(&client, QUIET, INTERVAL, host).await?.taken;
-        instance.reload()?;
-        let started = Instant::now();
-        let mut under = Vec::new();
-        while !instance.output().contains(told) {
-            if started.elapsed() > RELOAD_MAX {
-                return Err(format!("no reload within {RELOAD_MAX:?}").into());
-            }
-            under.extend(load::open_loop(&client, AT_A_TIME, INTERVAL, host).await?.taken);
-        }
-        let ms = |taken: Duration| taken.as_secs_f64() * 1e3;
-        let all = started.elapsed();
-        Ok(vec![
-            figure("added to the longest", "ms", ms(percentile(&mut under, 100)) - ms(percentile(&mut quiet, 100))),
-            figure("added to p50", "ms", ms(percentile(&mut under, 50)) - ms(percentile(&mut quiet, 50))),
-            figure("longest without", "ms", ms(percentile(&mut quiet, 100))),
-            figure("duration", "s", all.as_secs_f64()),
-        ])
+    /// Sessions that do not count.
+    async fn warm_up(&self, client: &Arc<Client>, site: Site) -> Result<()> {
+        let host = move |number| warm_host(site, number);
+        load::sessions(client, CLIENTS, self.warm_up_bound(), host).await.map(drop)
     }
 
     /// The processor time of some work, with what the proxy does behind its last answer.
-    async fn counted<T>(&self, on: &Instance, work: impl Future<Output = Result<T>>) -> Result<(T, Duration)> {
+    async fn counted<T>(on: &Instance, work: impl Future<Output = Result<T>>) -> Result<(T, Duration)> {
         let tree = on.tree();
+        // What a proxy prepares after its start, or does after a warm-up, is not what the work costs.
         tree.settle().await;
         let before = tree.cpu();
         let done = work.await?;
-        tree.settle().await;
+        tokio::time::sleep(AFTERWARDS).await;
         Ok((done, tree.cpu().saturating_sub(before)))
     }
 
-    fn bound(&self, count: usize) -> Bound {
-        Bound { count, time: self.amounts.loop_time }
+    fn warm_up_bound(&self) -> Bound {
+        Self::bound(self.amounts, WARM_UP)
     }
-}
 
-async fn until_answered(client: &Arc<Client>, number: usize) -> Result<()> {
-    const PATIENCE: Duration = Duration::from_secs(10);
-    /// A proxy may listen before it can serve, and forget who came then.
-    const TRY: Duration = Duration::from_millis(250);
-    let started = Instant::now();
-    loop {
-        match tokio::time::timeout(TRY, client.session(warm_host(Site::MODERN, number))).await {
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(error)) if started.elapsed() > PATIENCE => return Err(error),
-            Err(_) if started.elapsed() > PATIENCE => return Err(format!("no answer within {PATIENCE:?}").into()),
-            Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(1)).await,
-            Err(_) => {}
-        }
+    fn bound(amounts: Amounts, count: usize) -> Bound {
+        Bound { count, time: amounts.loop_time }
     }
 }
 

@@ -81,16 +81,17 @@ pub(crate) async fn sessions(
     together(clients).await
 }
 
-/// New sessions at a fixed rate, whether earlier ones have ended or not.
+/// New sessions at a fixed rate, whether earlier ones have ended or not, as long as it is to go on. Asked with the number
+/// of each session before it begins.
 pub(crate) async fn open_loop(
     client: &Arc<Client>,
-    count: usize,
     interval: Duration,
     host: impl Fn(usize) -> String,
+    mut goes_on: impl FnMut(usize) -> bool,
 ) -> Result<Done> {
     let mut sessions = JoinSet::new();
     let mut clock = tokio::time::interval(interval);
-    for number in 0..count {
+    for number in (0..).take_while(|&number| goes_on(number)) {
         clock.tick().await;
         let (client, host) = (Arc::clone(client), host(number));
         sessions.spawn(async move {

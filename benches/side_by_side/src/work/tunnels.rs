@@ -1,15 +1,16 @@
 //! Memory of tunnels: while they are open and silent, and after they have closed.
 
-use super::{Bench, CLIENTS, Outcome, WARM_UP, figure, lossy, lossy_u64, warm_host};
+use super::{Bench, Outcome, figure, lossy, lossy_u64, warm_host};
 use crate::Result;
 use crate::load::{self, Accepts, Bound, Client, Held, Tunnel};
+use crate::measure::Memory;
 use crate::names::Site;
 use crate::peers::{Instance, Peer};
+use crate::room::tunnels_max;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::{JoinHandle, spawn_blocking};
 
-/// What a process opens besides its tunnels.
-const OTHER_FILES: u64 = 400;
 /// How long closed tunnels are given before what they leave behind is looked at.
 const HELD_FOR: Duration = Duration::from_secs(60);
 /// What a proxy is given to open tunnels.
@@ -17,9 +18,11 @@ const OPENING_MAX: Duration = Duration::from_secs(120);
 
 /// A proxy whose tunnels have closed.
 pub(crate) struct Emptied {
-    instance: Instance,
-    closed: Instant,
+    /// Until its memory has been looked at.
+    _instance: Instance,
+    looking: JoinHandle<Result<Memory>>,
     full: f64,
+    open: usize,
     note: Option<String>,
 }
 
@@ -29,12 +32,10 @@ impl Bench {
         const MB: f64 = 1e6;
         let instance = self.start(peer)?;
         let client = instance.client(Accepts::All)?;
-        load::sessions(&client, CLIENTS, self.bound(WARM_UP), |number| warm_host(Site::MODERN, number)).await?;
-        instance.tree().settle().await;
-        let before = instance.tree().memory()?.pss;
+        self.warm_up(&client, Site::MODERN).await?;
+        let before = instance.tree().settled_memory().await?.pss;
         let (held, note) = self.hold(&client, tunnels).await?;
-        instance.tree().settle().await;
-        let after = instance.tree().memory()?.pss;
+        let after = instance.tree().settled_memory().await?.pss;
         let each = (lossy_u64(after) - lossy_u64(before)) / KIB / lossy(held.len());
         let figures = vec![
             figure("pss each", "KiB", each),
@@ -46,7 +47,7 @@ impl Bench {
 
     /// Silent tunnels: so many, or as many as there can be, with the reason.
     async fn hold(&self, client: &Arc<Client>, wanted: usize) -> Result<(Vec<Tunnel>, Option<String>)> {
-        let count = wanted.min(self.tunnels_max());
+        let count = wanted.min(tunnels_max(self.open_files));
         let bound = Bound { count, time: OPENING_MAX };
         let Held { tunnels, shortfall } = load::hold(client, bound, |number| warm_host(Site::MODERN, number)).await?;
         let limit = (count < wanted).then(|| format!("the hard limit is {} open files", self.open_files));
@@ -60,21 +61,28 @@ impl Bench {
         let client = instance.client(Accepts::All)?;
         let (held, note) = self.hold(&client, tunnels).await?;
         let full = lossy_u64(instance.tree().memory()?.pss);
+        let open = held.len();
         load::release(held).await;
-        Ok(Emptied { instance, closed: Instant::now(), full, note })
+        let (closed, tree) = (Instant::now(), instance.tree());
+        // In a thread of its own: whatever is done with the next proxy meanwhile, the minute is a minute.
+        let looking = spawn_blocking(move || {
+            std::thread::sleep(HELD_FOR.saturating_sub(closed.elapsed()));
+            tree.memory()
+        });
+        Ok(Emptied { _instance: instance, looking, full, open, note })
     }
+}
 
-    /// What is still held when the time is over.
-    pub(crate) async fn held(emptied: Emptied) -> Result<Outcome> {
+impl Emptied {
+    /// What is still held when the minute is over.
+    pub(crate) async fn outcome(self) -> Result<Outcome> {
         const MB: f64 = 1e6;
-        tokio::time::sleep_until((emptied.closed + HELD_FOR).into()).await;
-        let held = lossy_u64(emptied.instance.tree().memory()?.pss);
-        let figures = vec![figure("pss", "MB", held / MB), figure("pss before", "MB", emptied.full / MB)];
-        Ok(Outcome { figures, note: emptied.note })
-    }
-
-    /// Both the proxy and the harness, which is client and origin, have two files open for each.
-    fn tunnels_max(&self) -> usize {
-        usize::try_from(self.open_files.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX)
+        let held = lossy_u64(self.looking.await??.pss);
+        let figures = vec![
+            figure("pss", "MB", held / MB),
+            figure("pss before", "MB", self.full / MB),
+            figure("open", "tunnels", lossy(self.open)),
+        ];
+        Ok(Outcome { figures, note: self.note })
     }
 }
