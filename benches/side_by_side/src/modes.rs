@@ -11,8 +11,17 @@ pub(crate) struct Mode {
     pub(crate) key: &'static str,
     pub(crate) title: &'static str,
     pub(crate) task: Task,
+    pub(crate) often: Often,
+}
+
+/// How often a mode is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Often {
     /// In the first round only, because it takes long and does not hang on the neighbours.
-    pub(crate) once: bool,
+    Once,
+    Rounds,
+    /// In every round as often as [`Amounts::turns`] says, because a ratio is judged.
+    Turns,
 }
 
 /// Whether a proxy has seen a name before.
@@ -81,14 +90,13 @@ pub(crate) enum Lone {
 }
 
 impl Mode {
-    /// Whether it is one of those that compare numbers of pinsets. A round does such modes in [`Amounts::turns`].
-    pub(crate) fn compares_pinsets(&self) -> bool {
-        matches!(self.task, Task::Shared(shape, _) if shape.pinsets != Shape::USUAL.pinsets)
-    }
-
     /// Whether it is about something that only a proxy with pinsets has.
     pub(crate) fn needs_pinsets(&self) -> bool {
-        self.compares_pinsets() || matches!(self.task, Task::Alone(Lone::Reload { .. }))
+        match self.task {
+            Task::Shared(shape, _) => shape.pinsets != Shape::USUAL.pinsets,
+            Task::Alone(work) => matches!(work, Lone::Reload { .. }),
+            Task::Held { .. } => false,
+        }
     }
 }
 
@@ -96,8 +104,9 @@ impl Mode {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Amounts {
     pub(crate) rounds: usize,
-    /// How often a round does the modes that compare numbers of pinsets, each with its share of the work, and there and back:
-    /// what they look for is smaller than what a neighbour does in a second. Even, so that none is always the first.
+    /// How often a round does the modes of [`Often::Turns`], each with its share of the work, and those that stand together
+    /// there and back: what they look for is smaller than what a neighbour does in a second. Even, so that none is always the
+    /// first.
     pub(crate) turns: usize,
     pub(crate) sessions: usize,
     pub(crate) h1_requests: usize,
@@ -161,13 +170,15 @@ impl Amounts {
 
 /// Everything, in the order of the table.
 pub(crate) const MODES: &[Mode] = &[
-    every("warm", "new session, warm", sessions(Key::Ecdsa, Version::Tls13, Names::Warm)),
-    every("cold", "new session, never-seen host", sessions(Key::Ecdsa, Version::Tls13, Names::Cold)),
-    every(
+    turns("warm", "new session, warm", sessions(Key::Ecdsa, Version::Tls13, Names::Warm)),
+    turns("cold", "new session, never-seen host", sessions(Key::Ecdsa, Version::Tls13, Names::Cold)),
+    turns(
         "cold-known",
         "new session, new name behind a known certificate",
         sessions(Key::Ecdsa, Version::Tls13, Names::ColdKnown),
     ),
+    turns("rsa-client", "new session, warm, client knows RSA alone", under_rsa_ca(Names::Warm, Accepts::RsaOnly)),
+    every("cold-rsa-ca", "new session, never-seen host, CA with RSA", under_rsa_ca(Names::Cold, Accepts::All)),
     every("warm-tls12", "new session, warm, TLS 1.2", sessions(Key::Ecdsa, Version::Tls12, Names::Warm)),
     every("cold-tls12", "new session, never-seen host, TLS 1.2", sessions(Key::Ecdsa, Version::Tls12, Names::Cold)),
     every("warm-rsa", "new session, warm, RSA origin", sessions(Key::Rsa, Version::Tls13, Names::Warm)),
@@ -178,29 +189,27 @@ pub(crate) const MODES: &[Mode] = &[
         "new session, never-seen host, RSA origin, TLS 1.2",
         sessions(Key::Rsa, Version::Tls12, Names::Cold),
     ),
-    every("rsa-client", "new session, warm, client knows RSA alone", under_rsa_ca(Names::Warm, Accepts::RsaOnly)),
-    every("cold-rsa-ca", "new session, never-seen host, CA with RSA", under_rsa_ca(Names::Cold, Accepts::All)),
-    every("h1", "h1 request", usual(Work::Http1)),
-    every("h2", "h2 request", usual(Work::Http2)),
-    every("down1", "download, 1 tunnel", usual(bulk(Direction::Download, 1))),
-    every("down8", "download, 8 tunnels", usual(bulk(Direction::Download, 8))),
-    every("up1", "upload, 1 tunnel", usual(bulk(Direction::Upload, 1))),
-    every("up8", "upload, 8 tunnels", usual(bulk(Direction::Upload, 8))),
+    turns("h1", "h1 request", usual(Work::Http1)),
+    turns("h2", "h2 request", usual(Work::Http2)),
+    turns("down1", "download, 1 tunnel", usual(bulk(Direction::Download, 1))),
+    turns("down8", "download, 8 tunnels", usual(bulk(Direction::Download, 8))),
+    turns("up1", "upload, 1 tunnel", usual(bulk(Direction::Upload, 1))),
+    turns("up8", "upload, 8 tunnels", usual(bulk(Direction::Upload, 8))),
     every("latency", "new session at a low rate", usual(Work::Latency)),
     every("start", "start", Task::Alone(Lone::Start)),
     once("idle-1000", "1,000 idle tunnels", idle(1_000)),
     once("idle-5000", "5,000 idle tunnels", idle(5_000)),
     once("idle-20000", "20,000 idle tunnels", idle(20_000)),
     once("held", "a minute after 5,000 tunnels", Task::Held { tunnels: 5_000 }),
-    every("policy-10", "new session, warm, 10 pinsets", with_pinsets(10, WARM)),
-    every("policy-10000", "new session, warm, 10,000 pinsets", with_pinsets(10_000, WARM)),
-    every("policy-100000", "new session, warm, 100,000 pinsets", with_pinsets(100_000, WARM)),
-    every("policy-10-latency", "new session at a low rate, 10 pinsets", with_pinsets(10, Work::Latency)),
-    every("policy-100000-latency", "new session at a low rate, 100,000 pinsets", with_pinsets(100_000, Work::Latency)),
-    every("policy-10-h1", "h1 request, 10 pinsets", with_pinsets(10, Work::Http1)),
-    every("policy-100000-h1", "h1 request, 100,000 pinsets", with_pinsets(100_000, Work::Http1)),
-    every("policy-10-down1", "download, 10 pinsets", with_pinsets(10, bulk(Direction::Download, 1))),
-    every("policy-100000-down1", "download, 100,000 pinsets", with_pinsets(100_000, bulk(Direction::Download, 1))),
+    turns("policy-10", "new session, warm, 10 pinsets", with_pinsets(10, WARM)),
+    turns("policy-10000", "new session, warm, 10,000 pinsets", with_pinsets(10_000, WARM)),
+    turns("policy-100000", "new session, warm, 100,000 pinsets", with_pinsets(100_000, WARM)),
+    turns("policy-10-latency", "new session at a low rate, 10 pinsets", with_pinsets(10, Work::Latency)),
+    turns("policy-100000-latency", "new session at a low rate, 100,000 pinsets", with_pinsets(100_000, Work::Latency)),
+    turns("policy-10-h1", "h1 request, 10 pinsets", with_pinsets(10, Work::Http1)),
+    turns("policy-100000-h1", "h1 request, 100,000 pinsets", with_pinsets(100_000, Work::Http1)),
+    turns("policy-10-down1", "download, 10 pinsets", with_pinsets(10, bulk(Direction::Download, 1))),
+    turns("policy-100000-down1", "download, 100,000 pinsets", with_pinsets(100_000, bulk(Direction::Download, 1))),
     every("reload", "reload of 100,000 pinsets under load", Task::Alone(Lone::Reload { pinsets: 100_000 })),
 ];
 
@@ -210,11 +219,15 @@ pub(crate) const NOT_QUICK: &[&str] = &["idle-5000", "idle-20000", "held"];
 const WARM: Work = Work::Sessions { site: Site::MODERN, names: Names::Warm, accepts: Accepts::All };
 
 const fn every(key: &'static str, title: &'static str, task: Task) -> Mode {
-    Mode { key, title, task, once: false }
+    Mode { key, title, task, often: Often::Rounds }
+}
+
+const fn turns(key: &'static str, title: &'static str, task: Task) -> Mode {
+    Mode { key, title, task, often: Often::Turns }
 }
 
 const fn once(key: &'static str, title: &'static str, task: Task) -> Mode {
-    Mode { key, title, task, once: true }
+    Mode { key, title, task, often: Often::Once }
 }
 
 const fn usual(work: Work) -> Task {

@@ -1,6 +1,6 @@
 //! Rounds: in each, every mode with all proxies one after the other, so that what disturbs the machine disturbs all.
 
-use crate::modes::{Amounts, Mode, Shape, Task, Work};
+use crate::modes::{Amounts, Mode, Often, Shape, Task, Work};
 use crate::peers::{Instance, Peer};
 use crate::work::{Bench, Emptied, Figure, Outcome};
 use crate::{Result, say};
@@ -48,9 +48,9 @@ pub(crate) async fn run(bench: &Bench, peers: &[Box<dyn Peer>], modes: &[Mode]) 
         // Nobody is always the first: the order moves on with every mode, and a mode begins elsewhere in every round.
         let first = round % entrants.len();
         entrants.rotate_left(first);
-        let wanted: Vec<Mode> = modes.iter().filter(|mode| round == 0 || !mode.once).copied().collect();
-        for block in wanted.chunk_by(|one, next| one.compares_pinsets() && next.compares_pinsets()) {
-            let turns = if block[0].compares_pinsets() { bench.amounts.turns } else { 1 };
+        let wanted: Vec<Mode> = modes.iter().filter(|mode| round == 0 || mode.often != Often::Once).copied().collect();
+        for block in wanted.chunk_by(|one, next| [one, next].iter().all(|mode| mode.often == Often::Turns)) {
+            let turns = if block[0].often == Often::Turns { bench.amounts.turns } else { 1 };
             for turn in 0..turns {
                 let mut block = block.to_vec();
                 if turn % 2 == 1 {
