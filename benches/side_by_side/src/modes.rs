@@ -20,7 +20,8 @@ pub(crate) enum Often {
     /// In the first round only, because it takes long and does not hang on the neighbours.
     Once,
     Rounds,
-    /// In every round as often as [`Amounts::turns`] says, because a ratio is judged.
+    /// In every round as often as [`Amounts::turns`] says, because a ratio is promised. [`Work::Latency`] takes its time anyway,
+    /// unless it has to tell 2 %.
     Turns,
 }
 
@@ -206,6 +207,8 @@ pub(crate) const MODES: &[Mode] = &[
     turns("policy-100000", "new session, warm, 100,000 pinsets", with_pinsets(100_000, WARM)),
     turns("policy-10-latency", "new session at a low rate, 10 pinsets", with_pinsets(10, Work::Latency)),
     turns("policy-100000-latency", "new session at a low rate, 100,000 pinsets", with_pinsets(100_000, Work::Latency)),
+    turns("policy-10-cold", "new session, never-seen host, 10 pinsets", with_pinsets(10, COLD)),
+    turns("policy-100000-cold", "new session, never-seen host, 100,000 pinsets", with_pinsets(100_000, COLD)),
     turns("policy-10-h1", "h1 request, 10 pinsets", with_pinsets(10, Work::Http1)),
     turns("policy-100000-h1", "h1 request, 100,000 pinsets", with_pinsets(100_000, Work::Http1)),
     turns("policy-10-down1", "download, 10 pinsets", with_pinsets(10, bulk(Direction::Download, 1))),
@@ -217,6 +220,7 @@ pub(crate) const MODES: &[Mode] = &[
 pub(crate) const NOT_QUICK: &[&str] = &["idle-5000", "idle-20000", "held"];
 
 const WARM: Work = Work::Sessions { site: Site::MODERN, names: Names::Warm, accepts: Accepts::All };
+const COLD: Work = Work::Sessions { site: Site::MODERN, names: Names::Cold, accepts: Accepts::All };
 
 const fn every(key: &'static str, title: &'static str, task: Task) -> Mode {
     Mode { key, title, task, often: Often::Rounds }

@@ -32,6 +32,8 @@ struct Finding {
 #[derive(Debug)]
 enum Verdict {
     Yes,
+    /// As far as so many peers go; others gave nothing, or were not asked for.
+    YesBeside(usize),
     No,
     /// It was to be measured and could not be.
     Failed(String),
@@ -42,7 +44,14 @@ enum Verdict {
 }
 
 /// What a figure is compared with, and what comes of it; or why nothing does.
-type Compared = Result<(String, Verdict), Verdict>;
+type Compared = Result<Comparison, Verdict>;
+
+struct Comparison {
+    told: String,
+    /// How many rounds it comes from.
+    rounds: usize,
+    verdict: Verdict,
+}
 
 /// All that targets are judged by.
 struct Evidence<'a> {
@@ -97,6 +106,7 @@ impl Verdict {
     fn told(&self) -> String {
         match self {
             Self::Yes => "yes".to_owned(),
+            Self::YesBeside(peers) => format!("yes, beside {peers} of {} peers", PEERS.len()),
             Self::No => "no".to_owned(),
             Self::Failed(what) => format!("no (failed: {what})"),
             Self::NotMeasured(remedy) => format!("not measured: {remedy}"),
@@ -114,19 +124,25 @@ impl Evidence<'_> {
         self.setting.proxies.iter().any(|here| here.name == proxy)
     }
 
-    /// A figure of the one that is judged. None counts if the mode has failed in any round.
+    /// A figure of the one that is judged.
     fn own(&self, mode: &str, figure: &str) -> Result<Vec<(Occasion, f64)>, Verdict> {
-        if !self.has_run(OWN) {
-            return Err(Verdict::not_chosen(OWN));
+        self.of(OWN, mode, figure)
+    }
+
+    /// A figure of a proxy. None counts if the mode has failed in any round.
+    fn of(&self, proxy: &str, mode: &str, figure: &str) -> Result<Vec<(Occasion, f64)>, Verdict> {
+        if !self.has_run(proxy) {
+            return Err(Verdict::not_chosen(proxy));
         }
         if !self.is_chosen(mode) {
             return Err(Verdict::NotMeasured(format!("--modes {mode}")));
         }
-        let rounds = rounds_told(self.samples, mode, OWN, |sample| sample.failure.as_deref());
+        let rounds = rounds_told(self.samples, mode, proxy, |sample| sample.failure.as_deref());
         if !rounds.is_empty() {
-            return Err(Verdict::Failed(format!("{mode}, round {rounds}")));
+            let whose = if proxy == OWN { String::new() } else { format!("{proxy}, ") };
+            return Err(Verdict::Failed(format!("{whose}{mode}, round {rounds}")));
         }
-        Ok(values(self.samples, mode, OWN, figure))
+        Ok(values(self.samples, mode, proxy, figure))
     }
 }
 
@@ -149,7 +165,7 @@ impl Target {
         let unit = self.unit;
         match self.bound {
             Bound::Value(limit) | Bound::Tunnels(_, limit) => format!("{limit} {unit}"),
-            Bound::Worst(limit) => format!("{limit} {unit} in every round"),
+            Bound::Worst(limit) => format!("{limit} {unit}, always"),
             Bound::Relay(limit) => format!("{limit} × {REFERENCE}"),
             Bound::Mode(mode, limit) => format!("{limit} × {mode}"),
             Bound::Over(mode, limit) => format!("{mode} + {limit} {unit}"),
@@ -161,49 +177,43 @@ impl Target {
     fn judge(&self, evidence: &Evidence<'_>) -> Result<Finding, Verdict> {
         let own = evidence.own(self.mode, self.figure)?;
         let value = middle(&own)?;
-        let (compared, verdict) = self.compare(&own, value, evidence)?;
-        let mut rounds: Vec<usize> = own.iter().map(|(occasion, _)| occasion.round).collect();
-        rounds.dedup();
-        Ok(Finding { measured: format!("{} {}", number(value), self.unit), compared, rounds: rounds.len(), verdict })
+        let Comparison { told, rounds, verdict } = self.compare(&own, value, evidence)?;
+        Ok(Finding { measured: format!("{} {}", number(value), self.unit), compared: told, rounds, verdict })
     }
 
     fn compare(&self, own: &[(Occasion, f64)], value: f64, evidence: &Evidence<'_>) -> Compared {
         match self.bound {
-            Bound::Value(limit) => Ok((String::new(), Verdict::of(value <= limit))),
+            Bound::Value(limit) => Ok(Comparison::of(own, String::new(), Verdict::of(value <= limit))),
             Bound::Worst(limit) => {
                 let worst = numbers(own).fold(value, f64::max);
-                Ok((format!("worst {}", number(worst)), Verdict::of(worst <= limit)))
+                Ok(Comparison::of(own, format!("worst {}", number(worst)), Verdict::of(worst <= limit)))
             }
             Bound::Relay(limit) => {
-                if !evidence.has_run(REFERENCE) {
-                    return Err(Verdict::not_chosen(REFERENCE));
-                }
-                let relay = values(evidence.samples, self.mode, REFERENCE, self.figure);
-                let ratio = middle(&paired(own, &relay, |own, relay| own / relay));
-                let ratio = ratio.map_err(|_| Verdict::Failed(format!("{REFERENCE}, {}", self.mode)))?;
-                Ok((times(ratio), Verdict::of(ratio <= limit)))
+                let relay = evidence.of(REFERENCE, self.mode, self.figure)?;
+                Comparison::ratio(&paired(own, &relay, |own, relay| own / relay), limit)
             }
             Bound::Mode(mode, limit) => {
                 let base = evidence.own(mode, self.figure)?;
-                let ratio = middle(&paired(own, &base, |own, base| own / base))?;
-                Ok((times(ratio), Verdict::of(ratio <= limit)))
+                Comparison::ratio(&paired(own, &base, |own, base| own / base), limit)
             }
             Bound::Over(mode, limit) => {
-                let more = paired(own, &evidence.own(mode, self.figure)?, |own, base| own - base);
-                let more = middle(&more)?;
-                Ok((format!("{} more", number(more)), Verdict::of(more <= limit)))
+                let pairs = paired(own, &evidence.own(mode, self.figure)?, |own, base| own - base);
+                let more = middle(&pairs)?;
+                Ok(Comparison::of(&pairs, format!("{} more", number(more)), Verdict::of(more <= limit)))
             }
             Bound::OverBy(mode, figure) => {
                 let more = paired(own, &evidence.own(mode, self.figure)?, |own, base| own - base);
                 let limits = evidence.own(self.mode, figure)?;
-                let beyond = middle(&paired(&more, &limits, |more, limit| more - limit))?;
+                let pairs = paired(&more, &limits, |more, limit| more - limit);
+                let beyond = middle(&pairs)?;
                 let told = format!("{} more, {figure} {}", number(middle(&more)?), number(middle(&limits)?));
-                Ok((told, Verdict::of(beyond <= 0.0)))
+                Ok(Comparison::of(&pairs, told, Verdict::of(beyond <= 0.0)))
             }
             Bound::Peers => self.beside_peers(own, evidence),
             Bound::Tunnels(count, limit) => {
                 let open = numbers(&evidence.own(self.mode, "open")?).fold(f64::INFINITY, f64::min);
-                Ok(with_tunnels(open, count, value <= limit, evidence.setting.open_files))
+                let (told, verdict) = with_tunnels(open, count, value <= limit, evidence.setting.open_files);
+                Ok(Comparison::of(own, told, verdict))
             }
         }
     }
@@ -214,14 +224,31 @@ impl Target {
             return Err(Verdict::not_chosen("all"));
         }
         let ratios = PEERS.iter().filter_map(|peer| {
-            let peers = values(evidence.samples, self.mode, peer, self.figure);
-            Some((*peer, middle(&paired(own, &peers, |own, peer| own / peer)).ok()?))
+            let pairs = paired(own, &evidence.of(peer, self.mode, self.figure).ok()?, |own, peer| own / peer);
+            Some((*peer, middle(&pairs).ok()?, pairs))
         });
         let ratios: Vec<_> = ratios.collect();
-        let most = ratios.iter().max_by(|(_, one), (_, other)| one.total_cmp(other));
-        let (least, ratio) = most.ok_or_else(|| Verdict::Failed(format!("every peer, {}", self.mode)))?;
-        let told = format!("{} ({least}, least of {} of {} peers)", times(*ratio), ratios.len(), PEERS.len());
-        Ok((told, Verdict::of(*ratio < 1.0)))
+        let most = ratios.iter().max_by(|(_, one, _), (_, other, _)| one.total_cmp(other));
+        let (least, ratio, pairs) = most.ok_or_else(|| Verdict::Failed(format!("every peer, {}", self.mode)))?;
+        let verdict = match ratios.len() {
+            _ if *ratio >= 1.0 => Verdict::No,
+            all if all == PEERS.len() => Verdict::Yes,
+            some => Verdict::YesBeside(some),
+        };
+        Ok(Comparison::of(pairs, format!("{} ({least}, the least)", times(*ratio)), verdict))
+    }
+}
+
+impl Comparison {
+    fn of(from: &[(Occasion, f64)], told: String, verdict: Verdict) -> Self {
+        let mut rounds: Vec<usize> = from.iter().map(|(occasion, _)| occasion.round).collect();
+        rounds.dedup();
+        Self { told, rounds: rounds.len(), verdict }
+    }
+
+    fn ratio(pairs: &[(Occasion, f64)], limit: f64) -> Compared {
+        let ratio = middle(pairs)?;
+        Ok(Self::of(pairs, times(ratio), Verdict::of(ratio <= limit)))
     }
 }
 

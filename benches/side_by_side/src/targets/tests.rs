@@ -81,7 +81,7 @@ fn what_failed_or_was_not_measured_is_never_met() {
             &["warm"],
             BOTH,
             &[("warm", "pinproxy", "cpu", &[Some(1.0)]), ("warm", "relay", "cpu", &[None])],
-            "no (failed: relay, warm)",
+            "no (failed: relay, warm, round 1)",
         ),
         ("new session, warm", &["warm"], BOTH, &[], "no (failed: no figure)"),
         (
@@ -179,7 +179,7 @@ fn figures_are_compared_on_the_same_occasion() {
                 ("down1", "hudsucker", "cpu", &[Some(90.0), Some(310.0), Some(880.0)]),
                 ("down1", "squid", "cpu", &[Some(200.0), Some(290.0), Some(1_800.0)]),
             ],
-            ["300 ms/GB", "1.023 × (hudsucker, least of 2 of 4 peers)", "3", "no"],
+            ["300 ms/GB", "1.023 × (hudsucker, the least)", "3", "no"],
         ),
         (
             "reload of 100,000, on the longest session",
@@ -192,8 +192,20 @@ fn figures_are_compared_on_the_same_occasion() {
             "no 40 ms steps: new session at a low rate, p99",
             &["latency"],
             BOTH,
-            &[("latency", "pinproxy", "p99", &[Some(40_600.0)])],
-            ["40600 µs", "", "1", "no"],
+            &[("latency", "pinproxy", "p99", &[Some(2_000.0), Some(40_600.0), Some(2_000.0)])],
+            ["2000 µs", "worst 40600", "3", "no"],
+        ),
+        // A peer that failed once is none; what is left does not speak for all.
+        (
+            "download, 1 tunnel, beside peers",
+            &["down1"],
+            ALL,
+            &[
+                ("down1", "pinproxy", "cpu", &[Some(100.0), Some(100.0)]),
+                ("down1", "hudsucker", "cpu", &[Some(90.0), None]),
+                ("down1", "squid", "cpu", &[Some(200.0), Some(200.0)]),
+            ],
+            ["100 ms/GB", "0.500 × (squid, the least)", "2", "yes, beside 1 of 4 peers"],
         ),
     ];
     for (target, modes, proxies, measured, expected) in cases {
