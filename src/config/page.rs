@@ -16,9 +16,9 @@ with it, and a running proxy that is told to reload keeps what it has. One excep
 read, and only what trust anchors hold is at fault (E65 about anchors that cannot be used any more; E12, E13, E38 and E60
 where an anchor shows it), a start goes on, because other hosts need not depend on it. A reload does not, unless what is in
 force has the same fault by then: the new file is no worse, and what else it says, such as a key that is blocked, must not
-be kept out. A block itself is always taken, also where it leaves a pinset without an anchor. A **W**arning does not keep
-anything from being used, but somebody should look; `--strict` makes it an error. An **I**nfo is worth knowing, and stays
-one.
+be kept out. Nor does what a block does to anchors that are in force keep a reload out, even where it leaves a pinset
+without one; a key that is both blocked and pinned is E38 all the same. A **W**arning does not keep anything from being
+used, but somebody should look; `--strict` makes it an error. An **I**nfo is worth knowing, and stays one.
 
 | exit code of `config check` | when |
 |---|---|

@@ -5,7 +5,7 @@ use super::item::Item;
 use super::outside::{Kind, Outside};
 use super::shown::{Shown, Shows, digest};
 use super::span::Span;
-use crate::policy::pin::{Pin, RSA_BITS_VERIFIED, Sha256};
+use crate::policy::pin::{Pin, RSA_BITS_VERIFIED, Sha256, rsa_bits};
 use rustls_pki_types::pem::{PemObject as _, SectionKind};
 use x509_parser::prelude::{FromDer as _, SubjectPublicKeyInfo, X509Certificate};
 use x509_parser::public_key::PublicKey;
@@ -182,7 +182,7 @@ pub fn weakness(key: &SubjectPublicKeyInfo<'_>) -> Option<&'static str> {
             (!known).then_some("is on a curve that this version does not verify")
         }
         RSA => match key.parsed() {
-            Ok(PublicKey::RSA(rsa)) if RSA_BITS_VERIFIED.contains(&rsa.key_size()) => None,
+            Ok(PublicKey::RSA(rsa)) if RSA_BITS_VERIFIED.contains(&rsa_bits(rsa.modulus)) => None,
             Ok(PublicKey::RSA(_)) => Some("is an RSA key of a size that this version does not verify"),
             _ => Some("is no RSA key that this version can read"),
         },

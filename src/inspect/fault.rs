@@ -9,9 +9,11 @@ use super::Checked;
 use super::anchors::is_fit;
 use crate::config::{Code, Config, Diagnostic, Severity};
 use crate::materials::Materials;
+use crate::policy::moment::Moment;
 use crate::policy::pin::{Pin, Sha256};
-use crate::policy::pinset::{AnchorSet, Basis, Pinset};
-use crate::policy::rules::Policy;
+use crate::policy::pinset::{AnchorSet, Basis, Mode, Pinset, Stance};
+use crate::policy::protection::Protection;
+use crate::policy::rules::{Policy, Rule};
 use crate::tls::anchors::TrustAnchors;
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
@@ -114,53 +116,93 @@ impl Checked {
 
 /// The faults that what is in force has now. What it has of pins is as it was read; anchors end, and begin, while it runs.
 struct Suffered<'a> {
-    sets: HashSet<AnchorSet>,
-    /// Each pinset with chains, and whether it has an anchor left that the new configuration does not block, either.
-    pinsets: HashMap<&'a str, bool>,
+    /// The keys that a chain can end in now, of each set of anchors.
+    keys: HashMap<AnchorSet, Vec<Sha256>>,
+    policy: &'a Policy,
+    rules: HashMap<&'a str, &'a Rule>,
     pins: HashSet<&'a Fault>,
+    new: &'a Config,
+    renewed: HashMap<&'a str, &'a Rule>,
+    now: SystemTime,
 }
 
 impl<'a> Suffered<'a> {
-    fn by(InForce { policy, materials, faults }: InForce<'a>, new: &Config, now: SystemTime) -> Self {
+    fn by(InForce { policy, materials, faults }: InForce<'a>, new: &'a Config, now: SystemTime) -> Self {
         let own = materials.own.iter().map(|(name, anchors)| (AnchorSet::Own(name.clone()), &**anchors));
         let sets = std::iter::once((AnchorSet::Common, &*materials.common)).chain(own);
-        // The digests of the keys of those that can be used.
-        let fit: HashMap<_, Vec<_>> = sets.map(|(set, anchors)| (set, fit(anchors, now))).collect();
-        let pinsets = policy.rules().iter().filter_map(|rule| {
-            let pinset = rule.pinset()?;
-            let keys = fit.get(anchor_set(pinset)?)?;
-            let mut of_that_name = new.rules.rules().iter().filter_map(|rule| rule.pinset());
-            let renewed = of_that_name.find(|renewed| renewed.name == pinset.name);
-            let is_blocked = |key| {
-                policy.blocked(rule, key).is_some() || renewed.is_some_and(|renewed| new.rules.is_blocked(renewed, key))
-            };
-            Some((pinset.name.as_str(), !keys.iter().all(is_blocked)))
-        });
         Self {
-            pinsets: pinsets.collect(),
+            keys: sets.map(|(set, anchors)| (set, fit(anchors, now))).collect(),
+            policy,
+            rules: by_name(policy.rules().iter().map(|rule| &**rule)),
             pins: faults.iter().filter(|fault| matches!(fault, Fault::Pin { .. })).collect(),
-            sets: fit.iter().filter(|(_, keys)| keys.is_empty()).map(|(set, _)| set.clone()).collect(),
+            new,
+            renewed: by_name(new.rules.rules()),
+            now,
         }
     }
 
     fn includes(&self, fault: &Fault) -> bool {
         match fault {
-            Fault::Anchors(set) => self.sets.contains(set),
-            // A pinset that is new is no worse off than others with these anchors.
-            Fault::Pinset { pinset, anchors } => {
-                self.pinsets.get(pinset.as_str()).map_or_else(|| self.sets.contains(anchors), |has_one| !has_one)
-            }
-            Fault::Pin { .. } => self.pins.contains(fault),
+            Fault::Anchors(set) => self.keys.get(set).is_some_and(Vec::is_empty),
+            Fault::Pinset { pinset, anchors } => self.is_without_anchors(pinset, anchors),
+            Fault::Pin { pinset, .. } => self.pins.contains(fault) && self.refuses_no_more(pinset),
             Fault::Other => false,
         }
     }
+
+    /// Whether no anchor that a pinset has now is left to it that the new configuration does not block, either. One that
+    /// is new is compared with others that have these anchors now: it is no worse off than they are.
+    fn is_without_anchors(&self, name: &str, anchors: &AnchorSet) -> bool {
+        let (rule, renewed) = (self.rules.get(name), self.renewed.get(name).and_then(|rule| rule.pinset()));
+        let set = match rule.and_then(|rule| rule.pinset()) {
+            // Without chains it needs no anchor, so its hosts are well.
+            Some(pinset) => anchor_set(pinset),
+            None => Some(anchors),
+        };
+        let is_blocked = |key: &Sha256| {
+            let already = rule.map_or_else(
+                || self.policy.blocklist().contains_key(key),
+                |rule| self.policy.blocked(rule, key).is_some(),
+            );
+            already || renewed.is_some_and(|renewed| self.new.rules.is_blocked(renewed, key))
+        };
+        set.and_then(|set| self.keys.get(set)).is_some_and(|keys| keys.iter().all(is_blocked))
+    }
+
+    /// Whether a pin of a pinset that matches nothing turns nobody away whom it does not turn away as it stands: a mismatch
+    /// is let through, or it was refused to everyone, or the same becomes of it as would have.
+    fn refuses_no_more(&self, name: &str) -> bool {
+        let (Some(old), Some(new)) = (self.rules.get(name), self.renewed.get(name)) else { return false };
+        let course = |rule: &Rule| rule.pinset().map(|pinset| (stance(pinset).cloned(), pinset.expiry));
+        let is_soft = |pinset: &Pinset| matches!(stance(pinset), Some(Stance::Fixed(Mode::ReportOnly | Mode::Off)));
+        new.pinset().is_some_and(is_soft)
+            || Protection::of(old, Moment::at(self.now)).is_enforced()
+            || course(old) == course(new)
+    }
+}
+
+/// What a failed pin does, and when; `None` where it always refuses.
+const fn stance(pinset: &Pinset) -> Option<&Stance> {
+    match &pinset.basis {
+        Basis::Chain { stance, .. } => Some(stance),
+        Basis::PinOnly { .. } => None,
+    }
+}
+
+/// The rules that are pinsets.
+fn by_name<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> HashMap<&'a str, &'a Rule> {
+    rules.into_iter().filter_map(|rule| Some((rule.pinset()?.name.as_str(), rule))).collect()
 }
 
 /// The pinsets that are without anchors because these sets are. They may have had others.
 pub(super) fn below(faults: &[Fault], config: &Config) -> Vec<Fault> {
-    let is_told = |set: &AnchorSet| faults.iter().any(|fault| matches!(fault, Fault::Anchors(told) if told == set));
+    let told = faults.iter().filter_map(|fault| match fault {
+        Fault::Anchors(set) => Some(set),
+        Fault::Pinset { .. } | Fault::Pin { .. } | Fault::Other => None,
+    });
+    let told: HashSet<_> = told.collect();
     let pinsets = config.rules.rules().iter().filter_map(|rule| rule.pinset());
-    let below = pinsets.filter_map(|pinset| Some((pinset, anchor_set(pinset).filter(|set| is_told(set))?)));
+    let below = pinsets.filter_map(|pinset| Some((pinset, anchor_set(pinset).filter(|set| told.contains(set))?)));
     below.map(|(pinset, set)| Fault::Pinset { pinset: pinset.name.clone(), anchors: set.clone() }).collect()
 }
 

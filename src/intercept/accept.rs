@@ -11,7 +11,7 @@ use crate::tls::provider::provider;
 use crate::tls::words::words;
 use rustls::server::{ClientHello as RustlsClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{AlertDescription, ServerConfig};
+use rustls::{AlertDescription, PeerIncompatible, ServerConfig};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -192,10 +192,14 @@ impl Acceptor {
 
     /// Whether it is the configuration that left the client without a leaf that it can verify.
     fn suited(&self, failure: AcceptError, client: Option<KeyFamily>) -> AcceptError {
-        match (&failure, self.leaf_key, client) {
-            (AcceptError::Protocol(rustls::Error::PeerIncompatible(_)), LeafKeyChoice::Always(kind), Some(client))
-                if client != kind.family() =>
-            {
+        use PeerIncompatible::{NoCipherSuitesInCommon, NoSignatureSchemesInCommon};
+        // Both are said of a key that does not go with what the client offers.
+        let is_about_the_key = matches!(
+            failure,
+            AcceptError::Protocol(rustls::Error::PeerIncompatible(NoCipherSuitesInCommon | NoSignatureSchemesInCommon))
+        );
+        match (self.leaf_key, client) {
+            (LeafKeyChoice::Always(kind), Some(client)) if is_about_the_key && client != kind.family() => {
                 AcceptError::Unsuited { client, leaf: kind.family() }
             }
             _ => failure,

@@ -28,7 +28,7 @@ pub enum FailureClass {
     Validity,
     /// No verified path satisfies the pins.
     Pin,
-    /// Every verified path holds a blocked key.
+    /// Every verified path holds a blocked key; where no path is built, something that is served does.
     Blocklist,
     /// The work allowed for path building was used up.
     Budget,
@@ -212,16 +212,23 @@ fn mismatch(chain: &impl ChainProof) -> Rejection {
 
 fn blocklisted(chain: &impl ChainProof, blocked: &Arc<Blocked>) -> Rejection {
     let candidate = Candidate { path: chain.path().to_vec(), blocked: Some(Arc::clone(blocked)) };
-    Rejection { candidates: vec![candidate], ..Rejection::new(FailureClass::Blocklist, blocked.sentence()) }
+    Rejection {
+        candidates: vec![candidate],
+        ..Rejection::new(FailureClass::Blocklist, blocked.sentence(chain.footing()))
+    }
 }
 
 /// What a pin mismatch is called wherever it is found.
 pub const PIN_MISMATCH: &str = "no verified path of the upstream's chain holds a pinned key";
 
 impl Blocked {
-    /// One sentence for people.
-    pub fn sentence(&self) -> String {
-        format!("the chain holds the blocked key {:?} ({})", self.name, self.reason)
+    /// One sentence for people. Without a chain the key may be that of any certificate that is served.
+    pub fn sentence(&self, footing: Footing) -> String {
+        let holder = match footing {
+            Footing::Anchored => "the chain",
+            Footing::KeyOnly => "what is served",
+        };
+        format!("{holder} holds the blocked key {:?} ({})", self.name, self.reason)
     }
 }
 

@@ -10,6 +10,13 @@ use std::ops::RangeInclusive;
 /// Lengths in bits of the RSA keys whose signatures are verified.
 pub const RSA_BITS_VERIFIED: RangeInclusive<usize> = 2048..=8192;
 
+/// The length in bits of an RSA key: that of its modulus without the zeros in front.
+pub fn rsa_bits(modulus: &[u8]) -> usize {
+    let first = modulus.iter().position(|octet| *octet != 0).unwrap_or(modulus.len());
+    let modulus = &modulus[first..];
+    modulus.len() * 8 - modulus.first().map_or(0, |octet| octet.leading_zeros() as usize)
+}
+
 /// A SHA-256 digest.
 pub type Sha256 = [u8; 32];
 
@@ -297,3 +304,26 @@ impl fmt::Debug for Pin {
 }
 
 // Which texts are pins, and what each refused one is told: tests/vectors/encoding.toml.
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rsa_keys_are_as_long_as_their_modulus_without_zeros() {
+        let modulus = |front: &[u8], octets: usize| [front, vec![0xff; octets].as_slice()].concat();
+        let table = [
+            (modulus(&[], 0), 0),
+            (modulus(&[0, 0], 0), 0),
+            (modulus(&[0, 1], 0), 1),
+            (modulus(&[0x80], 255), 2048),
+            (modulus(&[0, 0x80], 255), 2048),
+            (modulus(&[0x7f], 255), 2047),
+            (modulus(&[0, 0, 0x40], 255), 2047),
+            (modulus(&[1], 1024), 8193),
+        ];
+        for (modulus, expected) in table {
+            assert_eq!(rsa_bits(&modulus), expected, "{:?} and {} in all", modulus.get(..3), modulus.len());
+        }
+    }
+}

@@ -307,7 +307,7 @@ const fn remedy(error: &SessionError) -> &'static str {
         SessionError::Overload { .. } | SessionError::Shutdown => "try again in a moment",
         SessionError::Dial(_) => "check the name and that the proxy's host can reach it",
         SessionError::Handshake(HandshakeError::KeySize { .. }) => {
-            "ask the operator of the host for a certificate with a key of 2048 bits at least"
+            "ask the operator of the host for a certificate with an RSA key of 2048 to 8192 bits"
         }
         SessionError::Handshake(_) => "check the upstream with: openssl s_client -connect HOST:PORT -servername HOST",
         SessionError::PinsetExpired(_) => {

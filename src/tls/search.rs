@@ -3,7 +3,7 @@
 use super::anchors::{AnchorRecord, sha256};
 use super::fault::{is_budget, rejection};
 use super::verify::Question;
-use crate::policy::decision::{Candidate, FailureClass, PIN_MISMATCH, Rejection};
+use crate::policy::decision::{Candidate, FailureClass, Footing, PIN_MISMATCH, Rejection};
 use crate::policy::pinset::{Accepts, PathElement};
 use rustls::pki_types::CertificateDer;
 use std::cell::{Cell, RefCell};
@@ -112,7 +112,7 @@ impl<'a> Search<'a> {
             }
             (Some([]), None) => rejection(error),
             (Some([first, ..]), _) => {
-                let detail = first.sentence();
+                let detail = first.sentence(Footing::Anchored);
                 Rejection { candidates, ..Rejection::new(FailureClass::Blocklist, detail) }
             }
             (None, _) => Rejection { candidates, ..Rejection::new(FailureClass::Pin, PIN_MISMATCH) },

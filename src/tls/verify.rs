@@ -208,7 +208,7 @@ impl Question {
 /// Why a bare end entity is turned down.
 fn turned_down(path: Vec<PathElement>, blocked: Option<Arc<Blocked>>) -> Rejection {
     let mut rejection = match &blocked {
-        Some(blocked) => Rejection::new(FailureClass::Blocklist, blocked.sentence()),
+        Some(blocked) => Rejection::new(FailureClass::Blocklist, blocked.sentence(Footing::KeyOnly)),
         None => Rejection::new(FailureClass::Pin, "the upstream's certificate does not hold a pinned key"),
     };
     rejection.candidates.push(Candidate { path, blocked });

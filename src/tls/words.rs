@@ -1,7 +1,7 @@
 //! What is wrong with the TLS of a peer, in words that say what to look at. The names that the library has for it are known
 //! to those who know the library; they stand in the log at level debug.
 
-use crate::policy::pin::RSA_BITS_VERIFIED;
+use crate::policy::pin::{RSA_BITS_VERIFIED, rsa_bits};
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, Error, PeerIncompatible};
 use x509_parser::public_key::PublicKey;
@@ -62,7 +62,7 @@ const fn incompatible(why: &PeerIncompatible) -> &'static str {
 pub fn rsa_bits_out_of_bounds(certificate: &CertificateDer<'_>) -> Option<usize> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
     match certificate.public_key().parsed().ok()? {
-        PublicKey::RSA(key) => Some(key.key_size()).filter(|bits| !RSA_BITS_VERIFIED.contains(bits)),
+        PublicKey::RSA(key) => Some(rsa_bits(key.modulus)).filter(|bits| !RSA_BITS_VERIFIED.contains(bits)),
         _ => None,
     }
 }

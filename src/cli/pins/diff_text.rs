@@ -155,7 +155,7 @@ fn add_observed(rows: &mut Rows, observed: &Verdicts) {
 
 /// Only the keys of the chains were observed.
 fn add_undecided(rows: &mut Rows, undecided: &Undecided) {
-    let Undecided { by_certificate, anchors_differ, may_be_exempt } = *undecided;
+    let Undecided { by_certificate, anchors_differ, may_be_exempt, by_what_is_served } = *undecided;
     if undecided.total() > 0 {
         rows.line(&format!("  cannot be judged by their keys: {}", undecided.total()));
     }
@@ -163,6 +163,7 @@ fn add_undecided(rows: &mut Rows, undecided: &Undecided) {
         (by_certificate, "their hosts are pinned by certificate"),
         (anchors_differ, "OLD and NEW trust different anchors for their hosts (roots of a pinset)"),
         (may_be_exempt, "without a pinned key; may end in an anchor of extra_roots with exempts_pins"),
+        (by_what_is_served, "pin-only refuses for a blocked key in whatever is served, which was not observed"),
     ] {
         if chains > 0 {
             rows.line(&format!("    {chains}  {why}"));

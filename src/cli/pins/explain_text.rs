@@ -208,11 +208,16 @@ fn add_blocked(rows: &mut Rows, told: &Explanation) {
         [_] => Some("with this one:"),
         _ => Some("with one of these:"),
     };
+    // One that has ended may have become a host with chains.
+    let what = match told.pinset.as_ref().map(|pinset| &pinset.trust) {
+        Some(TrustTold::PinOnly { .. }) if told.protection == Protection::Enforced => "whatever is served",
+        _ => "every chain",
+    };
     let line = match (blocked, denied) {
         (None, None) => return,
-        (Some(blocked), None) => format!("every chain with {blocked}"),
-        (None, Some(denied)) => format!("every chain {denied}"),
-        (Some(blocked), Some(denied)) => format!("every chain with {blocked}, or {denied}"),
+        (Some(blocked), None) => format!("{what} with {blocked}"),
+        (None, Some(denied)) => format!("{what} {denied}"),
+        (Some(blocked), Some(denied)) => format!("{what} with {blocked}, or {denied}"),
     };
     rows.row("refuses", &line);
     for key in deny {
@@ -474,6 +479,24 @@ h.example:443 is pinned by \"partner\", report-only for 192.0.2.1: a mismatch is
             let told = grounds.explain(&authority("h.example:443"));
             assert_eq!(told.at.to_string(), text);
             assert!(super::text(&told).ends_with(&format!("\n  as of       {expected}\n")), "{text}");
+        }
+    }
+
+    /// Of a pin-only host every certificate that is served is looked at; of one that has ended, chains.
+    #[test]
+    fn refused_keys_of_a_host_without_chains() {
+        let leaf = accepts(Combine::All, &[(Position::Leaf, &[1])]);
+        let basis = Basis::PinOnly { leaf, name: NameCheck::San, validity: ValidityCheck::Check };
+        let expiry = Some(Expiry { at: day(5), then: AfterExpiry::Unpinned });
+        let policy = policy(
+            vec![rule(Pinset { basis, expiry, deny: denied("p", &[4]), ..pinset("p") }, "h.example")],
+            Unpinned::Intercept,
+            &[8],
+        );
+        for (on, what) in [(0, "whatever is served"), (6, "every chain")] {
+            let text = told(&policy, "h.example:443", on, None);
+            let expected = format!("  refuses     {what} with the blocked key of [[blocklist]], or with this one:\n");
+            assert!(text.contains(&expected), "{text}");
         }
     }
 

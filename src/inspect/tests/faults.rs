@@ -30,7 +30,28 @@ impl Folder {
         let Checked { config, materials, faults, .. } = checked;
         Read { policy: config.policy(1), materials: materials.unwrap(), faults }
     }
+
+    fn becomes(&self, table: Vec<Row>) {
+        for (what, old, new, then, later_on) in table {
+            let read = self.started(&old);
+            let in_force = InForce { policy: &read.policy, materials: &read.materials, faults: &read.faults };
+            for (now, expected) in [(now(), then), (later(), later_on)] {
+                let checked = self.checked(&new, now);
+                assert_eq!(
+                    checked.admission(Occasion::Reload(in_force), now),
+                    expected,
+                    "{what}: {:?}",
+                    checked.faults
+                );
+                let start = if expected == Admission::Unusable { Admission::Unusable } else { Admission::Taken };
+                assert_eq!(checked.admission(Occasion::Start, now), start, "{what}");
+            }
+        }
+    }
 }
+
+/// The case, what is in force since 2026, what is to come in its place, and what becomes of that in 2026 and in 2028.
+type Row = (&'static str, String, String, Admission, Admission);
 
 /// `[upstream] roots` of this file, and pinsets, each with its name, its own roots if any, and further lines.
 fn text(roots: &str, block: &[&Made], pinsets: &[(&str, &str, &str)]) -> String {
@@ -72,8 +93,7 @@ fn a_reload_is_kept_out_by_new_faults_alone() {
     let two_common = text("./old.pem", &[], &[("p", "", &pins), ("q", "", &pins)]);
     let sound = common("./root.pem");
     let none = text("./none.pem", &[], &[]);
-    // What is in force since 2026, what is to come in its place, and what becomes of that in 2026 and in 2028.
-    let table: Vec<(&str, String, String, Admission, Admission)> = vec![
+    folder.becomes(vec![
         ("a file that cannot be used", sound.clone(), none.clone(), Unusable, Unusable),
         ("the same beside an old fault", common("./old.pem"), none, Unusable, Unusable),
         ("anchors that have ended", sound.clone(), common("./old.pem"), Worse, Worse),
@@ -115,17 +135,73 @@ fn a_reload_is_kept_out_by_new_faults_alone() {
         ("an old one", pinned(&root), pinned(&root), Taken, Taken),
         ("another one", pinned(&root), pinned(&other), Worse, Worse),
         ("nothing", sound.clone(), sound, Taken, Taken),
-    ];
-    for (what, old, new, then, later_on) in table {
-        let read = folder.started(&old);
-        let in_force = InForce { policy: &read.policy, materials: &read.materials, faults: &read.faults };
-        for (now, expected) in [(now(), then), (later(), later_on)] {
-            let checked = folder.checked(&new, now);
-            assert_eq!(checked.admission(Occasion::Reload(in_force), now), expected, "{what}: {:?}", checked.faults);
-            let start = if expected == Unusable { Unusable } else { Taken };
-            assert_eq!(checked.admission(Occasion::Start, now), start, "{what}");
-        }
-    }
+    ]);
+}
+
+/// A pinset is told from others by its name.
+#[test]
+fn a_pinset_of_another_name_or_basis() {
+    use Admission::{Taken, Worse};
+    let folder = Folder::new();
+    let (root, other) = (made("Root", true, 2040, None), made("Other", true, 2040, None));
+    folder.file("root.pem", &root.pem);
+    folder.file("old.pem", made("Old", true, 2026, None).pem);
+    folder.file("other.pem", &other.pem);
+    let pins = format!("pins = [\"{NOBODYS}\"]");
+    let denied = format!("{pins}\ndeny = [\"{}\"]", root.pin);
+    let blocked = |file: &str, block: &[&Made]| text(file, block, &[("p", "", &pins)]);
+    let two_blocked = text("./root.pem", &[&root], &[("p", "", &pins), ("q", "", &pins)]);
+    let renamed = |file: &str, block: &[&Made], more: &str| text(file, block, &[("q", "", more)]);
+    let pin_only = |file: &str| {
+        let keys = format!("leaf_pins = [\"{NOBODYS}\"]\nbackup = [\"{}\"]", other.pin);
+        text(file, &[], &[("p", "", &keys)]).replace("mode = \"report-only\"", "trust = \"pin-only\"")
+    };
+    let sound = blocked("./root.pem", &[]);
+    folder.becomes(vec![
+        ("the root is blocked, and a pinset added", sound.clone(), two_blocked, Taken, Taken),
+        ("... and it is renamed", sound.clone(), renamed("./root.pem", &[&root], &pins), Taken, Taken),
+        ("a pinset is renamed, and denies the root", sound.clone(), renamed("./root.pem", &[], &denied), Taken, Taken),
+        (
+            "it is renamed, under others, which are blocked",
+            sound.clone(),
+            renamed("./other.pem", &[&other], &pins),
+            Worse,
+            Worse,
+        ),
+        (
+            "it was blocked before, and others are by now",
+            blocked("./root.pem", &[&root]),
+            renamed("./other.pem", &[&other], &pins),
+            Taken,
+            Taken,
+        ),
+        ("from pin-only to chains, sound", pin_only("./root.pem"), sound.clone(), Taken, Taken),
+        ("... under anchors that have ended", pin_only("./old.pem"), blocked("./old.pem", &[]), Worse, Worse),
+        ("... under anchors that are blocked", pin_only("./root.pem"), blocked("./root.pem", &[&root]), Worse, Worse),
+    ]);
+}
+
+/// A pin that matches nothing may turn everybody away.
+#[test]
+fn a_pinset_that_comes_to_refuse_for_an_old_fault() {
+    use Admission::{Taken, Worse};
+    let folder = Folder::new();
+    let root = made("Root", true, 2040, None);
+    folder.file("root.pem", &root.pem);
+    let leaf = format!("leaf_pins = [\"{}\"]", root.pin);
+    let reported = text("./root.pem", &[], &[("p", "", &leaf)]);
+    let end_2027 = "expiry = { at = 2027-06-01T00:00:00Z, then = \"unpinned\" }";
+    let enforced = |more: &str| {
+        let keys = format!("{leaf}\nbackup = [\"{NOBODYS}\"]\n{more}");
+        text("./root.pem", &[], &[("p", "", &keys)]).replace("report-only", "enforce")
+    };
+    folder.becomes(vec![
+        ("an old one, which is enforced from now on", reported.clone(), enforced(""), Worse, Worse),
+        ("it was enforced before", enforced(""), enforced(""), Taken, Taken),
+        ("... and is no longer", enforced(""), reported.clone(), Taken, Taken),
+        ("... until its end, which is put off", enforced(end_2027), enforced(""), Taken, Worse),
+        ("... until its end, which stays", enforced(end_2027), enforced(end_2027), Taken, Taken),
+    ]);
 }
 
 /// An error that nobody has thought of is in force nowhere.

@@ -3,14 +3,14 @@
 use crate::policy::host::Authority;
 use crate::policy::moment::Moment;
 use crate::policy::pin::Sha256;
-use crate::policy::pinset::{AnchorSet, Basis, PathElement, Pinset};
+use crate::policy::pinset::{AnchorSet, Basis, Denied, PathElement, Pinset};
 use crate::policy::protection::Protection;
 use crate::policy::rollout::Share;
 use crate::policy::rules::Policy;
 use crate::policy::timestamp::Timestamp;
 use serde::{Serialize, Serializer};
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 /// A verified chain that a host has shown.
@@ -71,6 +71,7 @@ enum Doubt {
     Certificate,
     Anchors,
     Exemption,
+    Served,
 }
 
 /// How many chains cannot be judged, each of them counted once.
@@ -82,6 +83,8 @@ pub struct Undecided {
     pub anchors_differ: u64,
     /// No pinned key is in it, and it may end in an anchor that exempts it from pins.
     pub may_be_exempt: u64,
+    /// The host is pin-only, where a blocked key in whatever is served refuses, and only verified paths were observed.
+    pub by_what_is_served: u64,
 }
 
 /// What came of all observed chains.
@@ -103,6 +106,8 @@ pub struct Tally<'a> {
     old: Judge<'a>,
     new: Judge<'a>,
     moment: Moment,
+    /// Whether both sides block the same keys for all hosts.
+    same_blocklist: bool,
     chains: u64,
     undecided: Undecided,
     differing: BTreeMap<(Authority, Verdict, Verdict), Finding>,
@@ -112,7 +117,9 @@ impl<'a> Tally<'a> {
     /// Nothing yet.
     pub fn new(old: Judge<'a>, new: Judge<'a>, at: Timestamp) -> Self {
         let (moment, undecided) = (Moment::at(at.0), Undecided::default());
-        Self { old, new, moment, chains: 0, undecided, differing: BTreeMap::new() }
+        let blocked = |side: Judge<'a>| side.policy.blocklist().keys().collect::<HashSet<_>>();
+        let same_blocklist = blocked(old) == blocked(new);
+        Self { old, new, moment, same_blocklist, chains: 0, undecided, differing: BTreeMap::new() }
     }
 
     /// Counts a chain.
@@ -140,15 +147,20 @@ impl<'a> Tally<'a> {
 
     /// What the two sides do with a chain.
     fn verdicts(&self, observation: &Observation) -> Result<(Verdict, Verdict), Doubt> {
-        let own_anchors = |side: Judge<'a>| {
-            let rule = side.policy.select(&observation.authority, self.moment);
-            rule.pinset().and_then(Pinset::own_anchors)
-        };
-        if own_anchors(self.old) != own_anchors(self.new) {
+        let pinset = |side: Judge<'a>| side.policy.select(&observation.authority, self.moment).pinset();
+        let (old, new) = (pinset(self.old), pinset(self.new));
+        if old.and_then(Pinset::own_anchors) != new.and_then(Pinset::own_anchors) {
             return Err(Doubt::Anchors);
         }
+        let denied = |pinset: Option<&'a Pinset>| pinset.and_then(|pinset| pinset.deny.as_ref()).map(Denied::keys);
         let verdict = |side| verdict(side, observation, self.moment);
-        Ok((verdict(self.old)?, verdict(self.new)?))
+        match (verdict(self.old), verdict(self.new)) {
+            // Whatever was served, it is the same to both.
+            (Err(Doubt::Served), Err(Doubt::Served)) if self.same_blocklist && denied(old) == denied(new) => {
+                Ok((Verdict::Passes, Verdict::Passes))
+            }
+            (old, new) => Ok((old?, new?)),
+        }
     }
 
     /// What came of it, by host.
@@ -169,7 +181,11 @@ fn verdict(side: Judge<'_>, observation: &Observation, moment: Moment) -> Result
         Protection::Refused => return Ok(Verdict::Closed),
         _ => {}
     }
-    if observation.path.iter().any(|key| policy.blocked(rule, key).is_some()) {
+    let is_pin_only = |pinset: &Pinset| matches!(pinset.basis, Basis::PinOnly { .. });
+    let is_pin_only = protection == Protection::Enforced && rule.pinset().is_some_and(is_pin_only);
+    // Without a chain, that the end entity is served is all that a path tells.
+    let certain = if is_pin_only { 1 } else { observation.path.len() };
+    if observation.path.iter().take(certain).any(|key| policy.blocked(rule, key).is_some()) {
         return Ok(Verdict::Blocked);
     }
     let Some(pinset) = rule.pinset().filter(|_| protection > Protection::Reported) else {
@@ -179,6 +195,7 @@ fn verdict(side: Judge<'_>, observation: &Observation, moment: Moment) -> Result
     // Anchors of a pinset's own exempt nothing, and where the pin is the trust there are none.
     let common = matches!(pinset.basis, Basis::Chain { anchors: AnchorSet::Common, .. });
     match (pinset.accepts().judge(&path), protection) {
+        (Some(_), _) if is_pin_only && (pinset.deny.is_some() || !policy.blocklist().is_empty()) => Err(Doubt::Served),
         (Some(_), _) => Ok(Verdict::Passes),
         (None, _) if pinset.accepts().compares_certificates() => Err(Doubt::Certificate),
         (None, _) if side.exempts_pins && common => Err(Doubt::Exemption),
@@ -190,7 +207,7 @@ fn verdict(side: Judge<'_>, observation: &Observation, moment: Moment) -> Result
 impl Undecided {
     /// For whatever reason.
     pub const fn total(&self) -> u64 {
-        self.by_certificate + self.anchors_differ + self.may_be_exempt
+        self.by_certificate + self.anchors_differ + self.may_be_exempt + self.by_what_is_served
     }
 
     fn count(&mut self, doubt: Doubt) {
@@ -198,6 +215,7 @@ impl Undecided {
             Doubt::Certificate => &mut self.by_certificate,
             Doubt::Anchors => &mut self.anchors_differ,
             Doubt::Exemption => &mut self.may_be_exempt,
+            Doubt::Served => &mut self.by_what_is_served,
         } += 1;
     }
 }

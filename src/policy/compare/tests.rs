@@ -436,14 +436,16 @@ fn told_of(old: Judge<'_>, new: Judge<'_>, keys: &[u8]) -> &'static str {
     let mut tally = Tally::new(old, new, at(0));
     tally.add(&observe(keys));
     let Verdicts { chains: 1, newly_refused, newly_let_through, undecided } = tally.finish() else { panic!() };
-    let Undecided { by_certificate, anchors_differ, may_be_exempt } = undecided;
-    match (newly_refused.len(), newly_let_through.len(), by_certificate, anchors_differ, may_be_exempt) {
-        (1, 0, 0, 0, 0) => "refused",
-        (0, 1, 0, 0, 0) => "let through",
-        (0, 0, 1, 0, 0) => "certificate",
-        (0, 0, 0, 1, 0) => "anchors",
-        (0, 0, 0, 0, 1) => "exemption",
-        (0, 0, 0, 0, 0) => "same",
+    let Undecided { by_certificate, anchors_differ, may_be_exempt, by_what_is_served } = undecided;
+    let undecided = [by_certificate, anchors_differ, may_be_exempt, by_what_is_served];
+    match (newly_refused.len(), newly_let_through.len(), undecided) {
+        (1, 0, [0, 0, 0, 0]) => "refused",
+        (0, 1, [0, 0, 0, 0]) => "let through",
+        (0, 0, [1, 0, 0, 0]) => "certificate",
+        (0, 0, [0, 1, 0, 0]) => "anchors",
+        (0, 0, [0, 0, 1, 0]) => "exemption",
+        (0, 0, [0, 0, 0, 1]) => "served",
+        (0, 0, [0, 0, 0, 0]) => "same",
         other => panic!("{other:?}"),
     }
 }
@@ -506,6 +508,39 @@ fn observed_chains_that_an_anchor_may_exempt() {
     }
     // The other side alone has none: what was refused may pass now.
     assert_eq!(told_of(judge(&enforced), Judge { policy: &enforced, exempts_pins: true }, &[7, 9]), "exemption");
+}
+
+/// A pin-only host refuses for blocked keys in whatever it serves; of that only verified paths were observed.
+#[test]
+fn what_a_pin_only_host_serves_was_not_observed() {
+    type Keys = &'static [u8];
+    let pin_only = |deny: &[u8]| {
+        let Basis::Chain { accepts: leaf, .. } = pinset("p").basis else { panic!() };
+        let basis = Basis::PinOnly { leaf, name: NameCheck::San, validity: ValidityCheck::Check };
+        Pinset { basis, deny: denied("p", deny), ..pinset("p") }
+    };
+    let side = |pinset: Pinset, blocked: &[u8]| policy(vec![rule(pinset, "h.example")], Unpinned::Intercept, blocked);
+    // The old side and the new one, each with what it denies and blocks; and what becomes of a path with the pinned key
+    // alone, with key 9 above it, of one without a pin, and of key 9 as that of the end entity.
+    let chains: [&[u8]; 4] = [&[1], &[1, 9], &[7, 8], &[9, 7]];
+    let table: [([Keys; 2], [Keys; 2], [&str; 4]); 7] = [
+        ([&[], &[]], [&[], &[]], ["same", "same", "same", "same"]),
+        ([&[], &[]], [&[], &[9]], ["served", "served", "same", "same"]),
+        ([&[], &[]], [&[9], &[]], ["served", "served", "same", "same"]),
+        ([&[], &[9]], [&[], &[]], ["served", "served", "same", "same"]),
+        ([&[], &[9]], [&[], &[9]], ["same", "same", "same", "same"]),
+        ([&[9], &[]], [&[9], &[]], ["same", "same", "same", "same"]),
+        ([&[9], &[]], [&[], &[9]], ["served", "served", "same", "same"]),
+    ];
+    for ([old_deny, old_blocked], [new_deny, new_blocked], expected) in table {
+        let (old, new) = (side(pin_only(old_deny), old_blocked), side(pin_only(new_deny), new_blocked));
+        assert_eq!(chains.map(|keys| told_of(judge(&old), judge(&new), keys)), expected, "{old:?} {new:?}");
+    }
+    let (open, blocking) = (side(fixed(Mode::Off), &[]), side(pin_only(&[]), &[9]));
+    let told = chains.map(|keys| told_of(judge(&open), judge(&blocking), keys));
+    assert_eq!(told, ["served", "served", "refused", "refused"]);
+    let told = chains.map(|keys| told_of(judge(&blocking), judge(&open), keys));
+    assert_eq!(told, ["served", "served", "let through", "let through"]);
 }
 
 #[test]

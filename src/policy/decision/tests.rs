@@ -206,14 +206,14 @@ fn a_blocked_key_is_refused_by_every_rule() {
         default(Unpinned::Intercept),
     ];
     for rule in rules {
-        for footing in [Footing::Anchored, Footing::KeyOnly] {
+        for (footing, holder) in [(Footing::Anchored, "the chain"), (Footing::KeyOnly, "what is served")] {
             for keys in [[66, 1, 2], [1, 66, 2], [1, 2, 66]] {
                 let claim = claim(footing, &keys);
                 let Decision::Refused(rejection) = evaluate(&policy(), &rule, &circumstances(), Ok(&claim)) else {
                     panic!("{rule:?} lets {keys:?} through");
                 };
                 assert_eq!(rejection.class, FailureClass::Blocklist);
-                assert_eq!(rejection.detail, "the chain holds the blocked key \"first\" (test)");
+                assert_eq!(rejection.detail, format!("{holder} holds the blocked key \"first\" (test)"));
                 let [candidate] = rejection.candidates.as_slice() else { panic!("{rejection:?}") };
                 assert_eq!(
                     (&candidate.path, candidate.blocked.as_ref().unwrap().name.as_str()),
@@ -236,6 +236,10 @@ fn a_blocked_key_beside_a_bare_end_entity_is_refused() {
         let claim = Claim { beside, ..claim(Footing::KeyOnly, &[1]) };
         let decision = evaluate(&policy(), &pin_only(None), &circumstances(), Ok(&claim));
         assert_eq!(tell(&decision), expected, "{:?}", claim.beside);
+        if let Decision::Refused(rejection) = decision {
+            let words = "what is served holds the blocked key ";
+            assert!(rejection.detail.starts_with(words), "{}", rejection.detail);
+        }
     }
 }
 

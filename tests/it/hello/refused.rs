@@ -82,6 +82,22 @@ async fn bytes_that_are_no_hello() {
     }
 }
 
+/// The version is at fault, and not the kind of key that leaves have.
+#[tokio::test]
+async fn an_old_version_is_no_matter_of_the_leaf_key() {
+    const WORDS: &str = "the client's TLS handshake failed: it offers neither TLS 1.2 nor 1.3";
+    // signature_algorithms with ecdsa_secp256r1_sha256, and with rsa_pkcs1_sha256.
+    for (kind, scheme) in [("rsa2048", [4, 3]), ("p256", [4, 1])] {
+        let toml = format!("[ca]\nleaf_key = \"{kind}\"\n");
+        let mut setting = Setting::with(&toml, |origin| origin.behaviour(Behaviour::Drain)).await;
+        let mut client = setting.tunnel().await;
+        let signatures = [&[0, 8, 0, 13, 0, 4, 0, 2], scheme.as_slice()].concat();
+        client.send(&old_hello(2, &signatures)).await.unwrap();
+        assert_eq!(rest(&mut client).await, alert(70), "{kind}");
+        assert_eq!(told(&mut setting.proxy).await.detail.as_deref(), Some(WORDS), "{kind}");
+    }
+}
+
 #[tokio::test]
 async fn silence_behind_the_200_ends_in_time() {
     let hello = client_hello_bytes(Some(HOST), &[]);

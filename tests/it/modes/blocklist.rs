@@ -1,6 +1,6 @@
 //! Blocked keys: no rule and no mode lets a path through that holds one.
 
-use crate::support::bench::{Case, STOLEN, bank, bank_with, blocklist, every_rule, judge, path};
+use crate::support::bench::{Case, STOLEN, STOLEN_SERVED, bank, bank_with, blocklist, every_rule, judge, path};
 use crate::support::pki::{Ca, Chain, Key, Leaf, cert_sha256, hex};
 use crate::support::verdict::{BANK, Verdict};
 use pinproxy::policy::decision::FailureClass::{Blocklist, Chain as Untrusted};
@@ -38,7 +38,7 @@ async fn a_pin_only_host_with_a_blocked_key() {
     let device = Leaf::named(BANK).self_signed();
     let certificate = format!("cert:sha256:{}", hex(&device.cert_sha256()));
     let toml = bank_with("leaf_pins", &[&certificate], "trust = \"pin-only\"") + &blocklist(&device.pin());
-    let expected = Verdict::refused(Blocklist, STOLEN).seen(&[device.pin()]);
+    let expected = Verdict::refused(Blocklist, STOLEN_SERVED).seen(&[device.pin()]);
     judge([Case { what: "pin-only", toml, roots: vec![&Ca::root("Root")], chain: device, expected }]).await;
 }
 
@@ -58,8 +58,8 @@ async fn a_pin_only_host_that_serves_a_blocked_certificate() {
         let expected = expected.seen(&[chain.pin()]);
         Case { what, toml, roots: vec![&trusted], chain: chain.clone(), expected }
     };
-    let stolen = || Verdict::refused(Blocklist, STOLEN);
-    let denied = Verdict::refused(Blocklist, "the chain holds the blocked key \"bank\" (its pinset denies it)");
+    let stolen = || Verdict::refused(Blocklist, STOLEN_SERVED);
+    let denied = Verdict::refused(Blocklist, "what is served holds the blocked key \"bank\" (its pinset denies it)");
     let junk = whole.clone().append(&CertificateDer::from(b"junk".to_vec()));
     let no_certificate = Verdict::refused(Untrusted, "the upstream served something that is not a certificate");
     let mut cases = vec![

@@ -149,6 +149,9 @@ pub(crate) fn blocklist(pin: &str) -> String {
 /// The detail of a chain that holds the key of [`blocklist`].
 pub(crate) const STOLEN: &str = "the chain holds the blocked key \"stolen\" (test)";
 
+/// The same of a pin-only host, which serves that key.
+pub(crate) const STOLEN_SERVED: &str = "what is served holds the blocked key \"stolen\" (test)";
+
 /// The pins of a leaf and of the authorities above it, as a path shows them.
 pub(crate) fn path(leaf: &Chain, above: &[&Ca]) -> Vec<String> {
     std::iter::once(leaf.pin()).chain(above.iter().map(|ca| ca.pin())).collect()
