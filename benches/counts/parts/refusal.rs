@@ -22,7 +22,8 @@ pub(super) fn prepare() -> Box<dyn FnMut(usize)> {
     let folder = tempfile::Builder::new().permissions(private).tempdir().expect("a temporary folder");
     let roots = folder.path().join("roots.pem");
     std::fs::write(&roots, CHAIN).expect("the file is written");
-    let text = format!("[upstream]\nroots = {roots:?}\n[defaults]\nunpinned = \"deny\"\n");
+    let roots = toml::Value::from(roots.display().to_string());
+    let text = format!("[upstream]\nroots = {roots}\n[defaults]\nunpinned = \"deny\"\n");
     let parsed = Config::parse(&text, &folder.path().join("bench.toml"), now());
     let config = parsed.unwrap_or_else(|errors| panic!("{errors}")).0;
     let authority = Arc::new(load_or_create(folder.path(), Settings::default(), now()).expect("a CA").0);
