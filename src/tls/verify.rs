@@ -227,8 +227,11 @@ fn is_about_pins(rejection: &Rejection) -> bool {
 pub(super) fn parse<'a>(
     der: &'a CertificateDer<'_>,
 ) -> Result<x509_parser::certificate::X509Certificate<'a>, Rejection> {
-    let malformed = |_| Rejection::new(FailureClass::Chain, "the upstream served something that is not a certificate");
-    x509_parser::parse_x509_certificate(der).map(|(_, certificate)| certificate).map_err(malformed)
+    match x509_parser::parse_x509_certificate(der) {
+        // What is behind a certificate might be another one, which nobody has looked at.
+        Ok(([], certificate)) => Ok(certificate),
+        _ => Err(Rejection::new(FailureClass::Chain, "the upstream served something that is not a certificate")),
+    }
 }
 
 fn server_name(host: &Host) -> Result<ServerName<'static>, Rejection> {

@@ -61,6 +61,8 @@ async fn a_pin_only_host_that_serves_a_blocked_certificate() {
     let stolen = || Verdict::refused(Blocklist, STOLEN_SERVED);
     let denied = Verdict::refused(Blocklist, "what is served holds the blocked key \"bank\" (its pinset denies it)");
     let junk = whole.clone().append(&CertificateDer::from(b"junk".to_vec()));
+    let two = [&root.der()[..], &stranger.der()[..]].concat();
+    let joined = whole.clone().append(&CertificateDer::from(two));
     let no_certificate = Verdict::refused(Untrusted, "the upstream served something that is not a certificate");
     let mut cases = vec![
         case("the issuer", device(&whole, "") + &blocklist(&issuing.pin()), &whole, stolen()),
@@ -76,13 +78,10 @@ async fn a_pin_only_host_that_serves_a_blocked_certificate() {
         ),
     ];
     // What cannot be read cannot be held against the list.
-    cases.push(Case {
-        what: "no certificate",
-        toml: device(&junk, ""),
-        roots: vec![&trusted],
-        chain: junk,
-        expected: no_certificate,
-    });
+    for (what, chain) in [("no certificate", junk), ("two certificates in one place", joined)] {
+        let toml = device(&chain, "") + &blocklist(&stranger.pin());
+        cases.push(Case { what, toml, roots: vec![&trusted], chain, expected: no_certificate.clone() });
+    }
     judge(cases).await;
 }
 
