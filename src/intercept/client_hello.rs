@@ -195,8 +195,8 @@ impl ClientHello {
         self.takes_ecdsa
     }
 
-    /// The one of both families of signatures that the client offers to verify; `None` when it offers both or neither. This is its
-    /// `signature_algorithms`: rustls does not show `signature_algorithms_cert` (RFC 8446 section 4.2.3), in which a
+    /// The one of both families of signatures that the client offers to verify; `None` when it offers both or neither. This
+    /// is its `signature_algorithms`: rustls does not show `signature_algorithms_cert` (RFC 8446 section 4.2.3), in which a
     /// client may take more for certificates than for handshakes, so it says what can be wrong, not what is.
     pub const fn only_family(&self) -> Option<KeyFamily> {
         self.only_family
