@@ -46,7 +46,7 @@ const FAILED: u8 = 2;
 struct Arguments {
     #[command(subcommand)]
     limit: Option<Limit>,
-    /// Which proxies: pinproxy, relay, relay-x25519, blind, hudsucker, squid, haproxy, mitmproxy, or all
+    /// Which proxies: pinproxy, relay, relay-x25519, relay-least, blind, hudsucker, squid, haproxy, mitmproxy, or all
     #[arg(long, value_delimiter = ',', value_name = "NAME", default_values = USUAL)]
     proxies: Vec<String>,
     /// Which modes [default: all; --list shows them]

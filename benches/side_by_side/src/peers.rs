@@ -83,8 +83,9 @@ impl Place<'_> {
 pub(crate) fn all(programs: &Programs) -> Vec<Box<dyn Peer>> {
     vec![
         Box::new(pinproxy::Pinproxy::new(programs.pinproxy.clone())),
-        Box::new(own::Relay),
-        Box::new(own::RelayX25519),
+        Box::new(own::RELAY),
+        Box::new(own::RELAY_X25519),
+        Box::new(own::RELAY_LEAST),
         Box::new(own::Blind),
         Box::new(hudsucker::Hudsucker::new(programs.hudsucker.clone())),
         Box::new(squid::Squid),

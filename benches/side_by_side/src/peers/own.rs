@@ -6,14 +6,24 @@ use crate::names::Key;
 use std::path::PathBuf;
 use std::process::Command;
 
-pub(super) struct Relay;
-/// The relay without post-quantum key exchange: what earlier measurements had, and cheaper than what rustls does by itself.
-pub(super) struct RelayX25519;
+/// The relay, or what becomes of it with one thing done otherwise.
+pub(super) struct Relay {
+    name: &'static str,
+    options: &'static [&'static str],
+}
+
+/// As rustls does by itself.
+pub(super) const RELAY: Relay = Relay { name: "relay", options: &[] };
+/// Without post-quantum key exchange: what earlier measurements had, and cheaper.
+pub(super) const RELAY_X25519: Relay = Relay { name: "relay-x25519", options: &["--x25519"] };
+/// It verifies each chain once and prefers AES-128: what is left of a session when all that can be spared is.
+pub(super) const RELAY_LEAST: Relay = Relay { name: "relay-least", options: &["--least"] };
+
 pub(super) struct Blind;
 
 impl Peer for Relay {
     fn name(&self) -> &'static str {
-        "relay"
+        self.name
     }
 
     fn version(&self) -> std::result::Result<String, String> {
@@ -21,31 +31,13 @@ impl Peer for Relay {
     }
 
     fn command(&self, place: &Place<'_>) -> Result<Command> {
-        command("relay", place)
-    }
-
-    fn trust(&self, place: &Place<'_>) -> Vec<PathBuf> {
-        vec![place.pki.ca(Key::Ecdsa), place.pki.ca(Key::Rsa)]
-    }
-}
-
-impl Peer for RelayX25519 {
-    fn name(&self) -> &'static str {
-        "relay-x25519"
-    }
-
-    fn version(&self) -> std::result::Result<String, String> {
-        Relay.version()
-    }
-
-    fn command(&self, place: &Place<'_>) -> Result<Command> {
-        let mut command = Relay.command(place)?;
-        command.arg("--x25519");
+        let mut command = command("relay", place)?;
+        command.args(self.options);
         Ok(command)
     }
 
     fn trust(&self, place: &Place<'_>) -> Vec<PathBuf> {
-        Relay.trust(place)
+        vec![place.pki.ca(Key::Ecdsa), place.pki.ca(Key::Rsa)]
     }
 }
 
