@@ -1,10 +1,10 @@
 //! The command line: one file a command.
 
-mod background;
 mod check;
 pub mod config;
+pub mod ctl;
 pub mod pins;
-mod reload;
+mod rows;
 pub mod run;
 
 use crate::config::{ConfigErrors, Diagnostic, Listing};
@@ -35,6 +35,7 @@ enum Command {
     Run(run::Arguments),
     Config(config::Arguments),
     Pins(pins::Arguments),
+    Ctl(ctl::Arguments),
 }
 
 /// How a command ended. The numbers are part of the interface.
@@ -110,6 +111,7 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Run(arguments) => run::execute(arguments),
         Command::Config(arguments) => config::execute(&arguments),
         Command::Pins(arguments) => pins::execute(arguments),
+        Command::Ctl(arguments) => ctl::execute(arguments),
     }
 }
 

@@ -7,10 +7,10 @@ mod explain_text;
 mod observed;
 mod surroundings;
 
+use super::rows::Rows;
 use super::{Exit, Failure};
 use crate::config::{Config, Places, Reading};
 use crate::policy::timestamp::Timestamp;
-use annotate_snippets::normalize_untrusted_str;
 use clap::Subcommand;
 use serde::Serialize;
 use std::io::{self, Write as _};
@@ -45,7 +45,7 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
 /// The configuration of a file, and how its values of environment variables are kept back. Its warnings are the
 /// business of `config check`.
 fn load(path: &Path, at: Timestamp) -> Result<(Config, Places), Failure> {
-    let Reading { outcome, places } = Config::load_with_places(path, at.0);
+    let Reading { outcome, places, .. } = Config::load_with_places(path, at.0);
     let (config, _) = outcome.map_err(|errors| Failure::configuration(&errors))?;
     Ok((config, places))
 }
@@ -82,43 +82,4 @@ fn json(answer: &impl Serialize) -> Result<String, Failure> {
     let mut text = serde_json::to_string_pretty(answer).map_err(Failure::unusable)?;
     text.push('\n');
     Ok(text)
-}
-
-/// Rows of a name and a text, the texts below each other.
-#[derive(Debug, Default)]
-struct Rows(String);
-
-impl Rows {
-    const INDENT: usize = 2;
-    const NAME_WIDTH: usize = 12;
-
-    /// A row.
-    fn row(&mut self, name: &str, text: &str) {
-        self.line(&format!("{:indent$}{name:<width$}{text}", "", indent = Self::INDENT, width = Self::NAME_WIDTH));
-    }
-
-    /// A further line of the text of the last row.
-    fn more(&mut self, text: &str) {
-        self.row("", text);
-    }
-
-    /// A line across. What comes from a file must not move the cursor, break the line or turn its direction.
-    fn line(&mut self, text: &str) {
-        let text = text.replace('\n', "\u{240a}");
-        self.0.push_str(normalize_untrusted_str(text.trim_end()).as_str());
-        self.0.push('\n');
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_stay_in_their_line() {
-        let mut rows = Rows::default();
-        rows.row("rule", "CHG\nnothing becomes looser");
-        rows.more("\u{1b}[2Ka\u{202e}b");
-        assert_eq!(rows.0, "  rule        CHG\u{240a}nothing becomes looser\n              \u{241b}[2Ka\u{fffd}b\n");
-    }
 }

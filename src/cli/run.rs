@@ -2,17 +2,18 @@
 
 mod greeting;
 
-use super::background::in_background;
-use super::reload::Reload;
 use super::{Exit, Failure, usual_ca_directory};
+use crate::admin::{self, ControlSocket};
 use crate::authority;
 use crate::config::{self, At, Code, Config, Diagnostic, Listing, OPEN_HELP, Openness, Places, Severity};
-use crate::inspect::{self, Admission, CaDirectory, Checked, Fault, Occasion, Synchronisation, World};
-use crate::materials::Materials;
+use crate::inspect::{self, Admission, CaDirectory, Checked, Occasion, Synchronisation, World};
+use crate::operate::background::in_background;
+use crate::operate::{Beginning, Cause, Inputs, Operator, Read, Reloads, Wanted, tend, watch};
 use crate::proxy::{Assembled, Clock, Generation, Proxy, assemble, ca_settings, serve, tell_losses};
 use crate::report::{Queue, QueueGuard, TextLog, Writing};
 use crate::upstream::names::Remembering;
 use crate::upstream::resolve::SystemResolver;
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,7 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
 use tracing::Level;
 
 /// Lines of the log that wait for a terminal or pipe that nobody reads; further ones are dropped and counted.
@@ -61,7 +63,9 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
 async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     // First of all: who sends it while the files are read must not end the process. They are then read once more.
     let hangups = signal(SignalKind::hangup()).map_err(Failure::unreachable)?;
-    let Wanted { config, warnings, materials, faults } = configuration(&arguments, Occasion::Start)?;
+    let read_at = Some(SystemTime::now());
+    let (paths, wanted) = configuration(&arguments, Occasion::Start);
+    let Wanted { config, warnings, materials, faults } = wanted?;
     if !warnings.is_empty() {
         // There is no log yet: its own settings are among what was read.
         drop(writeln!(io::stderr().lock(), "{}", Listing::new(&warnings).render(false)));
@@ -94,11 +98,28 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     // Nobody may be reading; the proxy runs all the same.
     drop(io::stdout().lock().write_all(greeting.as_bytes()));
     prepare_rsa(&proxy);
+    let (watches, control_socket) = (config.watch, config.admin.socket.clone());
+    let inputs = Inputs { paths, read_at };
+    let beginning = Beginning { config, faults, inputs, ca_directory: directory };
+    let reloads = Reloads::start(Arc::clone(&proxy), beginning, reader(arguments)).map_err(Failure::unreachable)?;
+    let operator = Arc::new(Operator::new(Arc::clone(&proxy), reloads));
+    let mut attending = JoinSet::new();
+    attending.spawn(reload_at_each(hangups, Arc::clone(&operator)));
+    attending.spawn(tend(Arc::clone(&operator)));
+    if watches {
+        attending.spawn(watch(Arc::clone(&operator)));
+    }
+    let _socket = match &control_socket {
+        None => None,
+        Some(path) => {
+            let (socket, listener) = ControlSocket::bind(path).map_err(Failure::unreachable)?;
+            attending.spawn(admin::serve(listener, admin::control(Arc::clone(&operator))));
+            Some(socket)
+        }
+    };
     let cut_short = Arc::new(AtomicBool::new(false));
-    let reload = Reload::new(arguments, config, faults, authority.certificates(), Arc::clone(&proxy));
-    let reloading = tokio::spawn(reload.at_each(hangups));
-    serve(listeners, Arc::clone(&proxy), shutdown.wait(Arc::clone(&proxy), Arc::clone(&cut_short))).await;
-    reloading.abort();
+    serve(listeners, Arc::clone(&proxy), shutdown.wait(operator, Arc::clone(&cut_short))).await;
+    drop(attending);
     // Writes out what is queued; what could not be written is known then.
     drop(sinks);
     tell_losses(&proxy);
@@ -107,38 +128,50 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     Ok(if cut_short.load(Ordering::Relaxed) { Exit::NotAsItShouldBe } else { Exit::Done })
 }
 
-/// What the arguments ask for.
-pub(super) struct Wanted {
-    pub(super) config: Config,
-    /// What is to be told about the file, infos left out. There may be errors among it that need not keep the proxy from
-    /// starting, such as roots of a pinset that have all ended: other hosts do not depend on them.
-    pub(super) warnings: Vec<Diagnostic>,
-    /// What its files hold, as far as that has been read.
-    pub(super) materials: Option<Materials>,
-    /// What the errors are about.
-    pub(super) faults: Vec<Fault>,
+/// How the configuration is read again.
+fn reader(arguments: Arguments) -> Read {
+    Box::new(move |occasion| {
+        arguments.config.is_some().then(|| {
+            let (paths, wanted) = configuration(&arguments, occasion);
+            (paths, wanted.map_err(|failure| failure.message))
+        })
+    })
 }
 
-/// The configuration that the arguments name, and the warnings about it.
-pub(super) fn configuration(arguments: &Arguments, occasion: Occasion<'_>) -> Result<Wanted, Failure> {
-    let mut wanted = match &arguments.config {
-        None => Wanted { config: Config::builtin(), warnings: Vec::new(), materials: None, faults: Vec::new() },
-        Some(path) => {
-            let ca_directory =
-                arguments.ca_dir.clone().map_or_else(|| CaDirectory::Usual(usual_ca_directory()), CaDirectory::Given);
-            let world = World { now: SystemTime::now(), clock: Synchronisation::of_system(), ca_directory };
-            let checked = inspect::check(path, &world).map_err(|errors| Failure::configuration(&errors))?;
-            let admission = checked.admission(occasion, world.now);
-            let Checked { config, diagnostics, materials, places, faults } = checked;
-            let mut warnings = told_of_listen(arguments, &config, &places, diagnostics);
-            warnings.retain(|diagnostic| diagnostic.severity() != Severity::Info);
-            match admission {
-                Admission::Taken => Wanted { config, warnings, materials, faults },
-                Admission::Unusable => return Err(Failure::files(&warnings)),
-                Admission::Worse => return Err(Failure::worse(&warnings)),
-            }
-        }
+/// SIGHUP is a reload. Signals that come during one are one more reload after it.
+async fn reload_at_each(mut hangups: Signal, operator: Arc<Operator>) {
+    while hangups.recv().await.is_some() {
+        // What came of it is in the log.
+        drop(operator.reloads.reload(Cause::Signal, false).await);
+    }
+}
+
+/// The configuration that the arguments name, and the warnings about it; and what it was read from.
+fn configuration(arguments: &Arguments, occasion: Occasion<'_>) -> (BTreeSet<PathBuf>, Result<Wanted, Failure>) {
+    let Some(path) = &arguments.config else {
+        let wanted = Wanted { config: Config::builtin(), warnings: Vec::new(), materials: None, faults: Vec::new() };
+        return (BTreeSet::new(), with_arguments(arguments, wanted));
     };
+    let ca_directory =
+        arguments.ca_dir.clone().map_or_else(|| CaDirectory::Usual(usual_ca_directory()), CaDirectory::Given);
+    let world = World { now: SystemTime::now(), clock: Synchronisation::of_system(), ca_directory };
+    let (paths, checked) = inspect::check_noting(path, &world);
+    let wanted = checked.map_err(|errors| Failure::configuration(&errors)).and_then(|checked| {
+        let admission = checked.admission(occasion, world.now);
+        let Checked { config, diagnostics, materials, places, faults } = checked;
+        let mut warnings = told_of_listen(arguments, &config, &places, diagnostics);
+        warnings.retain(|diagnostic| diagnostic.severity() != Severity::Info);
+        match admission {
+            Admission::Taken => with_arguments(arguments, Wanted { config, warnings, materials, faults }),
+            Admission::Unusable => Err(Failure::files(&warnings)),
+            Admission::Worse => Err(Failure::worse(&warnings)),
+        }
+    });
+    (paths, wanted)
+}
+
+/// What the command line says in the place of the file.
+fn with_arguments(arguments: &Arguments, mut wanted: Wanted) -> Result<Wanted, Failure> {
     let config = &mut wanted.config;
     if !arguments.listen.is_empty() {
         config.listeners.clone_from(&arguments.listen);
@@ -223,8 +256,8 @@ fn start_log(config: &Config) -> io::Result<(Queue, QueueGuard)> {
 
 /// SIGTERM and SIGINT.
 struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 impl Signals {
@@ -232,14 +265,18 @@ impl Signals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Completes with the first signal; the second ends the sessions that are still open, and says so.
-    async fn wait(mut self, proxy: Arc<Proxy>, cut_short: Arc<AtomicBool>) {
-        self.next().await;
+    /// Completes with the first signal, or when the proxy is asked to drain; the next signal ends the sessions that are
+    /// still open, and says so.
+    async fn wait(mut self, operator: Arc<Operator>, cut_short: Arc<AtomicBool>) {
+        tokio::select! {
+            () = self.next() => {}
+            () = operator.asked_to_drain() => {}
+        }
         tracing::info!("stopping: no new sessions; open ones may end (a second signal ends them now)");
         tokio::spawn(async move {
             self.next().await;
             cut_short.store(true, Ordering::Relaxed);
-            proxy.end();
+            operator.proxy.end();
         });
     }
 

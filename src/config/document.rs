@@ -9,19 +9,20 @@ use super::keys::{BLOCKLIST, KEY, KeyRing};
 use super::lint::{Subject, lint};
 use super::model::{Config, RuleSet};
 use super::named::NamedFiles;
-use super::outside::{Nothing, Outside, System};
+use super::outside::{Nothing, Noting, Outside, System};
 use super::pinsets::{DEFAULTS, Defaults, PINSET, Surroundings, read_defaults, read_pinsets};
 use super::places::{Marks, Places, Reading};
 use super::rules::{EXEMPT, Holes, TUNNEL, join_rules};
 use super::sections::{
-    CA, LIMITS, LISTENER, LOG, REPORTS, UPSTREAM, read_ca, read_limits, read_listeners, read_log, read_reports,
-    read_upstream,
+    ADMIN, CA, LIMITS, LISTENER, LOG, REPORTS, UPSTREAM, read_admin, read_ca, read_limits, read_listeners, read_log,
+    read_reports, read_upstream,
 };
 use super::shape::{ANY, Key, Keys, Shape};
 use super::span::{FileId, Source, Span};
 use super::table::Table;
 use super::variables::{Variables, fill_in};
 use crate::policy::rules;
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub(super) const ROOT: Keys = Keys::new(&[
         Shape::List(&Shape::Text(ANY)),
         "Files with keys, pinsets, exemptions and blocked keys: paths, or patterns such as \"pinsets.d/*.toml\".",
     ),
+    Key::new("watch", Shape::Flag, "Whether a change of the files is a reload, as SIGHUP is.").by_default("false"),
     Key::new("listener", Shape::Tables(&LISTENER), "Where clients connect.")
         .by_default("[{ address = \"127.0.0.1:8080\" }]"),
     Key::new("ca", Shape::Table(&CA), "The local certificate authority, which signs what clients see.")
@@ -67,7 +69,7 @@ pub(super) const ROOT: Keys = Keys::new(&[
     Key::new("blocklist", Shape::Tables(&BLOCKLIST), "Keys that no chain may contain, pinned or not."),
     Key::new("reports", Shape::Table(&REPORTS), "Reports of pin violations.").by_default("{}"),
     Key::new("log", Shape::Table(&LOG), "Logs.").by_default("{}"),
-    Key::planned("admin"),
+    Key::new("admin", Shape::Table(&ADMIN), "The doors for operators.").by_default("{}"),
     Key::planned("observe"),
 ]);
 
@@ -82,10 +84,12 @@ impl Config {
 
     /// The same, with the places where it was written, for findings about what it names.
     pub fn load_with_places(path: &Path, now: SystemTime) -> Reading {
-        match read_main(&System, path) {
-            Ok(text) => read_text(text, path, now, &System, true, |_, config| config),
+        let outside = Noting::default();
+        let reading = match read_main(&outside, path) {
+            Ok(text) => read_text(text, path, now, &outside, true, |_, config| config),
             Err(errors) => unread(Source::new(path, String::new()), errors),
-        }
+        };
+        Reading { looked_at: outside.into_paths(), ..reading }
     }
 
     /// The same, with files and environment variables of this machine.
@@ -126,7 +130,8 @@ pub(super) fn read_main(outside: &dyn Outside, path: &Path) -> Result<String, Co
 
 /// What is left of a file of which nothing could be read.
 fn unread<T>(main: Source, errors: ConfigErrors) -> Reading<T> {
-    Reading { outcome: Err(errors), places: Places::new(vec![Arc::new(main)], Variables::default(), Marks::default()) }
+    let places = Places::new(vec![Arc::new(main)], Variables::default(), Marks::default());
+    Reading { outcome: Err(errors), places, looked_at: BTreeSet::new() }
 }
 
 /// Reads a text and what it includes, and gives what is made of its top level and the configuration when there is no
@@ -154,7 +159,7 @@ pub(super) fn read_text<T>(
         let made = made.flatten().unwrap_or_else(|| unreachable!("what could not be read has been reported"));
         (made, diagnostics)
     });
-    Reading { outcome, places }
+    Reading { outcome, places, looked_at: BTreeSet::new() }
 }
 
 /// Nothing when the main file is no TOML. Where another one is missing or none, the rest is read for the errors in it.
@@ -300,6 +305,8 @@ fn read<'a>(
         refusal: defaults.refusal,
         reports,
         log,
+        admin: read_admin(root),
+        watch: root.item("watch").and_then(|item| item.flag()).unwrap_or_default(),
     };
     let marks = if with_places { Marks::of(&config, &pinsets, met, defaults.expiry_warning) } else { Marks::default() };
     let rules = join_rules(findings, pinsets, holes);

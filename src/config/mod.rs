@@ -55,8 +55,8 @@ pub use legible::is_invisible;
 pub use lint::UNREACHED;
 pub use listing::{DIAGNOSTICS_SHOWN_MAX, Listing};
 pub use model::{
-    Ca, ClientId, Config, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Refusal, Reports,
-    Revocation, Roots, RuleSet, Upstream,
+    Admin, Ca, ClientId, Config, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Refusal,
+    Reports, Revocation, Roots, RuleSet, Upstream,
 };
 pub use named::{Named, NamedFile};
 pub use outside::{Found, Kind, Outside, System};

@@ -40,6 +40,10 @@ pub struct Config {
     pub reports: Reports,
     /// Logs.
     pub log: Log,
+    /// The doors for operators.
+    pub admin: Admin,
+    /// Whether a change of the files is a reload. Default: no.
+    pub watch: bool,
 }
 
 /// The local certificate authority.
@@ -135,6 +139,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// For a session as a whole. Default: 24 hours.
     pub session_lifetime: Duration,
+    /// Between the announcement that the proxy stops and the end of its listeners. Default: none.
+    pub drain_delay: Duration,
     /// For open sessions to end when the proxy stops. Default: 30 seconds.
     pub drain_timeout: Duration,
 }
@@ -189,6 +195,13 @@ pub struct Log {
     pub access: Option<PathBuf>,
 }
 
+/// The doors for operators.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admin {
+    /// The file of the control socket. Default: none.
+    pub socket: Option<PathBuf>,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -227,6 +240,8 @@ impl Config {
             refusal: Refusal::Status,
             reports: Reports::default(),
             log: Log::default(),
+            admin: Admin::default(),
+            watch: false,
         }
     }
 
@@ -267,6 +282,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: 10 * MINUTE,
             session_lifetime: 24 * HOUR,
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
         }
     }

@@ -19,6 +19,19 @@ pub struct NamedFile {
     pub(super) span: Span,
 }
 
+impl NamedFile {
+    /// The file, where it is one and not a store of the system or a list that is built in.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.what {
+            Named::Anchors(Roots::File(file))
+            | Named::OwnAnchors { roots: Roots::File(file), .. }
+            | Named::ExtraAnchors(ExtraRoots { file, .. })
+            | Named::RevocationList(file) => Some(file),
+            Named::Anchors(_) | Named::OwnAnchors { .. } => None,
+        }
+    }
+}
+
 /// What can be named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {

@@ -1,10 +1,12 @@
 //! What a configuration takes in besides its own text: other files, and environment variables.
 
 use glob::{MatchOptions, Pattern, glob_with};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// How patterns of files are read: stars stop at slashes, and hidden files (of editors, say) have to be named.
 pub(super) const PATTERN_OPTIONS: MatchOptions =
@@ -81,6 +83,48 @@ impl Outside for System {
 
     fn variable(&self, name: &str) -> Option<OsString> {
         std::env::var_os(name)
+    }
+}
+
+/// The same machine, with a list of what was looked at on it.
+#[derive(Debug, Default)]
+pub(super) struct Noting {
+    seen: RefCell<BTreeSet<PathBuf>>,
+}
+
+impl Noting {
+    fn note(&self, path: &Path) {
+        self.seen.borrow_mut().insert(path.to_owned());
+    }
+
+    /// Files, and the folders that patterns were looked for in.
+    pub(super) fn into_paths(self) -> BTreeSet<PathBuf> {
+        self.seen.into_inner()
+    }
+}
+
+impl Outside for Noting {
+    fn read(&self, file: &Path, limit: usize) -> io::Result<Vec<u8>> {
+        self.note(file);
+        System.read(file, limit)
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Found> {
+        self.note(path);
+        System.look(path)
+    }
+
+    fn matches(&self, pattern: &Pattern, limit: usize) -> io::Result<Vec<PathBuf>> {
+        let is_pattern = |part: &Component<'_>| part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+        let fixed: PathBuf = Path::new(pattern.as_str()).components().take_while(|part| !is_pattern(part)).collect();
+        self.note(&fixed);
+        let found = System.matches(pattern, limit)?;
+        found.iter().filter_map(|file| file.parent()).for_each(|folder| self.note(folder));
+        Ok(found)
+    }
+
+    fn variable(&self, name: &str) -> Option<OsString> {
+        System.variable(name)
     }
 }
 

@@ -12,7 +12,7 @@ use super::variables::{Untold, Variables};
 use crate::policy::pin::Pin;
 use crate::policy::pinset::Position;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +25,9 @@ pub struct Reading<T = Config> {
     pub outcome: Result<(T, Vec<Diagnostic>), ConfigErrors>,
     /// Where its parts were written, as far as they could be read.
     pub places: Places,
+    /// Files that were read, and folders that were searched, for the text: those that trust anchors and revocation lists
+    /// are read from are [`Places::named_files`].
+    pub looked_at: BTreeSet<PathBuf>,
 }
 
 /// Where the parts of a configuration were written.

@@ -3,8 +3,8 @@
 use super::code::Code;
 use super::item::{Item, Located, Word};
 use super::model::{
-    Ca, ClientId, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots,
-    Upstream,
+    Admin, Ca, ClientId, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation,
+    Roots, Upstream,
 };
 use super::named::NamedFiles;
 use super::shape::{Key, Keys, SOCKET_ADDRESS, Shape};
@@ -26,6 +26,9 @@ const LEAF_LIFETIME: RangeInclusive<Duration> =
 /// Any other duration. A year is far below what clocks overflow at.
 pub(super) const DURATION: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Whoever sends clients here has to have heard by then.
+const DRAIN_DELAY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(5 * 60);
 
 pub(super) const LISTENER: Keys = Keys::new(&[
     Key::new(
@@ -91,6 +94,11 @@ pub(super) const LIMITS: Keys = Keys::new(&[
     Key::new("idle_timeout", Shape::Duration(&DURATION), "For a session in which nothing moves in either direction.")
         .by_default("\"10m\""),
     Key::new("session_lifetime", Shape::Duration(&DURATION), "For a session as a whole.").by_default("\"24h\""),
+    Key::new(
+        "drain_delay",
+        Shape::Duration(&DRAIN_DELAY),
+        "Between /readyz saying that the proxy stops and the end of its listeners, up to 5m; else no time.",
+    ),
     Key::new("drain_timeout", Shape::Duration(&DURATION), "For open sessions to end when the proxy stops.")
         .by_default("\"30s\""),
 ]);
@@ -105,6 +113,15 @@ pub(super) const LOG: Keys = Keys::new(&[
     Key::new("format", Shape::Word(&LOG_FORMATS), "How log lines look.").by_default("\"text\""),
     Key::new("level", Shape::Word(&LOG_LEVELS), "The least serious line that is written.").by_default("\"info\""),
     Key::new("access", Shape::Path, "One JSON object for each session; else no file."),
+]);
+
+pub(super) const ADMIN: Keys = Keys::new(&[
+    Key::planned("address"),
+    Key::new(
+        "socket",
+        Shape::Path,
+        "The control socket that pinproxy ctl talks to; made for the user of the proxy alone. Else none.",
+    ),
 ]);
 
 /// Words of `roots`; any other text with one of these characters is the name of a file.
@@ -268,6 +285,7 @@ pub(super) fn read_limits(root: &Table<'_>) -> Limits {
     set(&mut limits.header_timeout, duration(&table, "header_timeout"));
     set(&mut limits.idle_timeout, duration(&table, "idle_timeout"));
     set(&mut limits.session_lifetime, duration(&table, "session_lifetime"));
+    set(&mut limits.drain_delay, duration(&table, "drain_delay"));
     set(&mut limits.drain_timeout, duration(&table, "drain_timeout"));
     limits
 }
@@ -278,6 +296,11 @@ pub(super) fn read_reports(root: &Table<'_>) -> Reports {
     reports.file = table.item("file").and_then(|item| item.path());
     set(&mut reports.client_id, table.item("client_id").and_then(|item| item.choice(CLIENT_IDS)));
     reports
+}
+
+pub(super) fn read_admin(root: &Table<'_>) -> Admin {
+    let socket = root.table("admin").and_then(|table| table.item("socket")?.path());
+    Admin { socket }
 }
 
 pub(super) fn read_log(root: &Table<'_>) -> Log {

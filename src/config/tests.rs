@@ -657,7 +657,7 @@ fn an_empty_file_is_the_builtin_configuration() {
 #[test]
 fn settings() {
     let config = config(
-        "[[listener]]\naddress = \"127.0.0.1:0\"\nkind = \"forward\"\n[[listener]]\naddress = \"[::]:3128\"\n\
+        "watch = true\n[[listener]]\naddress = \"127.0.0.1:0\"\nkind = \"forward\"\n[[listener]]\naddress = \"[::]:3128\"\n\
          [ca]\ndirectory = \"../certs\"\nleaf_key = \"rsa2048\"\nleaf_lifetime = \"2h\"\nleaf_cache = 1\n\
          [upstream]\nroots = \"r.pem\"\nextra_roots = [\"/x.pem\"]\ncrls = [\"a.crl\"]\nrevocation = \"require\"\n\
          certificate_transparency = \"off\"\nconnect_timeout = \"1s\"\nhandshake_timeout = \"2s\"\nresumption = true\n\
@@ -666,10 +666,11 @@ fn settings() {
          destinations_allow = [\"10.1.0.0/16\"]\nports_allow = [443]\n\
          [limits]\nsessions = 5\nsessions_per_client = 4\nheader_bytes = 0x4000\nclient_hello_bytes = \"2 KiB\"\n\
          client_hello_timeout = \"3s\"\nheader_timeout = \"4s\"\nidle_timeout = \"5m\"\nsession_lifetime = \"6h\"\n\
-         drain_timeout = \"7s\"\n\
+         drain_delay = \"8s\"\ndrain_timeout = \"7s\"\n\
          [defaults]\nunpinned = \"deny\"\nplaintext = \"deny\"\nname_mismatch = \"deny\"\nrefusal = \"status\"\n\
          [reports]\nfile = \"v.jsonl\"\nclient_id = \"plain\"\n\
-         [log]\nformat = \"json\"\nlevel = \"trace\"\naccess = \"a.jsonl\"",
+         [log]\nformat = \"json\"\nlevel = \"trace\"\naccess = \"a.jsonl\"\n\
+         [admin]\nsocket = \"c.sock\"",
     );
     assert_eq!(config.listeners, ["127.0.0.1:0", "[::]:3128"].map(|a| a.parse().unwrap()));
     assert_eq!(config.ca.directory, Some(PathBuf::from("etc/../certs")));
@@ -695,12 +696,14 @@ fn settings() {
         header_timeout: Duration::from_secs(4),
         idle_timeout: Duration::from_secs(300),
         session_lifetime: Duration::from_secs(6 * 3600),
+        drain_delay: Duration::from_secs(8),
         drain_timeout: Duration::from_secs(7),
     };
     assert_eq!(config.limits, limits);
     assert_eq!(config.rules.defaults().unpinned, Unpinned::Deny);
     assert_eq!(config.reports, Reports { file: Some("etc/v.jsonl".into()), client_id: ClientId::Plain });
     assert_eq!((config.log.format, config.log.level), (LogFormat::Json, LogLevel::Trace));
+    assert_eq!((config.watch, config.admin), (true, Admin { socket: Some("etc/c.sock".into()) }));
 }
 
 #[test]

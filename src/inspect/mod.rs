@@ -25,6 +25,7 @@ use crate::authority;
 use crate::config::{Code, Config, ConfigErrors, Diagnostic, Places, Reading};
 use crate::materials::Materials;
 use fault::Finding;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -69,7 +70,19 @@ pub struct Checked {
 /// # Errors
 /// What is wrong with its text, and with the files that it names.
 pub fn check(path: &Path, world: &World) -> Result<Checked, ConfigErrors> {
-    let Reading { outcome, places } = Config::load_with_places(path, world.now);
+    check_noting(path, world).1
+}
+
+/// The same, with the files and folders that it depends on, whatever comes of it.
+pub fn check_noting(path: &Path, world: &World) -> (BTreeSet<PathBuf>, Result<Checked, ConfigErrors>) {
+    let mut reading = Config::load_with_places(path, world.now);
+    let mut files = std::mem::take(&mut reading.looked_at);
+    files.extend(reading.places.named().iter().filter_map(|named| named.file()).map(Path::to_owned));
+    (files, check_reading(reading, world))
+}
+
+fn check_reading(reading: Reading, world: &World) -> Result<Checked, ConfigErrors> {
+    let Reading { outcome, places, .. } = reading;
     // The CA is compared, never made: what would be made now is in no file yet.
     let directory = match &world.ca_directory {
         CaDirectory::Given(given) => Some(given.as_path()),

@@ -194,7 +194,7 @@ impl Prober {
         let shaken = handshake(dialled.stream, config, &verifier, &question, &circumstances, self.limit).await?;
         let served = shaken.attempt.served;
         let survey = question.survey(&served, &circumstances);
-        Ok(Sight { address: dialled.address, served, survey })
+        Ok(Sight { address: dialled.address, served: served.to_vec(), survey })
     }
 }
 

@@ -9,6 +9,7 @@ use crate::policy::host::Host;
 use crate::tls::name::server_name;
 use crate::tls::provider::provider;
 use crate::tls::words::words;
+use arc_swap::ArcSwap;
 use rustls::server::{ClientHello as RustlsClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{AlertDescription, PeerIncompatible, ServerConfig};
@@ -32,7 +33,7 @@ pub enum LeafKeyChoice {
 /// Accepts clients: the local CA and what their sessions share.
 #[derive(Debug)]
 pub struct Acceptor {
-    authority: Arc<CertificateAuthority>,
+    authority: ArcSwap<CertificateAuthority>,
     leaf_key: LeafKeyChoice,
     handshake_timeout: Duration,
     template: ServerConfig,
@@ -121,7 +122,7 @@ impl Acceptor {
         // Tickets are sealed with keys of this process and bound to the server name; every session is judged upstream
         // before its client can use one.
         template.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-        Ok(Self { authority, leaf_key, handshake_timeout, template })
+        Ok(Self { authority: ArcSwap::new(authority), leaf_key, handshake_timeout, template })
     }
 
     /// Issues the leaf that the usual client will need, or finds it, ahead of its ClientHello. The leaf stays in the
@@ -132,8 +133,18 @@ impl Acceptor {
             LeafKeyChoice::Always(kind) => kind,
         };
         if let Ok(name) = server_name(host) {
-            drop(self.authority.leaf(&name, kind, None, now));
+            drop(self.authority.load().leaf(&name, kind, None, now));
         }
+    }
+
+    /// The CA that signs now.
+    pub fn authority(&self) -> Arc<CertificateAuthority> {
+        self.authority.load_full()
+    }
+
+    /// Puts another CA in its place, for the handshakes that begin from now on.
+    pub fn replace_authority(&self, authority: Arc<CertificateAuthority>) {
+        self.authority.store(authority);
     }
 
     /// Makes the RSA leaf key, unless the configuration rules out that it is needed. Blocks for tens of milliseconds.
@@ -143,7 +154,7 @@ impl Acceptor {
     pub fn prepare_rsa(&self) -> Result<(), IssueError> {
         match self.leaf_key {
             LeafKeyChoice::Always(LeafKeyKind::EcdsaP256) => Ok(()),
-            LeafKeyChoice::Auto | LeafKeyChoice::Always(LeafKeyKind::Rsa2048) => self.authority.prepare_rsa(),
+            LeafKeyChoice::Auto | LeafKeyChoice::Always(LeafKeyKind::Rsa2048) => self.authority.load().prepare_rsa(),
         }
     }
 
@@ -181,7 +192,7 @@ impl Acceptor {
             Err(_) => Err(AcceptError::Timeout(self.handshake_timeout)),
             Ok(Err(error)) => {
                 let failure = self.suited(failed(error), only_family);
-                Err(match only_family.and_then(|client| KeyMismatch::of(client, &self.authority)) {
+                Err(match only_family.and_then(|client| KeyMismatch::of(client, &self.authority.load())) {
                     Some(mismatch) => mismatch.explain(failure),
                     None => failure,
                 })
@@ -222,7 +233,7 @@ impl Acceptor {
             LeafKeyChoice::Auto => LeafKeyKind::Rsa2048,
         };
         let name = server_name(permit.host()).map_err(|_| AcceptError::Name(permit.host().clone()))?;
-        Ok(self.authority.leaf(&name, kind, upstream_not_after, now)?)
+        Ok(self.authority.load().leaf(&name, kind, upstream_not_after, now)?)
     }
 }
 

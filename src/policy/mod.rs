@@ -6,6 +6,7 @@ pub mod decision;
 pub mod explain;
 pub mod host;
 pub mod moment;
+pub mod overrides;
 pub mod pattern;
 pub mod pin;
 pub mod pinset;

@@ -69,12 +69,14 @@ pub struct Circumstances {
     pub client: IpAddr,
     /// The step of the rule's rollout that a hold does not let it pass. `None`: it goes by its dates.
     pub hold: Option<usize>,
+    /// Whether an operator has overridden the enforcement for this host ([`super::overrides`]).
+    pub overridden: bool,
 }
 
 impl Circumstances {
-    /// Of a client at a time, with no rollout on hold.
+    /// Of a client at a time, with no rollout on hold and nothing overridden.
     pub fn new(moment: impl Into<Moment>, client: IpAddr) -> Self {
-        Self { moment: moment.into(), client, hold: None }
+        Self { moment: moment.into(), client, hold: None, overridden: false }
     }
 }
 

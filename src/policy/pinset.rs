@@ -204,6 +204,7 @@ impl Pinset {
                 (Mode::ReportOnly, _) | (Mode::Enforce, Some(AfterExpiry::ReportOnly)) => {
                     Demand::Pins { accepts, enforced: false }
                 }
+                (Mode::Enforce, _) if circumstances.overridden => Demand::Pins { accepts, enforced: false },
                 (Mode::Enforce, None) => Demand::Pins { accepts, enforced: true },
                 (Mode::Enforce, Some(_)) => Demand::Expired,
             },

@@ -30,7 +30,7 @@ impl Protection {
     pub fn of(rule: &Rule, moment: Moment) -> Self {
         // Held at its beginning, a rollout shows what the rule does with the clients that it has not come to.
         let client = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let not_reached = Circumstances { moment, client, hold: Some(0) };
+        let not_reached = Circumstances { hold: Some(0), ..Circumstances::new(moment, client) };
         match (&rule.kind, rule.demand(&not_reached)) {
             (RuleKind::Tunnel { .. } | RuleKind::Default(Unpinned::Tunnel), _) => Self::Tunnel,
             (RuleKind::Default(Unpinned::Deny), _) | (_, Demand::Expired) => Self::Refused,

@@ -111,6 +111,7 @@ impl Generation {
     ) -> Result<Self, MaterialsError> {
         let read = read.filter(|materials| materials.are_without(own));
         let materials = read.map_or_else(|| Materials::load(config, own), Ok)?;
-        Ok(Self { policy: Arc::new(config.policy(number)), materials, chains: Arc::default() })
+        let (policy, access) = (Arc::new(config.policy(number)), config.access.clone());
+        Ok(Self { policy, materials, chains: Arc::default(), access })
     }
 }

@@ -5,6 +5,7 @@ use super::head::Head;
 use super::record::Record;
 use super::session::Session;
 use super::sides::TUNNEL_BUFFER_BYTES;
+use super::standing::Shown;
 use super::upstream_half::Verified;
 use crate::intercept::{ClientHello, HelloLimits, Prefixed, read_client_hello, read_opening, refuse};
 use crate::policy::decision::Permit;
@@ -29,6 +30,12 @@ pub(super) enum Pair {
     Plain(Box<BufReader<ClientStream>>, Box<BufReader<TcpStream>>),
 }
 
+/// What a session comes to: two sides to relay, and what the verdict rests on.
+pub(super) struct Ready {
+    pub(super) pair: Pair,
+    pub(super) shown: Shown,
+}
+
 /// What the ClientHello led to.
 enum Judged {
     Verified(Verified),
@@ -43,7 +50,7 @@ impl Session {
         mut client: ClientStream,
         verified: Verified,
         record: &mut Record,
-    ) -> Result<Pair, SessionError> {
+    ) -> Result<Ready, SessionError> {
         let hello = self.client_hello(&mut client).await?;
         let agreed = async {
             let other = self.other_name(target, &hello, record)?;
@@ -70,11 +77,12 @@ impl Session {
         mut client: ClientStream,
         dialled: Dialled,
         record: &mut Record,
-    ) -> Result<Pair, SessionError> {
+    ) -> Result<Ready, SessionError> {
         let hello = self.client_hello(&mut client).await?;
         let judged = async {
             let (host, rule) = self.rule_by_hello(target, &hello, record)?;
-            record.rule(&rule, &self.circumstances(&rule));
+            let judged = Authority { host: host.clone(), port: target.port };
+            record.rule(&rule, &self.circumstances(&rule, &judged));
             if let Some(permit) = Permit::tunnel(&rule, &host) {
                 return Ok(Judged::Blind(dialled, permit));
             }
@@ -115,7 +123,7 @@ impl Session {
         record.server_name(&name);
         record.judged_as(&name);
         let named = Authority { host: name, port: target.port };
-        self.proxy.access.check_target(&named)?;
+        self.generation.access.check_target(&named)?;
         let rule = Arc::clone(policy.select_for_address(target, &named, self.moment)?);
         Ok((named.host, rule))
     }
@@ -136,7 +144,7 @@ impl Session {
         let Some(rule) = self.generation.policy.select_for_mismatch(target, &named, self.moment) else {
             return Err(SessionError::ServerName { asked: target.host.clone(), named: named.host });
         };
-        self.proxy.access.check_target(&named)?;
+        self.generation.access.check_target(&named)?;
         record.judged_as(&named.host);
         Ok(Some((named, Arc::clone(rule))))
     }
@@ -158,14 +166,15 @@ impl Session {
         hello: ClientHello,
         verified: Verified,
         record: &mut Record,
-    ) -> Result<Pair, SessionError> {
-        let Verified { permit, upstream, leaf_not_after, .. } = verified;
+    ) -> Result<Ready, SessionError> {
+        let Verified { permit, upstream, leaf_not_after, served, .. } = verified;
         let alpn = upstream.alpn.clone();
         let acceptor = &self.proxy.acceptor;
         let accepted = acceptor.accept(&permit, hello, client, alpn.as_deref(), leaf_not_after, self.now).await?;
         let version = accepted.stream.get_ref().1.protocol_version();
         record.client_tls(version, Arc::clone(&accepted.leaf.serial));
-        Ok(Pair::Tls(Box::new(accepted.stream), upstream.into_stream(&permit)))
+        let shown = Shown::Chain(permit.host().clone(), served);
+        Ok(Ready { pair: Pair::Tls(Box::new(accepted.stream), upstream.into_stream(&permit)), shown })
     }
 
     /// A tunnel by its rule, unless the client names a pinned host in it: a tunnel opens no hole in a pinset. Where the
@@ -177,7 +186,7 @@ impl Session {
         dialled: Dialled,
         permit: &Permit,
         record: &mut Record,
-    ) -> Result<Pair, SessionError> {
+    ) -> Result<Ready, SessionError> {
         if !may_open_with_tls(&client, &dialled.stream, self.proxy.limits.idle_timeout).await {
             return Ok(Self::blind(client, dialled, permit, record));
         }
@@ -201,7 +210,7 @@ impl Session {
         let host = name.map_err(SessionError::ServerNameForm)?;
         record.server_name(&host);
         let named = Authority { host, port: target.port };
-        self.proxy.access.check_target(&named)?;
+        self.generation.access.check_target(&named)?;
         let policy = &self.generation.policy;
         let (asked, found) = (policy.select(target, self.moment), policy.select(&named, self.moment));
         match found.pinset() {
@@ -211,11 +220,11 @@ impl Session {
     }
 
     /// relay without looking, for which the rule gave the permit.
-    fn blind(client: ClientStream, dialled: Dialled, _permit: &Permit, record: &mut Record) -> Pair {
+    fn blind(client: ClientStream, dialled: Dialled, _permit: &Permit, record: &mut Record) -> Ready {
         record.tunnelled();
         let client = BufReader::with_capacity(TUNNEL_BUFFER_BYTES, client);
         let upstream = BufReader::with_capacity(TUNNEL_BUFFER_BYTES, dialled.stream);
-        Pair::Plain(Box::new(client), Box::new(upstream))
+        Ready { pair: Pair::Plain(Box::new(client), Box::new(upstream)), shown: Shown::Nothing }
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 
 /// Pause after an error of accept(2), most often a lack of file descriptors, which ending sessions will give back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -30,6 +30,8 @@ pub(super) const REFUSALS_MAX: usize = 256;
 const LINGER: Duration = Duration::from_secs(2);
 /// What a refused client may still send meanwhile.
 const LINGER_BYTES_MAX: u64 = 1024 * 1024;
+/// A connection on which nothing was said for so long is not waited for when the proxy drains.
+const FRESH: Duration = Duration::from_secs(1);
 /// How often lost events are looked for and told.
 const LOSS_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -45,6 +47,12 @@ pub async fn serve(listeners: Vec<TcpListener>, proxy: Arc<Proxy>, shutdown: imp
     let losses = tokio::spawn(watch_losses(Arc::clone(&proxy)));
     let dates = tokio::spawn(watch_dates(Arc::clone(&proxy)));
     shutdown.await;
+    // Whoever asks hears it first, so that nobody is sent here any more when the listeners close.
+    proxy.leaving.cancel();
+    tokio::select! {
+        () = sleep(proxy.limits.drain_delay) => {}
+        () = proxy.ending.cancelled() => {}
+    }
     proxy.stopping.cancel();
     proxy.sessions.close();
     let drain_timeout = proxy.limits.drain_timeout;
@@ -113,7 +121,8 @@ fn admit(proxy: &Arc<Proxy>, stream: TcpStream, client: SocketAddr) {
     // Nagle's algorithm against delayed acknowledgements costs 40 ms with the small writes of handshakes.
     drop(stream.set_nodelay(true));
     // Who may not use the proxy takes no place in it.
-    let admitted = proxy.access.check_client(client.ip()).map_err(SessionError::from);
+    let generation = proxy.generation();
+    let admitted = generation.access.check_client(client.ip()).map_err(SessionError::from);
     match admitted.and_then(|()| proxy.capacity.take(client.ip())) {
         Ok(place) => {
             proxy.sessions.spawn(speak_http(Arc::clone(proxy), stream, client, place));
@@ -175,9 +184,16 @@ async fn parse_and_serve(
         .serve_connection(TokioIo::new(head), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
+    let accepted = Instant::now();
     tokio::select! {
         ended = connection.as_mut() => return ended.map_or_else(Ended::Http, |()| Ended::Closed),
-        () = proxy.stopping.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = proxy.stopping.cancelled() => {}
+    }
+    // Who has just connected is about to ask, and would have to be told to ask again.
+    tokio::select! {
+        ended = connection.as_mut() => return ended.map_or_else(Ended::Http, |()| Ended::Closed),
+        () = sleep_until(accepted + FRESH) => connection.as_mut().graceful_shutdown(),
+        () = proxy.ending.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
         ended = connection.as_mut() => return ended.map_or_else(Ended::Http, |()| Ended::Closed),

@@ -14,17 +14,22 @@ mod reply;
 mod rollouts;
 mod session;
 mod sides;
+mod standing;
 mod upstream_half;
 
 pub use assemble::{AssembleError, Assembled, assemble, ca_settings};
 pub use clock::Clock;
 pub use listener::{serve, tell_losses};
 
+use crate::authority::CertificateAuthority;
 use crate::config::{Config, Limits};
 use crate::intercept::Acceptor;
 use crate::materials::Materials;
 use crate::policy::access::Access;
-use crate::policy::rules::Policy;
+use crate::policy::host::Authority;
+use crate::policy::moment::{Circumstances, Moment};
+use crate::policy::overrides::Overrides;
+use crate::policy::rules::{Policy, Rule};
 use crate::report::Reporter;
 use crate::tls::memory::ChainMemory;
 use crate::upstream::resolve::Resolve;
@@ -35,7 +40,10 @@ use calendar::Calendar;
 use capacity::Capacity;
 use clock::Timekeeper;
 use rollouts::Rollouts;
+use standing::Standings;
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -52,6 +60,8 @@ pub struct Generation {
     pub materials: Materials,
     /// The chains that were verified with them.
     pub chains: Arc<ChainMemory>,
+    /// Who may use the proxy, and to go where.
+    pub access: Access,
 }
 
 /// What a proxy is made of.
@@ -73,7 +83,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Proxy {
     generation: ArcSwap<Generation>,
-    access: Access,
+    overrides: ArcSwap<Overrides>,
     limits: Limits,
     connect_timeout: Duration,
     handshake_timeout: Duration,
@@ -87,8 +97,11 @@ pub struct Proxy {
     tickets: Option<Tickets>,
     offers: Offers,
     capacity: Arc<Capacity>,
+    standings: Standings,
     refusals: Arc<Semaphore>,
     sessions: TaskTracker,
+    /// There will be no new sessions soon.
+    leaving: CancellationToken,
     /// No new sessions.
     stopping: CancellationToken,
     /// No sessions any more.
@@ -105,7 +118,7 @@ impl Proxy {
         enter(&parts.generation.policy, &time, &calendar, &rollouts);
         Arc::new(Self {
             generation: ArcSwap::from_pointee(parts.generation),
-            access: config.access.clone(),
+            overrides: ArcSwap::default(),
             limits: config.limits.clone(),
             connect_timeout: config.upstream.connect_timeout,
             handshake_timeout: config.upstream.handshake_timeout,
@@ -118,8 +131,10 @@ impl Proxy {
             tickets: config.upstream.resumption.then(Tickets::default),
             offers: Offers::default(),
             capacity: Capacity::new(config.limits.sessions, config.limits.sessions_per_client),
+            standings: Standings::default(),
             refusals: Arc::new(Semaphore::new(listener::REFUSALS_MAX)),
             sessions: TaskTracker::new(),
+            leaving: CancellationToken::new(),
             stopping: CancellationToken::new(),
             ending: CancellationToken::new(),
             // Random per process, so that references of two runs are told apart.
@@ -150,6 +165,16 @@ impl Proxy {
         self.rollouts.advance(moment, self.time.elapsed());
     }
 
+    /// The CA that signs what clients see.
+    pub fn authority(&self) -> Arc<CertificateAuthority> {
+        self.acceptor.authority()
+    }
+
+    /// Puts another CA in its place.
+    pub fn replace_authority(&self, authority: Arc<CertificateAuthority>) {
+        self.acceptor.replace_authority(authority);
+    }
+
     /// Makes the RSA leaf key, which takes a while, ahead of the first client that needs it. Blocks.
     ///
     /// # Errors
@@ -161,6 +186,46 @@ impl Proxy {
     /// Ends every session now; to be called on a proxy that is draining.
     pub fn end(&self) {
         self.ending.cancel();
+        self.standings.close();
+    }
+
+    /// The overrides that were given.
+    pub fn overrides(&self) -> Arc<Overrides> {
+        self.overrides.load_full()
+    }
+
+    /// Puts other overrides in the place of those that were given, for all judgements from now on.
+    pub fn set_overrides(&self, overrides: Overrides) {
+        self.overrides.store(Arc::new(overrides));
+    }
+
+    /// The moment that rules are held against.
+    pub fn moment(&self) -> Moment {
+        self.time.moment()
+    }
+
+    /// What a judgement of this host by this rule depends on.
+    fn circumstances(&self, rule: &Rule, judged: &Authority, client: IpAddr, moment: Moment) -> Circumstances {
+        let rollout = rule.pinset().filter(|pinset| pinset.rollout().is_some());
+        let hold = rollout.and_then(|pinset| self.rollouts.limit(pinset, moment, self.time.elapsed()));
+        let overridden = rule.pinset().is_some() && self.overrides.load().cover(judged, moment);
+        Circumstances { moment, client: client.to_canonical(), hold, overridden }
+    }
+
+    /// Whether it lets open sessions end and takes no new ones, or is about to.
+    pub fn is_draining(&self) -> bool {
+        self.leaving.is_cancelled()
+    }
+
+    /// Events that were lost since the start, by where they should have gone.
+    pub fn lost_events(&self) -> BTreeMap<String, u64> {
+        let lost = self.reporter.lost().filter(|(_, lost)| *lost > 0);
+        lost.map(|(sink, lost)| (sink.to_owned(), lost)).collect()
+    }
+
+    /// Opens the files of events anew, which somebody may have moved away.
+    pub fn reopen_logs(&self) {
+        self.reporter.reopen();
     }
 
     /// Connections and tunnels open now.

@@ -5,6 +5,7 @@ mod words;
 
 use super::error::SessionError;
 use super::reply::ExpectedPin;
+use super::standing::Refused;
 use crate::policy::decision::{Candidate, ChainProof as _, Decision, FailureClass, Rejection};
 use crate::policy::host::{Authority, Host};
 use crate::policy::moment::Circumstances;
@@ -50,6 +51,7 @@ impl Record {
             status: None,
             pinset: None,
             enforced: false,
+            overridden: false,
             policy_generation: 0,
             matched_position: None,
             matched_pin: None,
@@ -111,6 +113,7 @@ impl Record {
     /// The circumstances that the verdict is taken under: a rollout may have taken a step since the rule was found.
     pub(super) fn judged_under(&mut self, rule: &Rule, circumstances: &Circumstances) {
         let demand = rule.demand(circumstances);
+        self.event.overridden = circumstances.overridden;
         self.event.enforced =
             matches!(demand, Demand::Pins { enforced: true, .. } | Demand::PinOnly { .. } | Demand::Expired);
     }
@@ -238,6 +241,21 @@ impl Record {
     pub(super) fn relayed(&mut self, outcome: &Outcome, counters: Counters) {
         self.event.bytes = Bytes { upstream: counters.upstream, client: counters.client };
         self.event.ended = Some(ended(outcome));
+    }
+
+    /// A later generation refuses what was let through.
+    pub(super) fn refused_later(&mut self, refused: &Refused) {
+        let Refused { generation, rejection, chain } = refused;
+        self.event.decision = Decided::Refuse;
+        self.event.failure_class = Some(rejection.class);
+        self.event.detail = Some(format!("closed, since generation {generation} refuses it: {}", rejection.detail));
+        self.event.policy_generation = *generation;
+        self.event.ended = Some("policy".to_owned());
+        if let Some((attempt, rule)) = chain {
+            self.event.pinset = Some(rule.label().to_owned());
+            self.event.enforced = true;
+            self.violated(rejection, attempt, rule);
+        }
     }
 
     /// Emits the event.

@@ -10,10 +10,11 @@
 
 use super::alpn::{ClientKey, Offer};
 use super::capacity::Place;
-use super::client_half::{Pair, tunnel};
+use super::client_half::{Pair, Ready, tunnel};
 use super::error::SessionError;
 use super::record::Record;
 use super::reply::{BodyForm, Refusal};
+use super::standing::{Grounds, Listed};
 use super::upstream_half::{Verified, check_expiry, no_permit};
 use super::{Generation, Proxy};
 use crate::policy::decision::Permit;
@@ -130,35 +131,29 @@ fn established() -> Response<Full<Bytes>> {
 }
 
 impl Session {
-    /// What a judgement by this rule depends on.
-    pub(super) fn circumstances(&self, rule: &Rule) -> Circumstances {
-        let rollout = rule.pinset().filter(|pinset| pinset.rollout().is_some());
-        let hold = rollout.and_then(|pinset| self.proxy.rollouts.limit(pinset, self.moment, self.proxy.time.elapsed()));
-        Circumstances { moment: self.moment, client: self.client.ip().to_canonical(), hold }
+    /// What a judgement of this host by this rule depends on.
+    pub(super) fn circumstances(&self, rule: &Rule, judged: &Authority) -> Circumstances {
+        self.proxy.circumstances(rule, judged, self.client.ip(), self.moment)
     }
 
     /// request: who asks, for what, and may they?
     fn request(&self, request: &Request<Incoming>, record: &mut Record) -> Result<Authority, SessionError> {
         let asked = request.uri().to_string();
         record.asked_for(&asked);
-        if self.proxy.stopping.is_cancelled() {
-            // The head was begun before the drain and ended in it.
-            return Err(SessionError::Shutdown);
-        }
         if request.method() != Method::CONNECT {
             return Err(SessionError::Method(request.method().clone()));
         }
         check_framing(request.headers())?;
         let target = Authority::parse(&asked)?;
         record.target(&target, self.generation.policy.generation());
-        self.proxy.access.check_target(&target)?;
+        self.generation.access.check_target(&target)?;
         Ok(target)
     }
 
     /// policy, dial, and for an upstream that is known by name: upstream_tls and pin.
     async fn approach(&self, target: &Authority, record: &mut Record) -> Result<Approach, SessionError> {
         let rule = self.generation.policy.select(target, self.moment);
-        let circumstances = self.circumstances(rule);
+        let circumstances = self.circumstances(rule, target);
         record.rule(rule, &circumstances);
         check_expiry(rule, &circumstances, record)?;
         match (&rule.kind, &target.host) {
@@ -210,9 +205,12 @@ impl Session {
             () = self.proxy.ending.cancelled() => Err(SessionError::Shutdown),
         };
         match ready {
-            Ok(pair) => {
+            Ok(Ready { pair, shown }) => {
                 record.at(Stage::Relay);
-                Some(Tunnel { proxy: self.proxy, pair, record })
+                let client = self.client.ip().to_canonical();
+                let grounds = Grounds { asked: target, client, address: record.event().upstream_address, shown };
+                let listed = Listed::new(self.proxy, grounds, &self.generation);
+                Some(Tunnel { listed, pair, record })
             }
             Err(error) => {
                 record.fail(&error);
@@ -224,9 +222,10 @@ impl Session {
 }
 
 /// What is left of a session once both sides have shaken hands. Nothing of its generation is, unless upstream resumption is
-/// on: the verdict is given, and a tunnel of many hours is no reason to keep a policy that was replaced.
+/// on: a tunnel of many hours is no reason to keep a policy that was replaced. What the verdict rests on is, for the
+/// generations to come.
 struct Tunnel {
-    proxy: Arc<Proxy>,
+    listed: Listed,
     pair: Pair,
     record: Box<Record>,
 }
@@ -236,15 +235,16 @@ impl Tunnel {
     async fn relay(mut self) {
         let mut counters = Counters::default();
         // Pinned here: a future that moves into another one has its place in it twice.
-        let mut ending = std::pin::pin!(self.proxy.ending.cancelled());
+        let mut ending = std::pin::pin!(self.listed.closing());
         let ending = ending.as_mut();
-        let configured = &self.proxy.limits;
+        let configured = self.listed.limits();
         let limits = Limits { idle_timeout: configured.idle_timeout, session_lifetime: configured.session_lifetime };
         let outcome = match self.pair {
             Pair::Tls(client, upstream) => relay(client, upstream, limits, &mut counters, ending).await,
             Pair::Plain(client, upstream) => relay(client, upstream, limits, &mut counters, ending).await,
         };
         self.record.relayed(&outcome, counters);
+        self.listed.tell(&mut self.record);
         self.record.finish();
     }
 }

@@ -15,6 +15,7 @@ use crate::tls::client::{SessionVerifier, config};
 use crate::tls::verify::Question;
 use crate::upstream::dial::{Dialled, dial};
 use crate::upstream::handshake::{Handshake, Upstream, handshake};
+use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -26,6 +27,8 @@ pub(super) struct Verified {
     pub(super) permit: Permit,
     pub(super) upstream: Upstream,
     pub(super) leaf_not_after: Option<SystemTime>,
+    /// What it served.
+    pub(super) served: Arc<[CertificateDer<'static>]>,
     /// What was offered to the upstream.
     pub(super) offered: Offer,
 }
@@ -35,7 +38,7 @@ impl Session {
     pub(super) async fn dial(&self, target: &Authority, record: &mut Record) -> Result<Dialled, SessionError> {
         record.at(Stage::Dial);
         let proxy = &self.proxy;
-        let dialled = dial(target, &proxy.access, proxy.resolver.as_ref(), proxy.connect_timeout).await?;
+        let dialled = dial(target, &self.generation.access, proxy.resolver.as_ref(), proxy.connect_timeout).await?;
         record.dialled(dialled.address);
         Ok(dialled)
     }
@@ -50,7 +53,7 @@ impl Session {
         offer: Offer,
         record: &mut Record,
     ) -> Result<Verified, SessionError> {
-        let circumstances = self.circumstances(rule);
+        let circumstances = self.circumstances(rule, &Authority { host: host.clone(), port: target.port });
         check_expiry(rule, &circumstances, record)?;
         record.at(Stage::UpstreamTls);
         let question = Arc::new(Question {
@@ -91,6 +94,7 @@ impl Session {
                     permit,
                     upstream,
                     leaf_not_after,
+                    served: Arc::clone(&attempt.served),
                     offered: offer,
                 })
             }

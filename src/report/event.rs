@@ -93,6 +93,8 @@ pub struct Event {
     pub pinset: Option<String>,
     /// Whether a pin mismatch would have refused the session.
     pub enforced: bool,
+    /// Whether an operator has overridden the enforcement for this host.
+    pub overridden: bool,
     /// The policy generation it was judged by.
     pub policy_generation: u64,
     /// Position of the certificate that matched: 0 is the end entity.
@@ -191,6 +193,9 @@ impl fmt::Display for Event {
         write!(f, "{} {target}", self.decision.as_str())?;
         if let Some(pinset) = &self.pinset {
             write!(f, " pinset={pinset}")?;
+        }
+        if self.overridden {
+            f.write_str(" overridden")?;
         }
         if let (Some(pin), Some(position)) = (&self.matched_pin, self.matched_position) {
             write!(f, " matched={pin}@{position}")?;

@@ -27,6 +27,11 @@ impl Reporter {
         self.sinks.iter().for_each(|sink| sink.take(event, violation));
     }
 
+    /// Opens files anew that somebody may have moved away.
+    pub fn reopen(&self) {
+        self.sinks.iter().for_each(|sink| sink.reopen());
+    }
+
     /// Events lost since the start, by sink: its name and the count.
     pub fn lost(&self) -> impl Iterator<Item = (&str, u64)> {
         self.sinks.iter().filter_map(|sink| sink.lost())

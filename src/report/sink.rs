@@ -5,9 +5,11 @@ use super::queue::{Queue, QueueGuard, Writing};
 use super::violation::{ClientId, Violation};
 use serde::Serialize;
 use std::fmt::Debug;
-use std::fs::OpenOptions;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Events that wait for a slow file; further ones are dropped and counted. An event is about a kilobyte.
 pub const ACCESS_LINES_MAX: usize = 10_000;
@@ -18,6 +20,9 @@ pub const VIOLATION_LINES_MAX: usize = 500;
 pub trait Sink: Debug + Send + Sync {
     /// Takes the event of a session, with the violation if there was one.
     fn take(&self, event: &Event, violation: Option<&Violation>);
+
+    /// Opens its file anew, which somebody may have moved away.
+    fn reopen(&self) {}
 
     /// Where events go and how many were lost on the way, for a sink that can lose some.
     fn lost(&self) -> Option<(&str, u64)> {
@@ -50,6 +55,15 @@ pub struct ViolationFile {
 pub struct JsonLines {
     path: PathBuf,
     queue: Queue,
+    moved: Arc<AtomicBool>,
+}
+
+/// A file that is opened anew when it is asked to.
+#[derive(Debug)]
+struct Reopening {
+    path: PathBuf,
+    file: File,
+    moved: Arc<AtomicBool>,
 }
 
 /// A sink that cannot be opened.
@@ -80,6 +94,10 @@ impl Sink for AccessFile {
         self.0.write(event);
     }
 
+    fn reopen(&self) {
+        self.0.reopen();
+    }
+
     fn lost(&self) -> Option<(&str, u64)> {
         Some(self.0.lost())
     }
@@ -90,6 +108,10 @@ impl Sink for ViolationFile {
         if let Some(violation) = violation {
             self.file.write(&violation.report(event, &self.client_id));
         }
+    }
+
+    fn reopen(&self) {
+        self.file.reopen();
     }
 
     fn lost(&self) -> Option<(&str, u64)> {
@@ -104,21 +126,18 @@ impl JsonLines {
     /// # Errors
     /// [`SinkError`] when the file cannot be opened.
     pub fn open(path: &Path, lines_max: usize) -> Result<(Self, QueueGuard), SinkError> {
-        let mut options = OpenOptions::new();
-        options.append(true).create(true);
-        #[cfg(unix)]
-        if std::fs::metadata(path).is_ok_and(|file| std::os::unix::fs::FileTypeExt::is_fifo(&file.file_type())) {
-            // Opened for reading too, a pipe that nobody reads yet does not hold up the start.
-            options.read(true);
-        }
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path).map_err(|source| SinkError { path: path.to_owned(), source })?;
-        let (queue, guard) = Queue::start("pinproxy-sink", lines_max, Writing::to(&file), file)
-            .map_err(|source| SinkError { path: path.to_owned(), source })?;
-        Ok((Self { path: path.to_owned(), queue }, guard))
+        let error = |source| SinkError { path: path.to_owned(), source };
+        let file = open(path).map_err(error)?;
+        let (moved, writing) = (Arc::new(AtomicBool::new(false)), Writing::to(&file));
+        let file = Reopening { path: path.to_owned(), file, moved: Arc::clone(&moved) };
+        let (queue, guard) = Queue::start("pinproxy-sink", lines_max, writing, file).map_err(error)?;
+        Ok((Self { path: path.to_owned(), queue, moved }, guard))
     }
 
+    /// The next line goes to the file that is under the path then.
+    fn reopen(&self) {
+        self.moved.store(true, Ordering::Relaxed);
+    }
     /// Queues one line. Returns at once: a line that the queue has no room for is dropped and counted.
     fn write(&self, value: &impl Serialize) {
         // Strings, numbers and booleans in structs: nothing that serialising to memory can fail on.
@@ -133,6 +152,36 @@ impl JsonLines {
         let name = self.path.to_str().unwrap_or("a file whose path is not UTF-8");
         (name, self.queue.lost())
     }
+}
+
+impl Write for Reopening {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        if self.moved.swap(false, Ordering::Relaxed) {
+            match open(&self.path) {
+                Ok(file) => self.file = file,
+                // Lines go where they went before: to a file that was moved, better than nowhere.
+                Err(error) => tracing::error!("cannot open {} anew: {error}", self.path.display()),
+            }
+        }
+        self.file.write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    if std::fs::metadata(path).is_ok_and(|file| std::os::unix::fs::FileTypeExt::is_fifo(&file.file_type())) {
+        // Opened for reading too, a pipe that nobody reads yet does not hold up the start.
+        options.read(true);
+    }
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 #[cfg(all(test, target_os = "linux"))]

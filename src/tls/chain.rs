@@ -5,6 +5,7 @@ use crate::policy::host::Host;
 use crate::policy::pin::Sha256;
 use crate::policy::pinset::PathElement;
 use rustls::pki_types::CertificateDer;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// A chain that was verified for a host: proof that verification succeeded, because only [`super::verify`] makes one.
@@ -27,8 +28,9 @@ pub struct VerifiedChain {
 pub struct Attempt {
     /// The chain, or why there is none.
     pub result: Result<VerifiedChain, Rejection>,
-    /// What the upstream served, end entity first, as it came.
-    pub served: Vec<CertificateDer<'static>>,
+    /// What the upstream served, end entity first, as it came. Sessions with one chain share it for as long as they are
+    /// open, where it is remembered.
+    pub served: Arc<[CertificateDer<'static>]>,
     /// The first path that verified as a chain and was turned down, end entity first, anchor last. Empty when every
     /// path that verified was accepted, or none verified.
     pub validated: Vec<CertificateDer<'static>>,

@@ -61,6 +61,7 @@ enum Asked {
 #[derive(Debug)]
 struct Remembered {
     chain: VerifiedChain,
+    served: Arc<[CertificateDer<'static>]>,
     validated: Vec<CertificateDer<'static>>,
     policy: Arc<Policy>,
     /// What [`Key::rule`] is the place of.
@@ -78,7 +79,8 @@ struct Octets;
 
 impl Weighter<Key, Arc<Remembered>> for Octets {
     fn weight(&self, _: &Key, remembered: &Arc<Remembered>) -> u64 {
-        let certificates: usize = remembered.validated.iter().map(|der| der.len()).sum();
+        let certificates: usize =
+            remembered.validated.iter().chain(remembered.served.iter()).map(|der| der.len()).sum();
         let paths = remembered.chain.passed_over.len() + 1;
         (ENTRY_OCTETS * paths as u64).saturating_add(certificates as u64)
     }
@@ -128,13 +130,17 @@ impl ChainMemory {
         let again = known.and_then(|known| Some((question.verify_again(&known.chain, end_entity)?, known)));
         if let Some((chain, known)) = again {
             self.answered.fetch_add(1, Ordering::Relaxed);
-            let served = std::iter::once(end_entity).chain(others).map(|der| der.clone().into_owned()).collect();
-            return Attempt { result: Ok(chain), served, validated: known.validated.clone() };
+            return Attempt {
+                result: Ok(chain),
+                served: Arc::clone(&known.served),
+                validated: known.validated.clone(),
+            };
         }
         let attempt = question.verify(end_entity, others, circumstances);
         if let Ok(chain) = &attempt.result {
             let remembered = Remembered {
                 chain: chain.clone(),
+                served: Arc::clone(&attempt.served),
                 validated: attempt.validated.clone(),
                 policy: Arc::clone(&question.policy),
                 _rule: Arc::clone(&question.rule),

@@ -24,6 +24,7 @@ mod requests;
 mod resumption;
 mod schema;
 mod shutdown;
+mod standing;
 mod structure;
 mod support;
 mod support_selftest;

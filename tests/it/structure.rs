@@ -40,6 +40,12 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["webpki", "rcgen", "dangerous"],
     ),
     (
+        "operate",
+        &["policy", "config", "materials", "authority", "inspect", "report", "proxy"],
+        &["webpki", "rcgen", "hyper", "dangerous"],
+    ),
+    ("admin", &["policy", "operate"], &["webpki", "rcgen", "dangerous", "SystemTime::now"]),
+    (
         "cli",
         &[
             "policy",
@@ -53,13 +59,15 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "relay",
             "report",
             "proxy",
+            "operate",
+            "admin",
         ],
         &["webpki", "rcgen", "dangerous"],
     ),
 ];
 
 /// Rooms that may start tasks.
-const SPAWNING: &[&str] = &["proxy", "cli"];
+const SPAWNING: &[&str] = &["proxy", "operate", "admin", "cli"];
 
 /// The sources by room, tests cut off, comments and strings left in.
 fn sources() -> BTreeMap<String, Vec<(PathBuf, String)>> {

@@ -38,7 +38,7 @@ pub(super) fn text(answer: &Answer) -> String {
     if let Some(observed) = &answer.observed {
         add_observed(&mut rows, observed);
     }
-    rows.0
+    rows.into_text()
 }
 
 fn summary(looser: bool, comparison: &Comparison) -> String {

@@ -38,7 +38,7 @@ pub(super) fn text(told: &Explanation) -> String {
     add_access(&mut rows, told);
     rows.row("elsewhere", &format!("hosts that no rule names are {}", unpinned(told.unpinned)));
     rows.row("as of", &to_the_second(told.at).to_string());
-    rows.0
+    rows.into_text()
 }
 
 fn answer(told: &Explanation) -> String {

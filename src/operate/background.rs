@@ -8,7 +8,7 @@ use std::thread::{Builder, JoinHandle};
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(super) fn in_background(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+pub fn in_background(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     Builder::new().name(name.to_owned()).spawn(move || {
         when_idle();
         work();

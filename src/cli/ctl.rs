@@ -1,0 +1,117 @@
+//! `pinproxy ctl`: talks to a running proxy over its control socket.
+
+mod client;
+mod text;
+
+use super::{Exit, Failure, print};
+use clap::Subcommand;
+use client::Answer;
+use http::Method;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a proxy that was installed as a service has its control socket.
+pub(super) const USUAL_SOCKET: &str = "/run/pinproxy/control.sock";
+
+/// Talk to a running proxy over its control socket
+///
+/// The socket is the file that [admin] socket names in the configuration of the proxy. Whoever may open it may do all of
+/// this: it belongs to the user that the proxy runs as, and to nobody else.
+#[derive(Debug, clap::Args)]
+#[command(
+    arg_required_else_help = true,
+    subcommand_required = true,
+    after_help = "Example:\n  pinproxy ctl override add api.bank.example --for 2h --reason CHG-4711 --by ann"
+)]
+pub struct Arguments {
+    /// The control socket
+    #[arg(long, global = true, value_name = "FILE", default_value = USUAL_SOCKET)]
+    socket: PathBuf,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    order: Order,
+}
+
+#[derive(Debug, Subcommand)]
+enum Order {
+    /// Show how the proxy is
+    Status,
+    /// Read the configuration again; open sessions that it refuses are closed
+    Reload {
+        /// Put it in force even if it loses a third of the pinned hosts, or more
+        #[arg(long)]
+        force: bool,
+    },
+    /// Take no new sessions and end when the open ones have
+    Drain,
+    /// Report the pins of a host instead of enforcing them, for a few hours
+    #[command(subcommand, arg_required_else_help = true)]
+    Override(OverrideOrder),
+}
+
+#[derive(Debug, Subcommand)]
+enum OverrideOrder {
+    /// Report the pins of a host instead of enforcing them; blocked keys refuse all the same
+    Add {
+        /// The host, with :PORT if that is not 443
+        host: String,
+        /// For how long, up to 4h
+        #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+        lifetime: Duration,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Who you are, for the audit
+        #[arg(long, value_name = "NAME")]
+        by: String,
+    },
+    /// Show the overrides in force
+    List,
+    /// Enforce the pins of a host again; sessions that lived by the override are closed
+    Remove {
+        /// The host, with :PORT if that is not 443
+        host: String,
+        /// Who you are, for the audit
+        #[arg(long, value_name = "NAME")]
+        by: String,
+    },
+}
+
+/// Does what is asked.
+///
+/// # Errors
+/// [`Failure`], when the proxy cannot be reached or refuses.
+pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
+    let Arguments { socket, json: wants_json, order } = arguments;
+    let ask = |method, path: &str, content| client::ask(&socket, method, path, content);
+    let (answer, told): (Answer, fn(&Value) -> String) = match order {
+        Order::Status => (ask(Method::GET, "/v1/status", None)?, text::status),
+        Order::Reload { force } => (ask(Method::POST, &format!("/v1/reload?force={force}"), None)?, text::reloaded),
+        Order::Drain => (ask(Method::POST, "/v1/drain", None)?, text::drained),
+        Order::Override(OverrideOrder::Add { host, lifetime, reason, by }) => {
+            // A fraction of a second more than is allowed is more than is allowed.
+            let seconds = lifetime.as_secs() + u64::from(lifetime.subsec_nanos() > 0);
+            let content = json!({ "target": host, "seconds": seconds, "reason": reason, "by": by });
+            (ask(Method::POST, "/v1/overrides", Some(content))?, text::added)
+        }
+        Order::Override(OverrideOrder::List) => (ask(Method::GET, "/v1/overrides", None)?, text::overrides),
+        Order::Override(OverrideOrder::Remove { host, by }) => {
+            let content = json!({ "target": host, "by": by });
+            (ask(Method::DELETE, "/v1/overrides", Some(content))?, text::removed)
+        }
+    };
+    match answer {
+        Answer::Done(value) => {
+            let text = if wants_json { format!("{value:#}") } else { told(&value) };
+            print(&text)?;
+            Ok(Exit::Done)
+        }
+        Answer::Refused(value) => {
+            let sentence = value.get("error").and_then(Value::as_str).unwrap_or("the proxy refuses without a reason");
+            Err(Failure { exit: Exit::NotAsItShouldBe, message: sentence.to_owned() })
+        }
+    }
+}

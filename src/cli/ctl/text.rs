@@ -1,0 +1,98 @@
+//! Answers of a proxy for people.
+
+use super::super::rows::Rows;
+use serde_json::Value;
+
+fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+    value.get(name).and_then(Value::as_str).unwrap_or("?")
+}
+
+fn number(value: &Value, name: &str) -> u64 {
+    value.get(name).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
+    value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+pub(super) fn status(value: &Value) -> String {
+    let mut rows = Rows::default();
+    let draining = value.get("draining").and_then(Value::as_bool).unwrap_or_default();
+    let state = if draining { "draining: no new sessions" } else { "running" };
+    rows.line(&format!("pinproxy {}, process {}: {state}", text(value, "version"), number(value, "pid")));
+    rows.row("started", text(value, "started"));
+    rows.row("sessions", &format!("{} open", number(value, "open-sessions")));
+    let (generation, rules) = (number(value, "generation"), number(value, "rules"));
+    rows.row("generation", &format!("{generation} with {rules} rules, since {}", text(value, "generation-since")));
+    if let Some(last) = value.get("last-reload").filter(|last| last.is_object()) {
+        last_reload(&mut rows, last);
+    }
+    if let Some(ca) = value.get("ca") {
+        rows.row("CA", &format!("{}, until {}", text(ca, "subject"), text(ca, "not-after")));
+        rows.more(&format!("SHA-256 {}", text(ca, "fingerprint")));
+    }
+    for (sink, lost) in value.get("lost-events").and_then(Value::as_object).into_iter().flatten() {
+        rows.row("lost", &format!("{lost} events for {sink}"));
+    }
+    for given in list(value, "overrides") {
+        rows.row("override", &override_line(given));
+    }
+    rows.into_text()
+}
+
+fn last_reload(rows: &mut Rows, last: &Value) {
+    let (at, cause) = (text(last, "at"), text(last, "cause"));
+    match last.get("refused").and_then(Value::as_str) {
+        None => rows.row("last reload", &format!("taken at {at} ({cause})")),
+        Some(why) => {
+            rows.row("last reload", &format!("REFUSED at {at} ({cause}); what was in force stays in force:"));
+            why.lines().for_each(|line| rows.more(line));
+        }
+    }
+}
+
+pub(super) fn reloaded(value: &Value) -> String {
+    let mut rows = Rows::default();
+    rows.line(&format!("generation {} with {} rules is in force", number(value, "generation"), number(value, "rules")));
+    let closed = number(value, "closed");
+    if closed > 0 {
+        rows.line(&format!("{closed} open sessions are closed: it refuses them"));
+    }
+    for warning in list(value, "warnings").iter().filter_map(Value::as_str) {
+        rows.line(&format!("warning: {warning}"));
+    }
+    for section in list(value, "at-next-start").iter().filter_map(Value::as_str) {
+        rows.line(&format!("{section} has changed; that takes effect at the next start"));
+    }
+    rows.into_text()
+}
+
+pub(super) fn drained(_: &Value) -> String {
+    "no new sessions; the proxy ends when the open ones have, or the drain timeout is over".to_owned()
+}
+
+pub(super) fn added(value: &Value) -> String {
+    let (target, until) = (text(value, "target"), text(value, "until"));
+    format!("the pins of {target} are reported instead of enforced until {until}, or until the proxy ends")
+}
+
+pub(super) fn removed(value: &Value) -> String {
+    format!("the pins of {} are enforced again", text(value, "target"))
+}
+
+pub(super) fn overrides(value: &Value) -> String {
+    let given = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    if given.is_empty() {
+        return "nothing is overridden".to_owned();
+    }
+    let mut rows = Rows::default();
+    for given in given {
+        rows.line(&override_line(given));
+    }
+    rows.into_text()
+}
+
+fn override_line(given: &Value) -> String {
+    let [target, until, by, reason] = ["target", "until", "by", "reason"].map(|name| text(given, name));
+    format!("{target} until {until}, by {by}: {reason}")
+}

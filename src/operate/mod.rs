@@ -1,0 +1,78 @@
+//! What an operator does with a running proxy, by signal, by a change of its files, or over its control socket: reload,
+//! drain, overrides; and what the proxy tells about itself.
+
+pub mod background;
+mod inputs;
+mod overriding;
+mod reload;
+mod status;
+mod watch;
+
+pub use inputs::Inputs;
+pub use overriding::OverrideRequest;
+pub use reload::{Beginning, Cause, Last, Read, Reloaded, Reloads, Wanted};
+pub use status::{LastReload, Status, StatusOfCa, StatusOfOverride};
+pub use watch::watch;
+
+use crate::proxy::Proxy;
+use overriding::Overriding;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+
+/// How often it is looked whether an override has ended. A verdict looks for itself.
+const OVERRIDES_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Sees to what comes to its end by itself.
+pub async fn tend(operator: Arc<Operator>) {
+    let mut ticks = interval(OVERRIDES_INTERVAL);
+    loop {
+        ticks.tick().await;
+        if operator.end_overrides() {
+            operator.judge_open_sessions().await;
+        }
+    }
+}
+
+/// A running proxy in the hands of its operator.
+#[derive(Debug)]
+pub struct Operator {
+    /// The proxy.
+    pub proxy: Arc<Proxy>,
+    /// Reads its configuration again.
+    pub reloads: Reloads,
+    /// Completes when somebody has asked it to drain.
+    drained: CancellationToken,
+    overriding: Overriding,
+    started: SystemTime,
+}
+
+impl Operator {
+    /// Of a proxy that has just been started.
+    pub fn new(proxy: Arc<Proxy>, reloads: Reloads) -> Self {
+        let started = proxy.moment().latest();
+        Self { proxy, reloads, drained: CancellationToken::new(), overriding: Overriding::default(), started }
+    }
+
+    /// Lets open sessions end and takes no new ones, as SIGTERM does.
+    pub fn drain(&self) {
+        self.drained.cancel();
+    }
+
+    /// Ends open sessions that the rules and overrides in force refuse.
+    pub async fn judge_open_sessions(&self) {
+        let proxy = Arc::clone(&self.proxy);
+        let judged = tokio::task::spawn_blocking(move || proxy.judge_open_sessions()).await;
+        match judged {
+            Ok(0) => {}
+            Ok(closed) => tracing::warn!("{closed} open sessions are closed: what is in force now refuses them"),
+            Err(error) => tracing::error!("open sessions could not be judged again: {error}"),
+        }
+    }
+
+    /// Completes when [`Operator::drain`] has been called.
+    pub async fn asked_to_drain(&self) {
+        self.drained.cancelled().await;
+    }
+}

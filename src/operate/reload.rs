@@ -1,0 +1,383 @@
+//! The configuration read again while the proxy runs, all of it or nothing.
+
+use super::background::in_background;
+use super::inputs::Inputs;
+use crate::authority::{self, CERTIFICATE_FILE, CertificateAuthority, KEY_FILE, Settings};
+use crate::config::{Config, Diagnostic};
+use crate::inspect::{Fault, InForce, Occasion};
+use crate::materials::Materials;
+use crate::policy::pattern::HostPattern;
+use crate::policy::pinset::{Basis, Mode, Pinset, Stance};
+use crate::proxy::{Generation, Proxy, ca_settings};
+use arc_swap::ArcSwap;
+use serde::Serialize;
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+/// A reload that loses one pinned host pattern of so many, or more, is refused unless it is forced.
+const PINNED_KEPT_OF_LOST: usize = 3;
+
+/// Host patterns that a refusal names.
+const LOST_SHOWN_MAX: usize = 5;
+
+/// How often it is looked whether the last session of an old generation has let go of it.
+const REST: Duration = Duration::from_millis(100);
+
+/// Reloads that may wait for their turn. Each of them reads everything anew, so that more are no use.
+const WAITING_MAX: usize = 8;
+
+/// What is said when the thread that reloads is gone.
+const FAILED: &str = "reloads are not followed any more: one of them has failed; restart the proxy";
+
+/// What a reload is made of.
+#[derive(Debug)]
+pub struct Wanted {
+    /// The configuration.
+    pub config: Config,
+    /// What is to be told about the file, infos left out. There may be errors among it that need not keep the proxy from
+    /// starting, such as roots of a pinset that have all ended: other hosts do not depend on them.
+    pub warnings: Vec<Diagnostic>,
+    /// What its files hold, as far as that has been read.
+    pub materials: Option<Materials>,
+    /// What the errors are about.
+    pub faults: Vec<Fault>,
+}
+
+/// Reads the configuration: what came of it, and what it was read from, whatever that is. None where there is no file.
+pub type Read = Box<dyn Fn(Occasion<'_>) -> Option<(BTreeSet<PathBuf>, Result<Wanted, String>)> + Send>;
+
+/// Who wants a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// SIGHUP.
+    Signal,
+    /// A change of the files.
+    Files,
+    /// Somebody at the control socket.
+    Control,
+}
+
+/// What a reload came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Reloaded {
+    /// The number of the generation that is in force now.
+    pub generation: u64,
+    /// How many rules it has.
+    pub rules: usize,
+    /// Sessions that were open and that it refuses.
+    pub closed: usize,
+    /// Findings about the files.
+    pub warnings: Vec<String>,
+    /// Sections that have changed and take effect at the next start only.
+    pub at_next_start: Vec<&'static str>,
+}
+
+/// How the last reload ended.
+#[derive(Clone, Debug)]
+pub struct Last {
+    /// When.
+    pub at: SystemTime,
+    /// Who wanted it.
+    pub cause: Cause,
+    /// What came of it, or why nothing did.
+    pub outcome: Result<Reloaded, String>,
+}
+
+/// Where reloads are asked for, and what came of them.
+#[derive(Clone, Debug)]
+pub struct Reloads {
+    wanted: SyncSender<Request>,
+    told: Arc<Told>,
+}
+
+/// What is told about reloads.
+#[derive(Debug, Default)]
+struct Told {
+    last: Mutex<Option<Last>>,
+    inputs: ArcSwap<Inputs>,
+    taken: AtomicU64,
+    taken_at: Mutex<Option<SystemTime>>,
+    refused: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Request {
+    cause: Cause,
+    force: bool,
+    answer: oneshot::Sender<Result<Reloaded, String>>,
+}
+
+/// What is in force, for the first reload to be compared with.
+#[derive(Debug)]
+pub struct Beginning {
+    /// The configuration that the process started with: what cannot be changed while it runs is compared with it.
+    pub config: Config,
+    /// The faults that were found when it was read.
+    pub faults: Vec<Fault>,
+    /// What it was read from.
+    pub inputs: Inputs,
+    /// Where the CA is kept.
+    pub ca_directory: PathBuf,
+}
+
+struct Reloader {
+    proxy: Arc<Proxy>,
+    read: Read,
+    started_with: Config,
+    ca_directory: PathBuf,
+    faults: Vec<Fault>,
+    generation: u64,
+    /// The host patterns that are pinned now.
+    pinned: HashSet<HostPattern>,
+    /// Generations that sessions still have. To free a large one takes as long as several sessions, so it is done here
+    /// and not where the last of them ends.
+    replaced: Vec<Arc<Generation>>,
+    told: Arc<Told>,
+    runtime: Handle,
+}
+
+impl Reloads {
+    /// Starts the thread that reloads. Files may be on a disk that hangs, and a large configuration takes seconds: the
+    /// sessions do not wait for either. To be called within a runtime.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(proxy: Arc<Proxy>, beginning: Beginning, read: Read) -> io::Result<Self> {
+        let Beginning { config, faults, inputs, ca_directory } = beginning;
+        let told = Arc::new(Told { inputs: ArcSwap::from_pointee(inputs), ..Told::default() });
+        let mut reloader = Reloader {
+            proxy,
+            read,
+            pinned: pinned(&config),
+            started_with: config,
+            ca_directory,
+            faults,
+            generation: 1,
+            replaced: Vec::new(),
+            told: Arc::clone(&told),
+            runtime: Handle::current(),
+        };
+        let (wanted, asked) = sync_channel::<Request>(WAITING_MAX);
+        in_background("pinproxy-reload", move || {
+            while let Some(request) = reloader.wait(&asked) {
+                reloader.serve(request);
+            }
+        })?;
+        Ok(Self { wanted, told })
+    }
+
+    /// Reads the configuration again, and gives what came of it, or why what was in force stays in force. Where several
+    /// wait, each has a turn of its own, so that none is answered by what was read before it was asked for.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub async fn reload(&self, cause: Cause, force: bool) -> Result<Reloaded, String> {
+        let (answer, answered) = oneshot::channel();
+        match self.wanted.try_send(Request { cause, force, answer }) {
+            Ok(()) => answered.await.unwrap_or_else(|_| Err(FAILED.to_owned())),
+            Err(TrySendError::Full(_)) => {
+                Err(format!("{WAITING_MAX} reloads wait already; ask again when they are done"))
+            }
+            Err(TrySendError::Disconnected(_)) => Err(FAILED.to_owned()),
+        }
+    }
+
+    /// How the last one ended; none where there was none.
+    pub fn last(&self) -> Option<Last> {
+        self.told.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// When the last one was taken; none where none was.
+    pub fn taken_at(&self) -> Option<SystemTime> {
+        *self.told.taken_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the configuration was last read from.
+    pub fn inputs(&self) -> Arc<Inputs> {
+        self.told.inputs.load_full()
+    }
+
+    /// How many were taken, and how many refused.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.told.taken.load(Ordering::Relaxed), self.told.refused.load(Ordering::Relaxed))
+    }
+}
+
+impl Reloader {
+    /// Waits for the next request; frees meanwhile what no session has any more. None when there will be no more.
+    fn wait(&mut self, asked: &Receiver<Request>) -> Option<Request> {
+        while !self.replaced.is_empty() {
+            match asked.recv_timeout(REST) {
+                Ok(request) => return Some(request),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => self.replaced.retain(|old| Arc::strong_count(old) > 1),
+            }
+        }
+        asked.recv().ok()
+    }
+
+    fn serve(&mut self, Request { cause, force, answer }: Request) {
+        tracing::info!("reading the configuration again");
+        let outcome = self.run(force);
+        match &outcome {
+            Ok(done) => {
+                self.told.taken.fetch_add(1, Ordering::Relaxed);
+                let at = self.proxy.moment().latest();
+                *self.told.taken_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+                tell(done);
+            }
+            Err(message) => {
+                self.told.refused.fetch_add(1, Ordering::Relaxed);
+                let generation = self.generation;
+                tracing::error!("reload refused, generation {generation} stays in force: {message}");
+            }
+        }
+        let last = Last { at: self.proxy.moment().latest(), cause, outcome: outcome.clone() };
+        *self.told.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+        // Who has stopped waiting finds it in the log and in the status.
+        drop(answer.send(outcome));
+    }
+
+    /// Reads the file and everything it names, and puts rules, trust anchors, revocation lists, access rules and CA in
+    /// force for the sessions that begin from now on; ends the open ones that they refuse. Where anything is wrong that was
+    /// not wrong before, what was in force stays in force.
+    fn run(&mut self, force: bool) -> Result<Reloaded, String> {
+        let in_force = self.proxy.generation();
+        let in_force = InForce { policy: &in_force.policy, materials: &in_force.materials, faults: &self.faults };
+        let read_at = Some(SystemTime::now());
+        let Some((paths, read)) = (self.read)(Occasion::Reload(in_force)) else {
+            return Err("this proxy was started without a configuration file: there is nothing to reload".to_owned());
+        };
+        self.told.inputs.store(Arc::new(self.inputs_with(paths, read_at, read.is_ok())));
+        let Wanted { config, warnings, materials, faults } = read?;
+        let number = self.generation + 1;
+        let authority = self.authority(&config)?;
+        let own = authority
+            .as_ref()
+            .map_or_else(|| self.proxy.authority().certificates().to_vec(), |new| new.certificates().to_vec());
+        let generation = Generation::with(&config, number, materials, &own).map_err(|error| error.to_string())?;
+        if !force {
+            self.check_loss(&config)?;
+        }
+        let rules = generation.policy.rules().len();
+        if let Some(authority) = authority {
+            self.proxy.replace_authority(Arc::new(authority));
+        }
+        self.replaced.push(self.proxy.replace(generation));
+        (self.generation, self.faults, self.pinned) = (number, faults, pinned(&config));
+        self.proxy.reopen_logs();
+        let (proxy, runtime) = (Arc::clone(&self.proxy), self.runtime.clone());
+        // Not on this thread, whose turn may come late: what was refused is to end within a second.
+        let judging = runtime.spawn_blocking(move || proxy.judge_open_sessions());
+        let closed = runtime.block_on(judging).map_err(|error| error.to_string())?;
+        let warnings = warnings.iter().map(sentence).collect();
+        Ok(Reloaded { generation: number, rules, closed, warnings, at_next_start: self.unchangeable(&config) })
+    }
+
+    /// After a reading that has failed, what it did not come to is watched as before.
+    fn inputs_with(&self, mut paths: BTreeSet<PathBuf>, read_at: Option<SystemTime>, whole: bool) -> Inputs {
+        if !whole {
+            paths.extend(self.told.inputs.load().paths.iter().cloned());
+        }
+        paths.extend([CERTIFICATE_FILE, KEY_FILE].map(|name| self.ca_directory.join(name)));
+        Inputs { paths, read_at }
+    }
+
+    /// The CA, if its certificates are others than those in force. One that cannot be read is no reason to stop signing
+    /// with the one that is there.
+    fn authority(&self, config: &Config) -> Result<Option<CertificateAuthority>, String> {
+        let found = authority::peek(&self.ca_directory);
+        if found.is_empty() {
+            let directory = self.ca_directory.display();
+            tracing::warn!(
+                "no certificate of a CA can be read in {directory} any more; the one in force stays in force"
+            );
+            return Ok(None);
+        }
+        if found == self.proxy.authority().certificates() {
+            return Ok(None);
+        }
+        let settings: Settings = ca_settings(config).map_err(|error| error.to_string())?;
+        let now = self.proxy.moment().latest();
+        let authority = authority::load(&self.ca_directory, settings, now).map_err(|error| error.to_string())?;
+        let (subject, fingerprint) = (authority.subject(), authority.fingerprint_sha256());
+        tracing::info!("the CA is another one now: {subject}, SHA-256 fingerprint {fingerprint}");
+        Ok(Some(authority))
+    }
+
+    /// A configuration without faults is not put in force when it loses so many pins: that is more often half a file, or
+    /// a folder of includes that was emptied, than what somebody wants.
+    fn check_loss(&self, config: &Config) -> Result<(), String> {
+        let kept = pinned(config);
+        let is_lost = |pattern: &&HostPattern| {
+            !kept.contains(*pattern) && !pattern.wider().iter().any(|wider| kept.contains(wider))
+        };
+        let mut lost: Vec<_> = self.pinned.iter().filter(is_lost).map(ToString::to_string).collect();
+        if lost.is_empty() || lost.len() * PINNED_KEPT_OF_LOST < self.pinned.len() {
+            return Ok(());
+        }
+        lost.sort_unstable();
+        let (count, all, more) = (lost.len(), self.pinned.len(), lost.len().saturating_sub(LOST_SHOWN_MAX));
+        lost.truncate(LOST_SHOWN_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Err(format!(
+            "{count} of {all} pinned host patterns would not be pinned any more ({}{more}); if that is meant, force \
+             it: pinproxy ctl reload --force",
+            lost.join(", ")
+        ))
+    }
+
+    /// The sections that a running proxy cannot take over and that are not what they were.
+    fn unchangeable(&self, config: &Config) -> Vec<&'static str> {
+        let old = &self.started_with;
+        let compared = [
+            ("[[listener]]", old.listeners == config.listeners),
+            ("[ca]", old.ca == config.ca),
+            ("[upstream] connect_timeout", old.upstream.connect_timeout == config.upstream.connect_timeout),
+            ("[upstream] handshake_timeout", old.upstream.handshake_timeout == config.upstream.handshake_timeout),
+            ("[upstream] resumption", old.upstream.resumption == config.upstream.resumption),
+            ("[limits]", old.limits == config.limits),
+            ("[reports]", old.reports == config.reports),
+            ("[log]", old.log == config.log),
+            ("[admin]", old.admin == config.admin),
+            ("watch", old.watch == config.watch),
+        ];
+        compared.into_iter().filter(|(_, same)| !same).map(|(section, _)| section).collect()
+    }
+}
+
+/// A finding in one line.
+fn sentence(found: &Diagnostic) -> String {
+    let (line, column) = found.position().unwrap_or((1, 1));
+    format!("{}:{line}:{column}: {}: {}", found.place().file.display(), found.code(), found.message())
+}
+
+fn tell(done: &Reloaded) {
+    for warning in &done.warnings {
+        tracing::warn!("{warning}");
+    }
+    let Reloaded { generation, rules, closed, .. } = done;
+    tracing::info!("reloaded the configuration: generation {generation} with {rules} rules is in force");
+    if *closed > 0 {
+        tracing::warn!("{closed} open sessions are closed: generation {generation} refuses them");
+    }
+    for section in &done.at_next_start {
+        tracing::warn!("{section} has changed; that takes effect at the next start");
+    }
+}
+
+/// The host patterns of all pinsets that judge pins.
+fn pinned(config: &Config) -> HashSet<HostPattern> {
+    let judges = |pinset: &Pinset| !matches!(pinset.basis, Basis::Chain { stance: Stance::Fixed(Mode::Off), .. });
+    let rules = config.rules.rules().iter().filter(|rule| rule.pinset().is_some_and(judges));
+    rules.flat_map(|rule| &rule.hosts).cloned().collect()
+}

@@ -1,0 +1,128 @@
+//! What a running proxy tells about itself. The names of the fields are part of the interface.
+
+use super::Operator;
+use super::reload::{Cause, Last, Reloaded};
+use crate::policy::overrides::Override;
+use crate::report::date_time;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+/// A running proxy at a moment. Times are RFC 3339 in UTC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    /// Of the program.
+    pub version: &'static str,
+    /// Of the process.
+    pub pid: u32,
+    /// When it started.
+    pub started: String,
+    /// Whether it lets open sessions end and takes no new ones.
+    pub draining: bool,
+    /// Connections and tunnels open now.
+    pub open_sessions: usize,
+    /// The generation of rules in force.
+    pub generation: u64,
+    /// When it came into force.
+    pub generation_since: String,
+    /// How many rules it has.
+    pub rules: usize,
+    /// The last reload, if there was one.
+    pub last_reload: Option<LastReload>,
+    /// Enforcement that is overridden now.
+    pub overrides: Vec<StatusOfOverride>,
+    /// The CA that signs what clients see.
+    pub ca: StatusOfCa,
+    /// Events that were lost since the start, by where they should have gone. Empty when there are none.
+    pub lost_events: BTreeMap<String, u64>,
+}
+
+/// How the last reload ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LastReload {
+    /// When.
+    pub at: String,
+    /// Who wanted it.
+    pub cause: Cause,
+    /// What came of it.
+    pub taken: Option<Reloaded>,
+    /// Why nothing did.
+    pub refused: Option<String>,
+}
+
+/// An override.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StatusOfOverride {
+    /// The host and port.
+    pub target: String,
+    /// When it was given.
+    pub since: String,
+    /// When it ends.
+    pub until: String,
+    /// Why.
+    pub reason: String,
+    /// Who gave it.
+    pub by: String,
+}
+
+/// A CA.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StatusOfCa {
+    /// Its subject.
+    pub subject: String,
+    /// SHA-256 of its certificate.
+    pub fingerprint: String,
+    /// When it ends.
+    pub not_after: String,
+}
+
+impl Operator {
+    /// What there is to tell now.
+    pub fn status(&self) -> Status {
+        let (proxy, generation) = (&self.proxy, self.proxy.generation());
+        let authority = proxy.authority();
+        let overrides = proxy.overrides();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            started: date_time(self.started),
+            draining: proxy.is_draining(),
+            open_sessions: proxy.open_sessions(),
+            generation: generation.policy.generation(),
+            generation_since: date_time(self.generation_since()),
+            rules: generation.policy.rules().len(),
+            last_reload: self.reloads.last().map(LastReload::from),
+            overrides: overrides.list().iter().map(StatusOfOverride::from).collect(),
+            ca: StatusOfCa {
+                subject: authority.subject().to_owned(),
+                fingerprint: authority.fingerprint_sha256(),
+                not_after: date_time(authority.not_after()),
+            },
+            lost_events: proxy.lost_events(),
+        }
+    }
+
+    /// When the generation in force came into force.
+    pub fn generation_since(&self) -> SystemTime {
+        self.reloads.taken_at().unwrap_or(self.started)
+    }
+}
+
+impl From<Last> for LastReload {
+    fn from(Last { at, cause, outcome }: Last) -> Self {
+        let (taken, refused) = outcome.map_or_else(|refused| (None, Some(refused)), |taken| (Some(taken), None));
+        Self { at: date_time(at), cause, taken, refused }
+    }
+}
+
+impl From<&Override> for StatusOfOverride {
+    fn from(given: &Override) -> Self {
+        let Override { target, since, until, reason, by } = given;
+        let (since, until) = (date_time(*since), date_time(*until));
+        Self { target: target.to_string(), since, until, reason: reason.clone(), by: by.clone() }
+    }
+}

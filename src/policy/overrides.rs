@@ -1,0 +1,283 @@
+//! Overrides: an operator's word that the pins of one host are reported instead of enforced, for a few hours.
+//!
+//! It is the way out for a host that has changed its keys without a word. It softens pins and nothing else: chain, name,
+//! dates and blocked keys refuse as ever, and so does a host whose pin is all that makes it trusted. It is part of no file
+//! and ends with the process.
+
+use super::host::Authority;
+use super::moment::Moment;
+use super::pinset::Basis;
+use super::protection::Protection;
+use super::rules::Policy;
+use std::time::{Duration, SystemTime};
+
+/// Longest time for which an override is given; who needs it longer gives it again, or changes the pins.
+pub const OVERRIDE_LIFETIME_MAX: Duration = Duration::from_secs(4 * 60 * 60);
+
+/// Overrides at a time. Whoever needs more wants `mode = "report-only"`.
+pub const OVERRIDES_MAX: usize = 100;
+
+/// Longest text of a reason or a name, in octets.
+pub const OVERRIDE_TEXT_MAX: usize = 200;
+
+/// One override.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// The host and port.
+    pub target: Authority,
+    /// When it was given.
+    pub since: SystemTime,
+    /// From this moment on it is there no more.
+    pub until: SystemTime,
+    /// Why.
+    pub reason: String,
+    /// Who gave it, as they say themselves.
+    pub by: String,
+}
+
+/// The overrides in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    list: Vec<Override>,
+}
+
+/// Why there can be no such override. The texts are shown to operators.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OverrideError {
+    /// It would last too long, or no time.
+    #[error(
+        "an override lasts longer than nothing and at most 4 hours; give it again when it ends, or change the pins"
+    )]
+    Lifetime,
+    /// A text is missing, too long, or has characters that no line of a log should have.
+    #[error("{0} has to be said, in at most {OVERRIDE_TEXT_MAX} octets without control characters")]
+    Text(&'static str),
+    /// There is nothing to soften.
+    #[error("nothing is enforced for {0}: an override would change nothing")]
+    NotEnforced(Authority),
+    /// There would be nothing left.
+    #[error(
+        "{target} has trust = \"pin-only\" (pinset {pinset}): without its pin nothing is left to go by, so that its pins have to be changed"
+    )]
+    PinOnly {
+        /// The host and port.
+        target: Authority,
+        /// Its pinset.
+        pinset: String,
+    },
+    /// There are [`OVERRIDES_MAX`] of them.
+    #[error("there are {OVERRIDES_MAX} overrides already; remove one, or set the mode of a pinset to report-only")]
+    TooMany,
+}
+
+impl Overrides {
+    /// Whether the pins of this host are reported instead of enforced.
+    pub fn cover(&self, target: &Authority, moment: Moment) -> bool {
+        self.list.iter().any(|given| given.target == *target && given.is_in_force(moment))
+    }
+
+    /// With one more, in place of an earlier one for the same host. What has ended is left out.
+    ///
+    /// # Errors
+    /// [`OverrideError`].
+    pub fn with(&self, given: Override, policy: &Policy, moment: Moment) -> Result<Self, OverrideError> {
+        let lifetime = given.until.duration_since(given.since).unwrap_or_default();
+        if lifetime.is_zero() || lifetime > OVERRIDE_LIFETIME_MAX {
+            return Err(OverrideError::Lifetime);
+        }
+        for (what, text) in [("a reason", &given.reason), ("who gives it", &given.by)] {
+            let fits = !text.trim().is_empty() && text.len() <= OVERRIDE_TEXT_MAX && !text.contains(char::is_control);
+            fits.then_some(()).ok_or(OverrideError::Text(what))?;
+        }
+        check_enforced(&given.target, policy, moment)?;
+        let others = self.list.iter().filter(|other| other.target != given.target && other.is_in_force(moment));
+        let mut list: Vec<_> = others.cloned().collect();
+        if list.len() >= OVERRIDES_MAX {
+            return Err(OverrideError::TooMany);
+        }
+        list.push(given);
+        Ok(Self { list })
+    }
+
+    /// Without that of this host, and the one taken away; `None` when there is none.
+    pub fn without(&self, target: &Authority) -> Option<(Self, Override)> {
+        let mut list = self.list.clone();
+        let place = list.iter().position(|given| given.target == *target)?;
+        let removed = list.remove(place);
+        Some((Self { list }, removed))
+    }
+
+    /// Those that are in force, and those that have ended.
+    pub fn divided(&self, moment: Moment) -> (Self, Vec<Override>) {
+        let (list, ended) = self.list.iter().cloned().partition(|given| given.is_in_force(moment));
+        (Self { list }, ended)
+    }
+
+    /// All of them, the earliest first.
+    pub fn list(&self) -> &[Override] {
+        &self.list
+    }
+}
+
+impl Override {
+    /// It ends with the first clock that says so.
+    fn is_in_force(&self, moment: Moment) -> bool {
+        !moment.tightens(self.until)
+    }
+}
+
+/// Whether there is something that an override softens.
+fn check_enforced(target: &Authority, policy: &Policy, moment: Moment) -> Result<(), OverrideError> {
+    let rule = policy.select(target, moment);
+    let Some(pinset) = rule.pinset() else { return Err(OverrideError::NotEnforced(target.clone())) };
+    if matches!(pinset.basis, Basis::PinOnly { .. }) {
+        return Err(OverrideError::PinOnly { target: target.clone(), pinset: pinset.name.clone() });
+    }
+    match Protection::of(rule, moment) {
+        Protection::Partly(_) | Protection::Enforced | Protection::Refused => Ok(()),
+        Protection::Tunnel | Protection::Chain | Protection::Reported => {
+            Err(OverrideError::NotEnforced(target.clone()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::moment::Circumstances;
+    use crate::policy::pinset::{
+        AfterExpiry, Combine, Demand, Expiry, Mode, NameCheck, Pinset, Position, Stance, ValidityCheck,
+    };
+    use crate::policy::tests_support::{
+        accepts, authority, day, exempt, intercepting, pinset, rule, tunnel, with_stance,
+    };
+
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    fn pin_only() -> Pinset {
+        let leaf = accepts(Combine::Any, &[(Position::Leaf, &[1])]);
+        let basis = Basis::PinOnly { leaf, name: NameCheck::San, validity: ValidityCheck::Check };
+        Pinset { basis, ..pinset("plant") }
+    }
+
+    fn given(target: &str, lifetime: Duration) -> Override {
+        let (reason, by) = ("CHG-1".to_owned(), "ann".to_owned());
+        Override { target: authority(target), since: day(0), until: day(0) + lifetime, reason, by }
+    }
+
+    fn rules() -> Policy {
+        let ended = Expiry { at: day(0), then: AfterExpiry::FailClosed };
+        intercepting(vec![
+            rule(pinset("bank"), "bank.example **.bank.example 192.0.2.1"),
+            rule(with_stance("crm", Stance::Fixed(Mode::ReportOnly)), "crm.example"),
+            rule(with_stance("off", Stance::Fixed(Mode::Off)), "off.example"),
+            rule(Pinset { expiry: Some(ended), ..pinset("event") }, "event.example"),
+            rule(pin_only(), "plc.example"),
+            rule(exempt(), "old.bank.example"),
+            rule(tunnel(), "updates.example"),
+        ])
+    }
+
+    #[test]
+    fn what_cannot_be_overridden() {
+        let now = Moment::at(day(0));
+        let nothing = |target: &str| OverrideError::NotEnforced(authority(target));
+        let pin_only = OverrideError::PinOnly { target: authority("plc.example:443"), pinset: "plant".into() };
+        let table = [
+            (given("bank.example:443", Duration::ZERO), Err(OverrideError::Lifetime)),
+            (given("bank.example:443", 4 * HOUR + Duration::from_nanos(1)), Err(OverrideError::Lifetime)),
+            (Override { until: day(0) - HOUR, ..given("bank.example:443", HOUR) }, Err(OverrideError::Lifetime)),
+            (Override { reason: " ".into(), ..given("bank.example:443", HOUR) }, Err(OverrideError::Text("a reason"))),
+            (
+                Override { reason: "x".repeat(201), ..given("bank.example:443", HOUR) },
+                Err(OverrideError::Text("a reason")),
+            ),
+            (
+                Override { by: "a\nb".into(), ..given("bank.example:443", HOUR) },
+                Err(OverrideError::Text("who gives it")),
+            ),
+            (given("plc.example:443", HOUR), Err(pin_only)),
+            (given("crm.example:443", HOUR), Err(nothing("crm.example:443"))),
+            (given("off.example:443", HOUR), Err(nothing("off.example:443"))),
+            (given("old.bank.example:443", HOUR), Err(nothing("old.bank.example:443"))),
+            (given("updates.example:443", HOUR), Err(nothing("updates.example:443"))),
+            (given("other.example:443", HOUR), Err(nothing("other.example:443"))),
+            (given("bank.example:443", 4 * HOUR), Ok(())),
+            (given("a.bank.example:8443", HOUR), Ok(())),
+            (given("192.0.2.1:443", HOUR), Ok(())),
+            (given("event.example:443", HOUR), Ok(())),
+        ];
+        for (given, expected) in table {
+            let found = Overrides::default().with(given.clone(), &rules(), now);
+            assert_eq!(found.map(|overrides| overrides.list), expected.map(|()| vec![given]));
+        }
+    }
+
+    #[test]
+    fn it_covers_one_host_and_ends_with_the_first_clock() {
+        let overrides =
+            Overrides::default().with(given("bank.example:443", HOUR), &rules(), Moment::at(day(0))).unwrap();
+        let end = day(0) + HOUR;
+        let table = [
+            ("bank.example:443", Moment::at(day(0)), true),
+            ("bank.example:443", Moment::at(end - Duration::from_nanos(1)), true),
+            ("bank.example:443", Moment::at(end), false),
+            ("bank.example:443", Moment::between(day(0), end), false),
+            ("bank.example:8443", Moment::at(day(0)), false),
+            ("a.bank.example:443", Moment::at(day(0)), false),
+            ("192.0.2.1:443", Moment::at(day(0)), false),
+        ];
+        for (target, moment, expected) in table {
+            assert_eq!(overrides.cover(&authority(target), moment), expected, "{target} {moment:?}");
+        }
+        assert_eq!(overrides.divided(Moment::at(day(0))), (overrides.clone(), Vec::new()));
+        assert_eq!(overrides.divided(Moment::at(end)), (Overrides::default(), overrides.list().to_vec()));
+    }
+
+    #[test]
+    fn one_for_each_host_and_not_too_many() {
+        let now = Moment::at(day(0));
+        let mut overrides = Overrides::default();
+        for number in 0..OVERRIDES_MAX {
+            overrides = overrides.with(given(&format!("{number}.bank.example:443"), HOUR), &rules(), now).unwrap();
+        }
+        assert_eq!(overrides.with(given("x.bank.example:443", HOUR), &rules(), now), Err(OverrideError::TooMany));
+        let longer = given("7.bank.example:443", 2 * HOUR);
+        let overrides = overrides.with(longer.clone(), &rules(), now).unwrap();
+        assert_eq!((overrides.list().len(), overrides.list().last()), (OVERRIDES_MAX, Some(&longer)));
+        let (fewer, removed) = overrides.without(&longer.target).unwrap();
+        assert_eq!((fewer.list().len(), removed), (OVERRIDES_MAX - 1, longer.clone()));
+        assert_eq!(fewer.without(&longer.target), None);
+        // Those that have ended make room.
+        let later = Moment::at(day(0) + HOUR);
+        let fresh = Override { since: day(0) + HOUR, until: day(0) + 2 * HOUR, ..given("x.bank.example:443", HOUR) };
+        assert_eq!(overrides.with(fresh.clone(), &rules(), later).unwrap().list(), [longer, fresh]);
+    }
+
+    #[test]
+    fn it_softens_what_is_enforced_and_nothing_else() {
+        let client = std::net::Ipv4Addr::LOCALHOST.into();
+        let demanded = |target: &str, overridden| {
+            let policy = rules();
+            let circumstances = Circumstances { overridden, ..Circumstances::new(day(1), client) };
+            match policy.select(&authority(target), day(1)).demand(&circumstances) {
+                Demand::Chain => "chain",
+                Demand::Pins { enforced: true, .. } => "enforced",
+                Demand::Pins { enforced: false, .. } => "reported",
+                Demand::PinOnly { .. } => "pin-only",
+                Demand::Expired => "expired",
+            }
+        };
+        let table = [
+            ("bank.example:443", "enforced", "reported"),
+            ("event.example:443", "expired", "reported"),
+            ("crm.example:443", "reported", "reported"),
+            ("off.example:443", "chain", "chain"),
+            ("plc.example:443", "pin-only", "pin-only"),
+            ("other.example:443", "chain", "chain"),
+        ];
+        for (target, before, then) in table {
+            assert_eq!([false, true].map(|overridden| demanded(target, overridden)), [before, then], "{target}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Open sessions and rules that change: those that the new rules refuse end, the others go on.
+
+use crate::support::client::{ClientTls, RawClient, TlsClient};
+use crate::support::origin::{Behaviour, Origin, OriginConfig};
+use crate::support::pki::{Ca, Chain, Key, Leaf};
+use crate::support::proxy::{ProxyBuilder, TestProxy};
+use crate::support::setting::{HOST, tls};
+use crate::support::within_deadline;
+use pinproxy::policy::decision::FailureClass;
+use pinproxy::report::{Decided, Event, Stage};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+struct Scene {
+    proxy: TestProxy,
+    origin: Origin,
+    root: Ca,
+    issuing: Ca,
+    chain: Chain,
+}
+
+impl Scene {
+    async fn start(toml: impl FnOnce(&Chain) -> String) -> Self {
+        Self::at(toml, None).await
+    }
+
+    async fn at(toml: impl FnOnce(&Chain) -> String, now: Option<SystemTime>) -> Self {
+        let root = Ca::root("root");
+        let issuing = root.intermediate("intermediate");
+        let chain = Leaf::named(HOST).signed_by(&issuing);
+        let origin = Origin::start(OriginConfig::new(chain.clone()).behaviour(Behaviour::Echo)).await;
+        let builder = ProxyBuilder::new(toml(&chain)).trusting([&root]);
+        let proxy = now.into_iter().fold(builder, ProxyBuilder::at).start().await;
+        Self { proxy, origin, root, issuing, chain }
+    }
+
+    async fn connected(&self) -> TlsClient {
+        let mut client = RawClient::connect(self.proxy.addr).await.expect("the proxy listens");
+        let reply = client.connect_to(&format!("{HOST}:{}", self.origin.port())).await.expect("a reply");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let mut client = client.tls(&tls(&self.proxy, HOST).build()).await.expect("the client shakes hands");
+        assert_eq!(client.exchange(b"ping", 4).await.expect("an echo"), b"ping");
+        client
+    }
+
+    /// A session that is relayed blindly, with TLS to the origin itself.
+    async fn tunnelled(&self) -> TlsClient {
+        let mut client = RawClient::connect(self.proxy.addr).await.expect("the proxy listens");
+        let reply = client.connect_to(&format!("{HOST}:{}", self.origin.port())).await.expect("a reply");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let settings = ClientTls::to(HOST).trusting([&self.root]).build();
+        let mut client = client.tls(&settings).await.expect("the client shakes hands");
+        assert_eq!(client.exchange(b"ping", 4).await.expect("an echo"), b"ping");
+        client
+    }
+
+    /// How many sessions end under these rules.
+    async fn judged(&self, toml: &str, number: u64) -> usize {
+        drop(self.proxy.replace(toml, number));
+        let proxy = Arc::clone(&self.proxy.proxy);
+        let judged = tokio::task::spawn_blocking(move || proxy.judge_open_sessions());
+        within_deadline(judged).await.expect("judged in time").expect("without a panic")
+    }
+
+    async fn event(&mut self) -> Event {
+        self.proxy.told().await.event
+    }
+}
+
+fn pinset(pin: &str, more: &str) -> String {
+    let spare = Key::p256().pin();
+    format!(
+        "[[pinset]]\nname = \"bank\"\nhosts = [\"{HOST}\"]\nleaf_pins = [\"{pin}\"]\nbackup = [\"{spare}\"]\n{more}"
+    )
+}
+
+fn blocked(pin: &str) -> String {
+    format!("[[blocklist]]\nname = \"lost\"\nspki = [\"{pin}\"]\nreason = \"stolen\"\n")
+}
+
+/// What the new rules say, and why they end a session that is intercepted; nothing where they do not.
+type Case<'a> = (&'a str, String, Option<(FailureClass, &'a str)>);
+
+#[tokio::test]
+async fn a_session_ends_when_the_new_rules_refuse_its_chain() {
+    let mut scene = Scene::start(|chain| pinset(&chain.pin(), "")).await;
+    let (right, wrong) = (scene.chain.pin(), Key::p256().pin());
+    let intermediate = scene.issuing.pin();
+    let deny = "[access]\ndestinations_deny = [\"*.bank.example\"]\nports_allow = [";
+    let table: Vec<Case<'_>> = vec![
+        ("the same", pinset(&right, ""), None),
+        ("no pins", String::new(), None),
+        ("reported", pinset(&wrong, "mode = \"report-only\"\n"), None),
+        ("another pin", pinset(&wrong, ""), Some((FailureClass::Pin, "no verified path"))),
+        (
+            "a blocked leaf",
+            blocked(&right),
+            Some((FailureClass::Blocklist, "the chain holds the blocked key \"lost\"")),
+        ),
+        (
+            "a blocked intermediate, reported",
+            pinset(&right, "mode = \"report-only\"\n") + &blocked(&intermediate),
+            Some((FailureClass::Blocklist, "the chain holds the blocked key \"lost\"")),
+        ),
+        (
+            "hosts without a pinset denied",
+            "[defaults]\nunpinned = \"deny\"\n".to_owned(),
+            Some((FailureClass::Access, "hosts without a pinset are denied now")),
+        ),
+        (
+            "the host denied",
+            format!("{deny}{}]\n{}", scene.origin.port(), pinset(&right, "")),
+            Some((FailureClass::Access, "destinations_deny lists *.bank.example")),
+        ),
+        ("tunnelled", format!("[[tunnel]]\nhosts = [\"{HOST}\"]\nreason = \"x\"\n"), None),
+    ];
+    let mut number = 1;
+    for (what, toml, expected) in table {
+        let mut client = scene.connected().await;
+        number += 1;
+        let ended = scene.judged(&toml, number).await;
+        assert_eq!(ended, usize::from(expected.is_some()), "{what}");
+        if let Some((class, detail)) = expected {
+            assert!(client.read_exact(1).await.is_err(), "{what}: the session goes on");
+            let event = scene.event().await;
+            assert_eq!((event.decision, event.failure_class), (Decided::Refuse, Some(class)), "{what}: {event}");
+            assert_eq!((event.stage, event.ended.as_deref()), (Stage::Relay, Some("policy")), "{what}: {event}");
+            assert_eq!((event.policy_generation, event.bytes.client), (number, 4), "{what}: {event}");
+            let told = event.detail.unwrap_or_default();
+            let begin = format!("closed, since generation {number} refuses it: ");
+            assert!(told.starts_with(&begin) && told.contains(detail), "{what}: {told}");
+        } else {
+            assert_eq!(client.exchange(b"pong", 4).await.unwrap(), b"pong", "{what}");
+            client.shutdown().await.unwrap();
+            assert_eq!(scene.event().await.ended.as_deref(), Some("closed"), "{what}");
+        }
+        number += 1;
+        assert_eq!(scene.judged(&pinset(&right, ""), number).await, 0, "{what}");
+    }
+    scene.proxy.no_more_events();
+}
+
+#[tokio::test]
+async fn a_violation_is_reported_with_the_end() {
+    let mut scene = Scene::start(|chain| pinset(&chain.pin(), "")).await;
+    let client = scene.connected().await;
+    assert_eq!(scene.judged(&pinset(&Key::p256().pin(), ""), 2).await, 1);
+    let told = scene.proxy.told().await;
+    let violation = told.violation.expect("a violation");
+    assert_eq!((violation.class, violation.served.len()), (FailureClass::Pin, 2));
+    assert_eq!(told.event.seen_pins.first().map(ToString::to_string), Some(scene.chain.pin()));
+    drop(client);
+}
+
+/// What is relayed blindly was never looked at: under a rule that judges, it cannot go on.
+#[tokio::test]
+async fn a_blind_tunnel_ends_when_its_host_is_judged() {
+    let tunnel = format!("[[tunnel]]\nhosts = [\"{HOST}\"]\nreason = \"x\"\n");
+    let mut scene = Scene::start(|_| tunnel.clone()).await;
+    let mut client = scene.tunnelled().await;
+    assert_eq!(scene.judged(&tunnel, 2).await, 0);
+    assert_eq!(client.exchange(b"pong", 4).await.unwrap(), b"pong");
+    assert_eq!(scene.judged("[defaults]\nunpinned = \"tunnel\"\n", 3).await, 0, "by default, too");
+    assert_eq!(client.exchange(b"pong", 4).await.unwrap(), b"pong");
+    assert_eq!(scene.judged(&pinset(&scene.chain.pin(), ""), 4).await, 1);
+    assert!(client.read_exact(1).await.is_err());
+    let event = scene.event().await;
+    assert_eq!((event.decision, event.failure_class), (Decided::Refuse, Some(FailureClass::Pin)), "{event}");
+    let detail =
+        "closed, since generation 4 refuses it: it was relayed blindly, and its rule is bank now, which judges";
+    assert_eq!(event.detail.as_deref(), Some(detail));
+}
+
+/// A session that was judged before the rules changed and relays after it is not forgotten between the two.
+#[tokio::test]
+async fn a_session_between_verdict_and_relay_is_judged_again_too() {
+    let mut scene = Scene::start(|chain| pinset(&chain.pin(), "")).await;
+    let mut client = RawClient::connect(scene.proxy.addr).await.expect("the proxy listens");
+    let reply = client.connect_to(&format!("{HOST}:{}", scene.origin.port())).await.expect("a reply");
+    assert_eq!(reply.status, 200);
+    assert_eq!(scene.judged(&pinset(&Key::p256().pin(), ""), 2).await, 0, "it does not relay yet");
+    if let Ok(mut client) = client.tls(&tls(&scene.proxy, HOST).build()).await {
+        assert!(client.exchange(b"ping", 4).await.is_err(), "it relays under rules that refuse it");
+    }
+    let event = scene.event().await;
+    assert_eq!((event.decision, event.failure_class), (Decided::Refuse, Some(FailureClass::Pin)), "{event}");
+    assert_eq!(event.policy_generation, 2);
+    assert_eq!(scene.origin.until_ended(1).await.unwrap().received(), 0, "nothing of the client got through");
+}
+
+/// A certificate that has ended since is no change of the rules.
+#[tokio::test]
+async fn time_alone_ends_no_session() {
+    let now = SystemTime::now();
+    let mut scene = Scene::at(|chain| pinset(&chain.pin(), ""), Some(now)).await;
+    let toml = pinset(&scene.chain.pin(), "");
+    let mut client = scene.connected().await;
+    scene.proxy.set_time(now + Duration::from_secs(100 * 365 * 24 * 60 * 60));
+    assert_eq!(scene.judged(&toml, 2).await, 0);
+    assert_eq!(client.exchange(b"pong", 4).await.unwrap(), b"pong");
+    client.shutdown().await.unwrap();
+    assert_eq!(scene.event().await.ended.as_deref(), Some("closed"));
+}
