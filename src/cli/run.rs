@@ -93,12 +93,13 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         let listener = TcpListener::bind(address).await;
         listeners.push(listener.map_err(|error| Failure::unreachable(cannot_listen(*address, &error)))?);
     }
+    let control = config.admin.socket.as_deref().map(ControlSocket::bind).transpose().map_err(Failure::unreachable)?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let greeting = greeting::greeting(&config, &authority, provenance, &addresses);
     // Nobody may be reading; the proxy runs all the same.
     drop(io::stdout().lock().write_all(greeting.as_bytes()));
     prepare_rsa(&proxy);
-    let (watches, control_socket) = (config.watch, config.admin.socket.clone());
+    let watches = config.watch;
     let inputs = Inputs { paths, read_at };
     let beginning = Beginning { config, faults, inputs, ca_directory: directory };
     let reloads = Reloads::start(Arc::clone(&proxy), beginning, reader(arguments)).map_err(Failure::unreachable)?;
@@ -109,14 +110,11 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     if watches {
         attending.spawn(watch(Arc::clone(&operator)));
     }
-    let _socket = match &control_socket {
-        None => None,
-        Some(path) => {
-            let (socket, listener) = ControlSocket::bind(path).map_err(Failure::unreachable)?;
-            attending.spawn(admin::serve(listener, admin::control(Arc::clone(&operator))));
-            Some(socket)
-        }
-    };
+    // The file goes when the process does.
+    let _socket = control.map(|(socket, listener)| {
+        attending.spawn(admin::serve(listener, admin::control(Arc::clone(&operator))));
+        socket
+    });
     let cut_short = Arc::new(AtomicBool::new(false));
     serve(listeners, Arc::clone(&proxy), shutdown.wait(operator, Arc::clone(&cut_short))).await;
     drop(attending);

@@ -255,7 +255,7 @@ impl Reloader {
         let in_force = InForce { policy: &in_force.policy, materials: &in_force.materials, faults: &self.faults };
         let read_at = Some(SystemTime::now());
         let Some((paths, read)) = (self.read)(Occasion::Reload(in_force)) else {
-            return Err("this proxy was started without a configuration file: there is nothing to reload".to_owned());
+            return Err("nothing to reload: this proxy was started without a configuration file".to_owned());
         };
         self.told.inputs.store(Arc::new(self.inputs_with(paths, read_at, read.is_ok())));
         let Wanted { config, warnings, materials, faults } = read?;

@@ -206,10 +206,15 @@ impl Session {
         };
         match ready {
             Ok(Ready { pair, shown }) => {
-                record.at(Stage::Relay);
                 let client = self.client.ip().to_canonical();
                 let grounds = Grounds { asked: target, client, address: record.event().upstream_address, shown };
                 let listed = Listed::new(self.proxy, grounds, &self.generation);
+                if listed.tell_refusal(&mut record) {
+                    // The rules have changed since the verdict: nothing of the client may get through.
+                    record.finish();
+                    return None;
+                }
+                record.at(Stage::Relay);
                 Some(Tunnel { listed, pair, record })
             }
             Err(error) => {
@@ -244,7 +249,7 @@ impl Tunnel {
             Pair::Plain(client, upstream) => relay(client, upstream, limits, &mut counters, ending).await,
         };
         self.record.relayed(&outcome, counters);
-        self.listed.tell(&mut self.record);
+        self.listed.tell_refusal(&mut self.record);
         self.record.finish();
     }
 }

@@ -151,11 +151,11 @@ impl Listed {
         }
     }
 
-    /// Tells the record why the session was ended, if it was a generation that refused it.
-    pub(super) fn tell(&self, record: &mut Record) {
-        if let Some(Closing::Refused(refused)) = self.standing.why.get() {
-            record.refused_later(refused);
-        }
+    /// Tells the record if it is a generation that refuses the session. Whether it is.
+    pub(super) fn tell_refusal(&self, record: &mut Record) -> bool {
+        let Some(Closing::Refused(refused)) = self.standing.why.get() else { return false };
+        record.refused_later(refused);
+        true
     }
 }
 

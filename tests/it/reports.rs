@@ -173,6 +173,7 @@ async fn every_session_is_one_line_in_the_access_file() {
         "leaf-serial",
         "matched-pin",
         "matched-position",
+        "overridden",
         "pinset",
         "policy-generation",
         "port",

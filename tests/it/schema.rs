@@ -174,7 +174,7 @@ async fn the_schema_refuses_what_the_program_refuses() {
         "schema = 2",
         "schema = \"1\"",
         "colour = true",
-        "[admin]",
+        "[observe]",
         "include = \"a.toml\"",
         "include = [1]",
         "[listener]",

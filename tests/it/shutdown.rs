@@ -99,10 +99,10 @@ async fn what_is_open_after_the_drain_timeout_is_cut_off() {
     assert_eq!(setting.origin.until_ended(3).await.unwrap().clean_closes(), 0);
 }
 
-/// A head that was begun before the drain does not become a session in it.
+/// Who was let in before the drain is served: whoever sends clients elsewhere from then on loses none.
 #[tokio::test]
-async fn half_a_head_is_no_session_yet() {
-    let mut setting = Setting::start(Behaviour::Drain).await;
+async fn a_head_that_was_begun_is_let_finish() {
+    let mut setting = Setting::start(Behaviour::Echo).await;
     let mut client = RawClient::connect(setting.proxy.addr).await.unwrap();
     let request = connect_request(&setting.target());
     let (begun, rest) = request.split_at(10);
@@ -113,14 +113,51 @@ async fn half_a_head_is_no_session_yet() {
     assert_eq!(later.connect_to("bank.example").await.unwrap().status, 400);
     setting.proxy.told().await;
     stop_listening(&mut setting.proxy).await;
-    client.send(rest.as_bytes()).await.ok();
-    // Whether the end or the rest of the head comes first, there is no tunnel.
-    if let Ok(reply) = client.read_reply().await {
-        assert_eq!(reply.status, 503, "{reply:?}");
-    }
+    client.send(rest.as_bytes()).await.unwrap();
+    let reply = client.read_reply().await.unwrap();
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let mut client = client.tls(&setting.tls().build()).await.unwrap();
+    assert_eq!(client.exchange(b"ping", 4).await.unwrap(), b"ping");
+    client.shutdown().await.unwrap();
     let event = setting.proxy.told().await.event;
-    assert_eq!(event.upstream_address, None, "{event}");
+    assert_eq!((event.decision, event.ended.as_deref()), (Decided::Allow, Some("closed")), "{event}");
     setting.proxy.stopped().await;
     setting.proxy.no_more_events();
-    assert_eq!(setting.origin.tally().tcp_connections(), 0);
+}
+
+/// A client that has just connected has a moment to ask.
+#[tokio::test]
+async fn who_has_just_connected_may_ask() {
+    let mut setting = Setting::start(Behaviour::Echo).await;
+    let mut client = RawClient::connect(setting.proxy.addr).await.unwrap();
+    setting.proxy.until_open(1).await;
+    setting.proxy.begin_stop();
+    let reply = client.connect_to(&setting.target()).await.unwrap();
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let mut client = client.tls(&setting.tls().build()).await.unwrap();
+    assert_eq!(client.exchange(b"ping", 4).await.unwrap(), b"ping");
+    client.shutdown().await.unwrap();
+    assert_eq!(setting.proxy.told().await.event.ended.as_deref(), Some("closed"));
+    setting.proxy.stopped().await;
+}
+
+/// The announcement comes first: until the delay is over, new sessions begin as before.
+#[tokio::test]
+async fn the_listeners_outlive_the_announcement() {
+    let toml = "[limits]\ndrain_delay = \"2s\"\n";
+    let mut setting = Setting::with(toml, |origin| origin.behaviour(Behaviour::Echo)).await;
+    assert!(!setting.proxy.proxy.is_draining());
+    setting.proxy.begin_stop();
+    let announced = async {
+        while !setting.proxy.proxy.is_draining() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within_deadline(announced).await.expect("it is announced");
+    let mut client = setting.connected().await;
+    stop_listening(&mut setting.proxy).await;
+    assert_eq!(client.exchange(b"ping", 4).await.unwrap(), b"ping");
+    client.shutdown().await.unwrap();
+    assert_eq!(setting.proxy.told().await.event.ended.as_deref(), Some("closed"));
+    setting.proxy.stopped().await;
 }

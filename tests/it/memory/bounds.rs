@@ -73,7 +73,7 @@ fn a_chain_too_large_to_be_remembered() {
         let leaf = Leaf::named(HOST).with_params(|params| params.custom_extensions.push(extension));
         leaf.validity(until(100_000)).signed_by(&scene.intermediate)
     };
-    let (small, large) = (large(100), large(20_000));
+    let (small, large) = (large(100), large(10_000));
     let soft = pinset("bank", "\"bank.example\"", &Key::p256().pin(), "mode = \"report-only\"");
     let table = [
         // Nothing was turned down, so there is no report that would need it.

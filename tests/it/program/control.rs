@@ -107,7 +107,7 @@ async fn an_override_lets_one_host_through_until_it_is_taken_back() {
         (&host.as_str().into(), &"CHG-4711".into(), &"ann".into())
     );
     assert_eq!(controlled.json(&["status"]).await["overrides"], list);
-    controlled.program.running.err.until(" overridden class=pin").await;
+    controlled.program.running.err.until(&format!("report {host} pinset=site overridden ")).await;
 
     let removed = controlled.ctl(&["override", "remove", &host, "--by", "bob"]).await.with_code(0);
     assert_eq!(removed.out, format!("the pins of {host} are enforced again\n"));
