@@ -1,26 +1,28 @@
 //! `pinproxy run`: the proxy itself.
 
 mod greeting;
+mod listeners;
+mod service;
 
 use super::{Exit, Failure, usual_ca_directory};
 use crate::admin::{self, ControlSocket};
 use crate::authority;
 use crate::config::{self, At, Code, Config, Diagnostic, Listing, OPEN_HELP, Openness, Places, Severity};
+use crate::files::Stamps;
 use crate::inspect::{self, Admission, CaDirectory, Checked, Occasion, Synchronisation, World};
 use crate::operate::background::in_background;
-use crate::operate::{Beginning, Cause, Inputs, Operator, Read, Reloads, Wanted, tend, watch};
+use crate::operate::{Beginning, Cause, Operator, Read, Reloads, Wanted, tend, watch};
 use crate::proxy::{Assembled, Clock, Generation, Proxy, assemble, ca_settings, serve, tell_losses};
 use crate::report::{Queue, QueueGuard, TextLog, Writing};
 use crate::upstream::names::Remembering;
 use crate::upstream::resolve::SystemResolver;
-use std::collections::BTreeSet;
+use listeners::Handed;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing::Level;
@@ -60,11 +62,21 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
     ended
 }
 
-async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
     // First of all: who sends it while the files are read must not end the process. They are then read once more.
     let hangups = signal(SignalKind::hangup()).map_err(Failure::unreachable)?;
-    let read_at = Some(SystemTime::now());
-    let (paths, wanted) = configuration(&arguments, Occasion::Start);
+    let handed = Handed::take()?;
+    let addresses = handed.addresses()?;
+    if !addresses.is_empty() {
+        if !arguments.listen.is_empty() {
+            return Err(Failure::unusable(
+                "sockets were handed over (LISTEN_FDS) beside --listen; one of them has to go",
+            ));
+        }
+        // The rules about who may listen where are the same for them.
+        arguments.listen = addresses;
+    }
+    let (inputs, wanted) = configuration(&arguments, Occasion::Start);
     let Wanted { config, warnings, materials, faults } = wanted?;
     if !warnings.is_empty() {
         // There is no log yet: its own settings are among what was read.
@@ -88,11 +100,7 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let Assembled { proxy, sinks } = assembled.map_err(Failure::unreachable)?;
     // Signals are taken before the address is told: who reads it may send one at once.
     let shutdown = Signals::new().map_err(Failure::unreachable)?;
-    let mut listeners = Vec::new();
-    for address in &config.listeners {
-        let listener = TcpListener::bind(address).await;
-        listeners.push(listener.map_err(|error| Failure::unreachable(cannot_listen(*address, &error)))?);
-    }
+    let listeners = handed.or_bound(&config.listeners).await?;
     let control = config.admin.socket.as_deref().map(ControlSocket::bind).transpose().map_err(Failure::unreachable)?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let greeting = greeting::greeting(&config, &authority, provenance, &addresses);
@@ -100,13 +108,13 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     drop(io::stdout().lock().write_all(greeting.as_bytes()));
     prepare_rsa(&proxy);
     let watches = config.watch;
-    let inputs = Inputs { paths, read_at };
     let beginning = Beginning { config, faults, inputs, ca_directory: directory };
     let reloads = Reloads::start(Arc::clone(&proxy), beginning, reader(arguments)).map_err(Failure::unreachable)?;
     let operator = Arc::new(Operator::new(Arc::clone(&proxy), reloads));
     let mut attending = JoinSet::new();
     attending.spawn(reload_at_each(hangups, Arc::clone(&operator)));
     attending.spawn(tend(Arc::clone(&operator)));
+    attending.spawn(service::keep_watchdog());
     if watches {
         attending.spawn(watch(Arc::clone(&operator)));
     }
@@ -115,6 +123,7 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         attending.spawn(admin::serve(listener, admin::control(Arc::clone(&operator))));
         socket
     });
+    service::ready();
     let cut_short = Arc::new(AtomicBool::new(false));
     serve(listeners, Arc::clone(&proxy), shutdown.wait(operator, Arc::clone(&cut_short))).await;
     drop(attending);
@@ -139,16 +148,18 @@ fn reader(arguments: Arguments) -> Read {
 /// SIGHUP is a reload. Signals that come during one are one more reload after it.
 async fn reload_at_each(mut hangups: Signal, operator: Arc<Operator>) {
     while hangups.recv().await.is_some() {
+        service::reloading();
         // What came of it is in the log.
         drop(operator.reloads.reload(Cause::Signal, false).await);
+        service::ready();
     }
 }
 
 /// The configuration that the arguments name, and the warnings about it; and what it was read from.
-fn configuration(arguments: &Arguments, occasion: Occasion<'_>) -> (BTreeSet<PathBuf>, Result<Wanted, Failure>) {
+fn configuration(arguments: &Arguments, occasion: Occasion<'_>) -> (Stamps, Result<Wanted, Failure>) {
     let Some(path) = &arguments.config else {
         let wanted = Wanted { config: Config::builtin(), warnings: Vec::new(), materials: None, faults: Vec::new() };
-        return (BTreeSet::new(), with_arguments(arguments, wanted));
+        return (Stamps::new(), with_arguments(arguments, wanted));
     };
     let ca_directory =
         arguments.ca_dir.clone().map_or_else(|| CaDirectory::Usual(usual_ca_directory()), CaDirectory::Given);
@@ -182,7 +193,7 @@ fn with_arguments(arguments: &Arguments, mut wanted: Wanted) -> Result<Wanted, F
     let for_nobody_else = config.access.clients.iter().all(|network| network.addr().to_canonical().is_loopback());
     match beyond {
         Some(address) if for_nobody_else => Err(Failure::unusable(format!(
-            "--listen {address} is open to other machines, and nothing says who may use the proxy: \
+            "the listener {address} is open to other machines, and nothing says who may use the proxy: \
              write [access] clients = [\"10.0.0.0/8\"] (your networks) into a configuration file"
         ))),
         _ => Ok(wanted),
@@ -219,16 +230,6 @@ fn prepare_rsa(proxy: &Arc<Proxy>) {
     if let Err(error) = prepared {
         tracing::warn!("the RSA key is made when the first client needs it: {error}");
     }
-}
-
-fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
-    let remedy = match error.kind() {
-        io::ErrorKind::AddrInUse => ": another program listens there; choose another port with --listen",
-        io::ErrorKind::PermissionDenied => ": ports below 1024 need the capability CAP_NET_BIND_SERVICE",
-        io::ErrorKind::AddrNotAvailable => ": no interface of this machine has that address",
-        _ => "",
-    };
-    format!("cannot listen on {address}: {error}{remedy}")
 }
 
 /// Log lines go through a queue, so that a terminal or pipe that nobody reads does not stop the sessions.
@@ -270,6 +271,7 @@ impl Signals {
             () = self.next() => {}
             () = operator.asked_to_drain() => {}
         }
+        service::stopping();
         tracing::info!("stopping: no new sessions; open ones may end (a second signal ends them now)");
         tokio::spawn(async move {
             self.next().await;

@@ -21,8 +21,8 @@ use super::shape::{ANY, Key, Keys, Shape};
 use super::span::{FileId, Source, Span};
 use super::table::Table;
 use super::variables::{Variables, fill_in};
+use crate::files::Stamps;
 use crate::policy::rules;
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ impl Config {
             Ok(text) => read_text(text, path, now, &outside, true, |_, config| config),
             Err(errors) => unread(Source::new(path, String::new()), errors),
         };
-        Reading { looked_at: outside.into_paths(), ..reading }
+        Reading { looked_at: outside.into_stamps(), ..reading }
     }
 
     /// The same, with files and environment variables of this machine.
@@ -131,7 +131,7 @@ pub(super) fn read_main(outside: &dyn Outside, path: &Path) -> Result<String, Co
 /// What is left of a file of which nothing could be read.
 fn unread<T>(main: Source, errors: ConfigErrors) -> Reading<T> {
     let places = Places::new(vec![Arc::new(main)], Variables::default(), Marks::default());
-    Reading { outcome: Err(errors), places, looked_at: BTreeSet::new() }
+    Reading { outcome: Err(errors), places, looked_at: Stamps::new() }
 }
 
 /// Reads a text and what it includes, and gives what is made of its top level and the configuration when there is no
@@ -159,7 +159,7 @@ pub(super) fn read_text<T>(
         let made = made.flatten().unwrap_or_else(|| unreachable!("what could not be read has been reported"));
         (made, diagnostics)
     });
-    Reading { outcome, places, looked_at: BTreeSet::new() }
+    Reading { outcome, places, looked_at: Stamps::new() }
 }
 
 /// Nothing when the main file is no TOML. Where another one is missing or none, the rest is read for the errors in it.

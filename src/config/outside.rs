@@ -1,8 +1,8 @@
 //! What a configuration takes in besides its own text: other files, and environment variables.
 
+use crate::files::{Stamp, Stamps};
 use glob::{MatchOptions, Pattern, glob_with};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -89,16 +89,16 @@ impl Outside for System {
 /// The same machine, with a list of what was looked at on it.
 #[derive(Debug, Default)]
 pub(super) struct Noting {
-    seen: RefCell<BTreeSet<PathBuf>>,
+    seen: RefCell<Stamps>,
 }
 
 impl Noting {
     fn note(&self, path: &Path) {
-        self.seen.borrow_mut().insert(path.to_owned());
+        self.seen.borrow_mut().entry(path.to_owned()).or_insert_with(|| Stamp::of(path));
     }
 
     /// Files, and the folders that patterns were looked for in.
-    pub(super) fn into_paths(self) -> BTreeSet<PathBuf> {
+    pub(super) fn into_stamps(self) -> Stamps {
         self.seen.into_inner()
     }
 }

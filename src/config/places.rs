@@ -9,10 +9,11 @@ use super::pinsets::PinsetDraft;
 use super::roles::Role;
 use super::span::{Source, Span};
 use super::variables::{Untold, Variables};
+use crate::files::Stamps;
 use crate::policy::pin::Pin;
 use crate::policy::pinset::Position;
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,7 +28,7 @@ pub struct Reading<T = Config> {
     pub places: Places,
     /// Files that were read, and folders that were searched, for the text: those that trust anchors and revocation lists
     /// are read from are [`Places::named_files`].
-    pub looked_at: BTreeSet<PathBuf>,
+    pub looked_at: Stamps,
 }
 
 /// Where the parts of a configuration were written.

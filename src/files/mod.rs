@@ -1,5 +1,9 @@
 //! Reading of files that an operator names: the configuration, trust anchors, revocation lists.
 
+mod stamp;
+
+pub use stamp::{Stamp, Stamps, anew};
+
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};

@@ -23,9 +23,9 @@ pub use seen::{Matched, Outcome, Seen};
 
 use crate::authority;
 use crate::config::{Code, Config, ConfigErrors, Diagnostic, Places, Reading};
+use crate::files::{Stamp, Stamps};
 use crate::materials::Materials;
 use fault::Finding;
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -74,10 +74,12 @@ pub fn check(path: &Path, world: &World) -> Result<Checked, ConfigErrors> {
 }
 
 /// The same, with the files and folders that it depends on, whatever comes of it.
-pub fn check_noting(path: &Path, world: &World) -> (BTreeSet<PathBuf>, Result<Checked, ConfigErrors>) {
+pub fn check_noting(path: &Path, world: &World) -> (Stamps, Result<Checked, ConfigErrors>) {
     let mut reading = Config::load_with_places(path, world.now);
     let mut files = std::mem::take(&mut reading.looked_at);
-    files.extend(reading.places.named().iter().filter_map(|named| named.file()).map(Path::to_owned));
+    // Those are read from here on.
+    let named = reading.places.named().iter().filter_map(|named| named.file());
+    files.extend(named.map(|file| (file.to_owned(), Stamp::of(file))));
     (files, check_reading(reading, world))
 }
 

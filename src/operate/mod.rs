@@ -2,13 +2,11 @@
 //! drain, overrides; and what the proxy tells about itself.
 
 pub mod background;
-mod inputs;
 mod overriding;
 mod reload;
 mod status;
 mod watch;
 
-pub use inputs::Inputs;
 pub use overriding::OverrideRequest;
 pub use reload::{Beginning, Cause, Last, Read, Reloaded, Reloads, Wanted};
 pub use status::{LastReload, Status, StatusOfCa, StatusOfOverride};

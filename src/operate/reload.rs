@@ -1,9 +1,9 @@
 //! The configuration read again while the proxy runs, all of it or nothing.
 
 use super::background::in_background;
-use super::inputs::Inputs;
 use crate::authority::{self, CERTIFICATE_FILE, CertificateAuthority, KEY_FILE, Settings};
 use crate::config::{Config, Diagnostic};
+use crate::files::{Stamp, Stamps};
 use crate::inspect::{Fault, InForce, Occasion};
 use crate::materials::Materials;
 use crate::policy::pattern::HostPattern;
@@ -11,9 +11,9 @@ use crate::policy::pinset::{Basis, Mode, Pinset, Stance};
 use crate::proxy::{Generation, Proxy, ca_settings};
 use arc_swap::ArcSwap;
 use serde::Serialize;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,7 +51,7 @@ pub struct Wanted {
 }
 
 /// Reads the configuration: what came of it, and what it was read from, whatever that is. None where there is no file.
-pub type Read = Box<dyn Fn(Occasion<'_>) -> Option<(BTreeSet<PathBuf>, Result<Wanted, String>)> + Send>;
+pub type Read = Box<dyn Fn(Occasion<'_>) -> Option<(Stamps, Result<Wanted, String>)> + Send>;
 
 /// Who wants a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -103,7 +103,7 @@ pub struct Reloads {
 #[derive(Debug, Default)]
 struct Told {
     last: Mutex<Option<Last>>,
-    inputs: ArcSwap<Inputs>,
+    inputs: ArcSwap<Stamps>,
     taken: AtomicU64,
     taken_at: Mutex<Option<SystemTime>>,
     refused: AtomicU64,
@@ -124,7 +124,7 @@ pub struct Beginning {
     /// The faults that were found when it was read.
     pub faults: Vec<Fault>,
     /// What it was read from.
-    pub inputs: Inputs,
+    pub inputs: Stamps,
     /// Where the CA is kept.
     pub ca_directory: PathBuf,
 }
@@ -153,6 +153,8 @@ impl Reloads {
     /// When the system gives no thread.
     pub fn start(proxy: Arc<Proxy>, beginning: Beginning, read: Read) -> io::Result<Self> {
         let Beginning { config, faults, inputs, ca_directory } = beginning;
+        // They were read, or made, right before.
+        let inputs = inputs.into_iter().chain(ca_files(&ca_directory)).collect();
         let told = Arc::new(Told { inputs: ArcSwap::from_pointee(inputs), ..Told::default() });
         let mut reloader = Reloader {
             proxy,
@@ -202,7 +204,7 @@ impl Reloads {
     }
 
     /// What the configuration was last read from.
-    pub fn inputs(&self) -> Arc<Inputs> {
+    pub fn inputs(&self) -> Arc<Stamps> {
         self.told.inputs.load_full()
     }
 
@@ -253,11 +255,10 @@ impl Reloader {
     fn run(&mut self, force: bool) -> Result<Reloaded, String> {
         let in_force = self.proxy.generation();
         let in_force = InForce { policy: &in_force.policy, materials: &in_force.materials, faults: &self.faults };
-        let read_at = Some(SystemTime::now());
-        let Some((paths, read)) = (self.read)(Occasion::Reload(in_force)) else {
+        let Some((inputs, read)) = (self.read)(Occasion::Reload(in_force)) else {
             return Err("nothing to reload: this proxy was started without a configuration file".to_owned());
         };
-        self.told.inputs.store(Arc::new(self.inputs_with(paths, read_at, read.is_ok())));
+        self.told.inputs.store(Arc::new(self.inputs_with(inputs, read.is_ok())));
         let Wanted { config, warnings, materials, faults } = read?;
         let number = self.generation + 1;
         let authority = self.authority(&config)?;
@@ -283,13 +284,15 @@ impl Reloader {
         Ok(Reloaded { generation: number, rules, closed, warnings, at_next_start: self.unchangeable(&config) })
     }
 
-    /// After a reading that has failed, what it did not come to is watched as before.
-    fn inputs_with(&self, mut paths: BTreeSet<PathBuf>, read_at: Option<SystemTime>, whole: bool) -> Inputs {
+    /// With the files of the CA, which are looked at next; after a reading that has failed also with what it did not come to.
+    fn inputs_with(&self, mut inputs: Stamps, whole: bool) -> Stamps {
         if !whole {
-            paths.extend(self.told.inputs.load().paths.iter().cloned());
+            for (path, stamp) in &**self.told.inputs.load() {
+                inputs.entry(path.clone()).or_insert(*stamp);
+            }
         }
-        paths.extend([CERTIFICATE_FILE, KEY_FILE].map(|name| self.ca_directory.join(name)));
-        Inputs { paths, read_at }
+        inputs.extend(ca_files(&self.ca_directory));
+        inputs
     }
 
     /// The CA, if its certificates are others than those in force. One that cannot be read is no reason to stop signing
@@ -353,6 +356,15 @@ impl Reloader {
         ];
         compared.into_iter().filter(|(_, same)| !same).map(|(section, _)| section).collect()
     }
+}
+
+/// The files of the CA in this folder.
+fn ca_files(directory: &Path) -> impl Iterator<Item = (PathBuf, Option<Stamp>)> {
+    [CERTIFICATE_FILE, KEY_FILE].into_iter().map(|name| {
+        let path = directory.join(name);
+        let stamp = Stamp::of(&path);
+        (path, stamp)
+    })
 }
 
 /// A finding in one line.

@@ -4,8 +4,8 @@
 //! change and not by every file system, and a file that is replaced is easily lost out of sight.
 
 use super::Operator;
-use super::inputs::{Inputs, Stamps};
 use super::reload::Cause;
+use crate::files::{Stamps, anew};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
@@ -17,36 +17,23 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 pub async fn watch(operator: Arc<Operator>) {
     let mut looks = interval(LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut inputs = operator.reloads.inputs();
-    let mut read = stamps(&inputs).await;
-    let mut unsure = inputs.may_differ_from(&read);
-    let mut before = read.clone();
+    let mut before = None;
     loop {
         looks.tick().await;
-        let latest = operator.reloads.inputs();
-        if !Arc::ptr_eq(&latest, &inputs) {
-            // Somebody else has had it read.
-            inputs = latest;
-            read = stamps(&inputs).await;
-            unsure = inputs.may_differ_from(&read);
-            before.clone_from(&read);
-            continue;
-        }
-        let now = stamps(&inputs).await;
-        let at_rest = now == before;
-        before.clone_from(&now);
-        if at_rest && (unsure || now != read) {
-            read = now;
-            unsure = false;
+        let read = operator.reloads.inputs();
+        let now = now(&read).await;
+        let at_rest = before.as_ref() == Some(&now);
+        if at_rest && now != *read {
             tracing::info!("the files of the configuration have changed");
             // What came of it is in the log.
             drop(operator.reloads.reload(Cause::Files, false).await);
         }
+        before = Some(now);
     }
 }
 
 /// On a thread that may block: the disk may hang.
-async fn stamps(inputs: &Arc<Inputs>) -> Stamps {
-    let inputs = Arc::clone(inputs);
-    tokio::task::spawn_blocking(move || inputs.stamps()).await.unwrap_or_default()
+async fn now(read: &Arc<Stamps>) -> Stamps {
+    let read = Arc::clone(read);
+    tokio::task::spawn_blocking(move || anew(&read)).await.unwrap_or_default()
 }

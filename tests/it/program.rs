@@ -8,10 +8,13 @@ mod probe;
 mod refusals;
 mod reload;
 mod revoked;
+mod rolling;
 mod secrets;
+mod service;
 mod signals;
 mod start;
 mod streams;
+mod watch;
 
 use crate::support::origin::{Behaviour, Origin, OriginConfig};
 use crate::support::pki::{Ca, Chain, Key, Leaf};
@@ -65,6 +68,20 @@ impl User {
     fn pinproxy<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Start {
         let program = Path::new(env!("CARGO_BIN_EXE_pinproxy"));
         process::command(program, self.folder()).env("XDG_DATA_HOME", self.folder().join("data")).args(arguments)
+    }
+
+    /// `pinproxy run` on a socket that it is handed, as a service manager does it.
+    fn run_on(&self, socket: &std::net::TcpListener, configuration: &Path) -> Start {
+        // The number of the process has to be in its environment, so the shell becomes the program.
+        let script = "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" run --config \"$1\"";
+        let socket = socket.try_clone().expect("a second descriptor");
+        process::command(Path::new("/bin/sh"), self.folder())
+            .env("XDG_DATA_HOME", self.folder().join("data"))
+            .args(["-c", script, env!("CARGO_BIN_EXE_pinproxy")])
+            .arg(configuration)
+            .with(|command| {
+                command.stdin(std::os::fd::OwnedFd::from(socket));
+            })
     }
 
     /// `pinproxy run` on a free port, with a configuration if there is one.

@@ -29,7 +29,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "inspect",
-        &["policy", "config", "tls", "materials", "upstream", "authority"],
+        &["policy", "files", "config", "tls", "materials", "upstream", "authority"],
         &["webpki", "rcgen", "hyper", "dangerous", "SystemTime::now"],
     ),
     ("relay", &[], &["rustls", "tokio_rustls", "webpki", "rcgen", "hyper", "SystemTime::now"]),
@@ -41,14 +41,15 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "operate",
-        &["policy", "config", "materials", "authority", "inspect", "report", "proxy"],
-        &["webpki", "rcgen", "hyper", "dangerous"],
+        &["policy", "files", "config", "materials", "authority", "inspect", "report", "proxy"],
+        &["webpki", "rcgen", "hyper", "dangerous", "SystemTime::now"],
     ),
     ("admin", &["policy", "operate"], &["webpki", "rcgen", "dangerous", "SystemTime::now"]),
     (
         "cli",
         &[
             "policy",
+            "files",
             "config",
             "tls",
             "materials",

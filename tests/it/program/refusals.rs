@@ -35,7 +35,7 @@ async fn arguments() {
         fails(user.pinproxy(["run", "--listen", listen]), 2, &says).await;
     }
     for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80"] {
-        let says = [&format!("--listen {listen} is open to other machines"), "[access] clients = ["];
+        let says = [&format!("the listener {listen} is open to other machines"), "[access] clients = ["];
         fails(user.pinproxy(["run", "--listen", listen]), 2, &says).await;
     }
     assert!(!user.folder().join("data").exists(), "nothing is made before the arguments are checked");
