@@ -253,7 +253,7 @@ impl Record {
         self.event.ended = Some("policy".to_owned());
         if let Some((attempt, rule)) = chain {
             self.event.pinset = Some(rule.label().to_owned());
-            self.event.enforced = true;
+            (self.event.enforced, self.event.overridden) = (true, false);
             self.violated(rejection, attempt, rule);
         }
     }

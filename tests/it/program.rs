@@ -7,6 +7,7 @@ mod pins;
 mod probe;
 mod refusals;
 mod reload;
+mod renewed;
 mod revoked;
 mod rolling;
 mod secrets;

@@ -201,3 +201,32 @@ async fn time_alone_ends_no_session() {
     client.shutdown().await.unwrap();
     assert_eq!(scene.event().await.ended.as_deref(), Some("closed"));
 }
+
+/// Who lives by an override ends with it, whether somebody takes it back or its time is over.
+#[tokio::test]
+async fn the_end_of_an_override_ends_what_lived_by_it() {
+    let now = SystemTime::now();
+    let wrong = Key::p256().pin();
+    let mut scene = Scene::at(|_| pinset(&wrong, ""), Some(now)).await;
+    let target = pinproxy::policy::host::Authority::parse(&format!("{HOST}:{}", scene.origin.port())).unwrap();
+    let given = pinproxy::policy::overrides::Override {
+        target,
+        since: now,
+        until: now + Duration::from_secs(60),
+        reason: "CHG-1".to_owned(),
+        by: "ann".to_owned(),
+    };
+    let proxy = Arc::clone(&scene.proxy.proxy);
+    let policy = Arc::clone(&proxy.generation().policy);
+    proxy.set_overrides(proxy.overrides().with(given, &policy, proxy.moment()).unwrap());
+    let mut client = scene.connected().await;
+    assert_eq!(proxy.judge_open_sessions(), 0, "it is in force");
+    assert_eq!(client.exchange(b"pong", 4).await.unwrap(), b"pong");
+    scene.proxy.set_time(now + Duration::from_secs(60));
+    let judged = tokio::task::spawn_blocking(move || proxy.judge_open_sessions());
+    assert_eq!(within_deadline(judged).await.unwrap().unwrap(), 1);
+    assert!(client.read_exact(1).await.is_err());
+    let event = scene.event().await;
+    assert_eq!((event.decision, event.failure_class), (Decided::Refuse, Some(FailureClass::Pin)), "{event}");
+    assert!(event.enforced && !event.overridden, "{event}");
+}

@@ -30,3 +30,13 @@ pub(crate) async fn within_deadline<T>(step: impl Future<Output = T>) -> Option<
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
+
+/// Waits until something is so that tells nobody when it becomes so, such as the contents of a file.
+pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
+    let polled = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within_deadline(polled).await.expect("it becomes so within the deadline");
+}
