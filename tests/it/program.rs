@@ -2,6 +2,7 @@
 
 mod check;
 mod control;
+mod large;
 mod paste;
 mod pins;
 mod probe;
