@@ -13,13 +13,13 @@
 //! 2. Pins are judged on chains that were verified, never on what was merely presented; any verified path will do.
 //! 3. Report-only softens pins only.
 //! 4. Every session ends in exactly one event; a lost event is counted and told.
-//! 5. A session keeps the one [`proxy::Generation`] it began with.
+//! 5. A session is judged by the one [`proxy::Generation`] it began with, and while it relays by those that replace it.
 //! 6. A name is canonicalised by [`policy::host::Host::parse`] alone; what it refuses is refused, never "unpinned".
 //! 7. The CA key signs leaves and nothing else.
 //! 8. Everything a peer can make grow has a limit with a name.
 //! 9. Only `proxy`, `operate`, `admin` and `cli` start tasks; no lock is held across an await.
 //! 10. No combination of options turns enforce and a mismatch into accept; only a chain to an anchor that the operator has
-//!     declared exempt passes without a pin, and its event says so.
+//!     declared exempt passes without a pin, or one for a host that is overridden for some hours, and its event says so.
 //! 11. A clock that somebody moves loosens nothing.
 
 pub mod config;
