@@ -65,7 +65,7 @@ impl Session {
             }
         };
         match agreed.await {
-            Ok(verified) => self.accept(client, hello, verified, record).await,
+            Ok(verified) => self.accept(target, client, hello, verified, record).await,
             Err(error) => Err(turned_away(&mut client, error).await),
         }
     }
@@ -93,7 +93,7 @@ impl Session {
             Ok(Judged::Verified(verified))
         };
         match judged.await {
-            Ok(Judged::Verified(verified)) => self.accept(client, hello, verified, record).await,
+            Ok(Judged::Verified(verified)) => self.accept(target, client, hello, verified, record).await,
             Ok(Judged::Blind(dialled, permit)) => {
                 Ok(Self::blind(client.with_prefix(&hello.raw), dialled, &permit, record))
             }
@@ -162,18 +162,20 @@ impl Session {
 
     async fn accept(
         &self,
+        target: &Authority,
         client: ClientStream,
         hello: ClientHello,
         verified: Verified,
         record: &mut Record,
     ) -> Result<Ready, SessionError> {
         let Verified { permit, upstream, leaf_not_after, served, .. } = verified;
+        let other = (*permit.host() != target.host).then(|| permit.host().clone());
         let alpn = upstream.alpn.clone();
         let acceptor = &self.proxy.acceptor;
         let accepted = acceptor.accept(&permit, hello, client, alpn.as_deref(), leaf_not_after, self.now).await?;
         let version = accepted.stream.get_ref().1.protocol_version();
         record.client_tls(version, Arc::clone(&accepted.leaf.serial));
-        let shown = Shown::Chain(permit.host().clone(), served);
+        let shown = Shown::Chain(other, served);
         Ok(Ready { pair: Pair::Tls(Box::new(accepted.stream), upstream.into_stream(&permit)), shown })
     }
 

@@ -57,8 +57,8 @@ pub(super) struct Grounds {
 /// What an upstream showed.
 #[derive(Debug)]
 pub(super) enum Shown {
-    /// Certificates, for this host.
-    Chain(Host, Arc<[CertificateDer<'static>]>),
+    /// Certificates, for the host that was asked for, or for this one. There are many of these, so nothing is told twice.
+    Chain(Option<Host>, Arc<[CertificateDer<'static>]>),
     /// Nothing that was looked at.
     Nothing,
 }
@@ -230,7 +230,9 @@ impl<'p> Judge<'p> {
                 let detail = format!("it was relayed blindly, and its rule is {} now, which judges", rule.label());
                 Some(self.refused(FailureClass::Pin, detail))
             }
-            (_, Shown::Chain(host, served)) => self.refusal_of_chain(&rule, grounds, host, served),
+            (_, Shown::Chain(host, served)) => {
+                self.refusal_of_chain(&rule, grounds, host.as_ref().unwrap_or(&grounds.asked.host), served)
+            }
         }
     }
 
@@ -238,9 +240,7 @@ impl<'p> Judge<'p> {
         let access = &self.generation.access;
         access.check_client(grounds.client)?;
         access.check_target(&grounds.asked)?;
-        if let Shown::Chain(host, _) = &grounds.shown
-            && *host != grounds.asked.host
-        {
+        if let Shown::Chain(Some(host), _) = &grounds.shown {
             access.check_target(&Authority { host: host.clone(), port: grounds.asked.port })?;
         }
         grounds.address.map_or(Ok(()), |address| access.check_address(address.ip()))
@@ -294,7 +294,7 @@ impl<'p> Judge<'p> {
 fn rule_of<'a>(policy: &'a Policy, grounds: &Grounds, moment: Moment) -> Option<&'a Arc<Rule>> {
     let asked = &grounds.asked;
     match &grounds.shown {
-        Shown::Chain(host, _) if *host != asked.host => {
+        Shown::Chain(Some(host), _) => {
             let named = Authority { host: host.clone(), port: asked.port };
             match asked.host {
                 Host::Address(_) => policy.select_for_address(asked, &named, moment).ok(),
