@@ -122,6 +122,8 @@ impl Acceptor {
         // Tickets are sealed with keys of this process and bound to the server name; every session is judged upstream
         // before its client can use one.
         template.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        // rustls sends two. A client that resumes has one from each of its connections; the second costs every session.
+        template.send_tls13_tickets = 1;
         Ok(Self { authority: ArcSwap::new(authority), leaf_key, handshake_timeout, template })
     }
 
