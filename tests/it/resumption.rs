@@ -66,18 +66,20 @@ async fn a_client_with_a_ticket_after_the_pins_have_changed() {
     for version in rustls::ALL_VERSIONS {
         let proxy = ProxyBuilder::new(pinned.as_str()).trusting([&root]);
         let mut bench = Bench::start(proxy, OriginConfig::new(chain.clone())).await;
-        let tls = bench.client(BANK).versions(&[version]).build();
-        for resumed in [false, true] {
-            let outcome = bench.ask_with(BANK, &tls).await;
+        // A refused handshake takes the one ticket with it that a session gives, so each question has a client of its own.
+        let clients = [(); 2].map(|()| bench.client(BANK).versions(&[version]).build());
+        for (tls, resumed) in clients.iter().flat_map(|tls| [(tls, false), (tls, true)]) {
+            let outcome = bench.ask_with(BANK, tls).await;
             assert_eq!(outcome.verdict(), matched(&root, &chain));
             assert_eq!(outcome.session().resumed, resumed, "{version:?}: the ticket is good");
             assert_full(&outcome);
         }
+        let [tls, another] = clients;
         bench.proxy.replace(&other_pins(), 2);
         let outcome = bench.ask_with(BANK, &tls).await;
         assert_eq!(outcome.verdict(), Verdict::mismatch().seen(&path(&chain, &[&root])));
         assert_eq!(outcome.told.event.policy_generation, 2);
-        let by_address = bench.ask_with("127.0.0.1", &tls).await;
+        let by_address = bench.ask_with("127.0.0.1", &another).await;
         let refused = Verdict::mismatch().seen(&path(&chain, &[&root])).by_alert(AccessDenied).at(Stage::Pin);
         assert_eq!(by_address.verdict(), refused);
         bench.proxy.replace(&pinned, 3);
