@@ -16,7 +16,7 @@ pub(super) const USUAL_SOCKET: &str = "/run/pinproxy/control.sock";
 
 /// Talk to a running proxy over its control socket
 ///
-/// The socket is the file that [admin] socket names in the configuration of the proxy. Whoever may open it may do all of
+/// The socket is the file that the configuration of the proxy names (admin.socket). Whoever may open it may do all of
 /// this: it belongs to the user that the proxy runs as, and to nobody else.
 #[derive(Debug, clap::Args)]
 #[command(

@@ -27,7 +27,7 @@ pub struct Reading<T = Config> {
     /// Where its parts were written, as far as they could be read.
     pub places: Places,
     /// Files that were read, and folders that were searched, for the text: those that trust anchors and revocation lists
-    /// are read from are [`Places::named_files`].
+    /// are read from are [`Places::named`].
     pub looked_at: Stamps,
 }
 
