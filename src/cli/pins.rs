@@ -5,7 +5,6 @@ mod diff_text;
 mod explain;
 mod explain_text;
 mod observed;
-mod surroundings;
 
 use super::rows::Rows;
 use super::{Exit, Failure};

@@ -39,6 +39,7 @@ mod shape;
 mod show;
 mod shown;
 mod span;
+pub mod surroundings;
 mod table;
 mod variables;
 mod words;

@@ -2,6 +2,7 @@
 //! drain, overrides; and what the proxy tells about itself.
 
 pub mod background;
+mod loosened;
 mod overriding;
 mod reload;
 mod status;

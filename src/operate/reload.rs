@@ -1,17 +1,19 @@
 //! The configuration read again while the proxy runs, all of it or nothing.
 
 use super::background::in_background;
+use super::loosened::{Standpoint, loosened};
 use crate::authority::{self, CERTIFICATE_FILE, CertificateAuthority, KEY_FILE, Settings};
-use crate::config::{Config, Diagnostic};
+use crate::config::{Config, Diagnostic, RuleSet};
 use crate::files::{Stamp, Stamps};
 use crate::inspect::{Fault, InForce, Occasion};
 use crate::materials::Materials;
 use crate::policy::pattern::HostPattern;
 use crate::policy::pinset::{Basis, Mode, Pinset, Stance};
+use crate::policy::rules::Defaults;
 use crate::proxy::{Generation, Proxy, ca_settings};
 use arc_swap::ArcSwap;
 use serde::Serialize;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,6 +77,8 @@ pub struct Reloaded {
     pub rules: usize,
     /// Sessions that were open and that it refuses.
     pub closed: usize,
+    /// What passes from now on that was refused, a line each.
+    pub looser: Vec<String>,
     /// Findings about the files.
     pub warnings: Vec<String>,
     /// Sections that have changed and take effect at the next start only.
@@ -132,7 +136,11 @@ pub struct Beginning {
 struct Reloader {
     proxy: Arc<Proxy>,
     read: Read,
+    /// Without its rules.
     started_with: Config,
+    /// What is in force apart from the rules.
+    around: Config,
+    defaults: Defaults,
     ca_directory: PathBuf,
     faults: Vec<Fault>,
     generation: u64,
@@ -160,7 +168,9 @@ impl Reloads {
             proxy,
             read,
             pinned: pinned(&config),
-            started_with: config,
+            defaults: config.rules.defaults(),
+            around: without_rules(&config),
+            started_with: without_rules(&config),
             ca_directory,
             faults,
             generation: 1,
@@ -273,15 +283,28 @@ impl Reloader {
         if let Some(authority) = authority {
             self.proxy.replace_authority(Arc::new(authority));
         }
-        self.replaced.push(self.proxy.replace(generation));
+        let old = self.proxy.replace(generation);
         (self.generation, self.faults, self.pinned) = (number, faults, pinned(&config));
         self.proxy.reopen_logs();
         let (proxy, runtime) = (Arc::clone(&self.proxy), self.runtime.clone());
         // Not on this thread, whose turn may come late: what was refused is to end within a second.
         let judging = runtime.spawn_blocking(move || proxy.judge_open_sessions());
         let closed = runtime.block_on(judging).map_err(|error| error.to_string())?;
+        let looser = self.go_over(&old, &config);
+        self.replaced.push(old);
         let warnings = warnings.iter().map(sentence).collect();
-        Ok(Reloaded { generation: number, rules, closed, warnings, at_next_start: self.unchangeable(&config) })
+        Ok(Reloaded { generation: number, rules, closed, looser, warnings, at_next_start: self.unchangeable(&config) })
+    }
+
+    /// What the new configuration lets through that the old one did not. It is the old one from then on.
+    fn go_over(&mut self, old: &Generation, config: &Config) -> Vec<String> {
+        let (around, defaults) = (without_rules(config), config.rules.defaults());
+        let (new, now) = (self.proxy.generation(), self.proxy.moment().latest());
+        let before = Standpoint { around: &self.around, policy: &old.policy, defaults: self.defaults };
+        let then = Standpoint { around: &around, policy: &new.policy, defaults };
+        let looser = loosened(&before, &then, now);
+        (self.around, self.defaults) = (around, defaults);
+        looser
     }
 
     /// With the files of the CA, which are looked at next; after a reading that has failed also with what it did not come to.
@@ -358,6 +381,24 @@ impl Reloader {
     }
 }
 
+/// The rest of a configuration. Rules can be many, and the generation has them.
+fn without_rules(config: &Config) -> Config {
+    Config {
+        listeners: config.listeners.clone(),
+        ca: config.ca.clone(),
+        upstream: config.upstream.clone(),
+        access: config.access.clone(),
+        limits: config.limits.clone(),
+        rules: RuleSet::default(),
+        anchor_sets: BTreeMap::new(),
+        refusal: config.refusal,
+        reports: config.reports.clone(),
+        log: config.log.clone(),
+        admin: config.admin.clone(),
+        watch: config.watch,
+    }
+}
+
 /// The files of the CA in this folder.
 fn ca_files(directory: &Path) -> impl Iterator<Item = (PathBuf, Option<Stamp>)> {
     [CERTIFICATE_FILE, KEY_FILE].into_iter().map(|name| {
@@ -381,6 +422,9 @@ fn tell(done: &Reloaded) {
     tracing::info!("reloaded the configuration: generation {generation} with {rules} rules is in force");
     if *closed > 0 {
         tracing::warn!("{closed} open sessions are closed: generation {generation} refuses them");
+    }
+    for line in &done.looser {
+        tracing::warn!("generation {generation} lets more through than the last one: {line}");
     }
     for section in &done.at_next_start {
         tracing::warn!("{section} has changed; that takes effect at the next start");

@@ -58,6 +58,9 @@ pub(super) fn reloaded(value: &Value) -> String {
     if closed > 0 {
         rows.line(&format!("{closed} open sessions are closed: it refuses them"));
     }
+    for line in list(value, "looser").iter().filter_map(Value::as_str) {
+        rows.line(&format!("looser: {line}"));
+    }
     for warning in list(value, "warnings").iter().filter_map(Value::as_str) {
         rows.line(&format!("warning: {warning}"));
     }

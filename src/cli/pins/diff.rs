@@ -3,9 +3,9 @@
 use super::super::{Exit, Failure};
 use super::diff_text::text;
 use super::observed::judge;
-use super::surroundings::{Whole, differences};
 use super::{json, load, moment, now, print};
 use crate::config::Config;
+use crate::config::surroundings::{Whole, differences};
 use crate::policy::compare::{Comparison, Judge, Side, Verdicts, compare};
 use crate::policy::rules::Policy;
 use crate::policy::timestamp::Timestamp;

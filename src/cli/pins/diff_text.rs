@@ -2,7 +2,7 @@
 
 use super::Rows;
 use super::diff::Answer;
-use crate::policy::compare::{Aspect, Change, Comparison, Difference, Direction, Finding, Kind, Undecided, Verdicts};
+use crate::policy::compare::{Change, Comparison, Difference, Direction, Finding, Kind, Undecided, Verdicts};
 use crate::policy::explain::Told;
 
 /// Of more hosts, chains or keys than this in one place only the number is told.
@@ -96,7 +96,7 @@ fn add_differences(rows: &mut Rows, differences: &[Difference]) {
         let since = since.strip_prefix(", ").filter(|_| words.is_none()).map(str::to_owned);
         let mut lines = words.into_iter().chain(since).chain(removed).chain(added);
         let first = lines.next().unwrap_or_default();
-        rows.line(&detail(name(difference.aspect), direction, &first));
+        rows.line(&detail(difference.aspect.name(), direction, &first));
         add_some(rows, &lines.collect::<Vec<_>>(), |line| detail("", "", line), &detail("", "", ""));
     }
 }
@@ -111,29 +111,6 @@ fn rule(told: &Told) -> String {
         Told::Exempt { reason, until } => format!("exemption until {until} ({reason})"),
         Told::Tunnel { reason } => format!("tunnel ({reason})"),
         Told::Default { unpinned } => format!("no rule (unpinned = \"{unpinned}\")"),
-    }
-}
-
-/// After the configuration, where it has a word.
-const fn name(aspect: Aspect) -> &'static str {
-    match aspect {
-        Aspect::Unpinned | Aspect::NewlyPinned | Aspect::Protection => "mode",
-        Aspect::Clients => "clients",
-        Aspect::Hold => "hold",
-        Aspect::Trust => "trust",
-        Aspect::TrustAnchors => "trust anchors",
-        Aspect::ExemptFromPins => "exempts_pins",
-        Aspect::Revocation => "revocation",
-        Aspect::RevocationLists => "crls",
-        Aspect::Access => "[access]",
-        Aspect::VerifyName => "verify_name",
-        Aspect::VerifyValidity => "verify_validity",
-        Aspect::Pins => "pins",
-        Aspect::Deny => "deny",
-        Aspect::Plaintext => "plaintext",
-        Aspect::UnpinnedHosts => "unpinned",
-        Aspect::NameMismatch => "name_mismatch",
-        Aspect::Blocklist => "blocklist",
     }
 }
 

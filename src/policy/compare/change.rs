@@ -127,6 +127,31 @@ pub enum Direction {
     Both,
 }
 
+impl Aspect {
+    /// For people: the word of the configuration, where it has one.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unpinned | Self::NewlyPinned | Self::Protection => "mode",
+            Self::Clients => "clients",
+            Self::Hold => "hold",
+            Self::Trust => "trust",
+            Self::TrustAnchors => "trust anchors",
+            Self::ExemptFromPins => "exempts_pins",
+            Self::Revocation => "revocation",
+            Self::RevocationLists => "crls",
+            Self::Access => "[access]",
+            Self::VerifyName => "verify_name",
+            Self::VerifyValidity => "verify_validity",
+            Self::Pins => "pins",
+            Self::Deny => "deny",
+            Self::Plaintext => "plaintext",
+            Self::UnpinnedHosts => "unpinned",
+            Self::NameMismatch => "name_mismatch",
+            Self::Blocklist => "blocklist",
+        }
+    }
+}
+
 impl Direction {
     /// From what is ordered from loose to strict.
     pub(super) fn between<T: Ord>(old: &T, new: &T) -> Option<Self> {
@@ -191,7 +216,7 @@ impl Kind {
 
 impl Difference {
     /// Whether its words are the operator's own and not those of the program.
-    const fn is_in_own_words(&self) -> bool {
+    pub const fn is_in_own_words(&self) -> bool {
         match self.aspect {
             Aspect::TrustAnchors
             | Aspect::VerifyName

@@ -227,3 +227,46 @@ async fn without_a_file_there_is_nothing_to_reload() {
     program.running.err.until("nothing to reload: this proxy was started without a configuration file").await;
     program.stop().await;
 }
+
+/// What passes that was refused is told without being asked for; what is refused that passed is not news of that kind.
+#[tokio::test]
+async fn what_becomes_looser_is_told() {
+    let (user, site) = (User::new(), Site::start(Behaviour::Echo).await);
+    let strict = pinset(&site.chain.pin());
+    let blocked = format!("[[blocklist]]\nname = \"lost\"\nreason = \"stolen\"\nspki = [\"{}\"]\n", Key::p256().pin());
+    let begin = format!("{strict}{blocked}[access]\nports_allow = [{}]\ndestinations_deny = []\n", site.origin.port());
+    let path = site.trusted_by(&user, &begin);
+    let begin = std::fs::read_to_string(&path).unwrap();
+    let mut program = Program::start(user.run(Some(&path))).await;
+    let table = [
+        (begin.replace("backup", "mode = \"report-only\"\nbackup"), vec!["localhost: mode enforced -> report-only"]),
+        (begin.clone(), vec![]),
+        (begin.replace(&blocked, ""), vec!["for every host or those without a rule: blocklist changed"]),
+        (begin.clone(), vec![]),
+        (
+            format!("{begin}[defaults]\nunpinned = \"tunnel\"\n"),
+            vec!["for every host or those without a rule: unpinned intercept -> tunnel"],
+        ),
+        (begin.clone(), vec![]),
+        (
+            begin.replace("\"private ca.pem\"", "{ file = \"private ca.pem\", exempts_pins = true }"),
+            vec!["for every host or those without a rule: exempts_pins changed"],
+        ),
+        (begin.clone(), vec!["for every host or those without a rule: trust anchors changed"]),
+    ];
+    let mut generation = 0;
+    for (text, expected) in table {
+        std::fs::write(&path, &text).unwrap();
+        // What is told of the first reload is told before the second one begins.
+        generation += 2;
+        for number in [generation, generation + 1] {
+            program.running.signal("HUP").await;
+            program.running.err.until(&format!("generation {number} with 1 rules is in force")).await;
+        }
+        let told = program.running.err.so_far();
+        let line = format!("generation {generation} lets more through than the last one: ");
+        let lines: Vec<_> = told.lines().filter_map(|told| Some(told.split_once(&line)?.1)).collect();
+        assert_eq!(lines, expected, "{text}");
+    }
+    program.stop().await;
+}

@@ -1,19 +1,22 @@
 //! What stands outside of the rules and decides about every host all the same: trust anchors, revocation, access.
 
-use crate::config::{Config, ExtraRoots, Revocation, Roots};
+use super::model::{Config, ExtraRoots, Revocation, Roots};
 use crate::policy::compare::{Aspect, Difference, Direction};
+use std::fmt;
 use std::path::Path;
 
 /// A configuration and where it was read from: paths are compared as the two files give them.
-pub(super) struct Whole<'a> {
-    pub(super) config: &'a Config,
-    pub(super) file: &'a Path,
+pub struct Whole<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// Its file.
+    pub file: &'a Path,
     /// A text without the values of environment variables.
-    pub(super) redacted: &'a dyn Fn(&str) -> String,
+    pub redacted: &'a dyn Fn(&str) -> String,
 }
 
 /// What is different between two configurations apart from their rules.
-pub(super) fn differences(old: &Whole<'_>, new: &Whole<'_>) -> Vec<Difference> {
+pub fn differences(old: &Whole<'_>, new: &Whole<'_>) -> Vec<Difference> {
     let lists = [
         (Aspect::ExemptFromPins, false, old.extra_roots(true), new.extra_roots(true)),
         (Aspect::TrustAnchors, false, old.extra_roots(false), new.extra_roots(false)),
@@ -53,6 +56,13 @@ fn revocation(old: Revocation, new: Revocation) -> Option<Difference> {
     let ((old_rank, old), (new_rank, new)) = (told(old), told(new));
     let direction = if new_rank < old_rank { Direction::Looser } else { Direction::Stricter };
     (old_rank != new_rank).then(|| Difference::words(Aspect::Revocation, direction, old, new))
+}
+
+/// Shows the file alone.
+impl fmt::Debug for Whole<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Whole({})", self.file.display())
+    }
 }
 
 impl Whole<'_> {
