@@ -2,6 +2,7 @@
 //! drain, overrides; and what the proxy tells about itself.
 
 pub mod background;
+mod judging;
 mod loosened;
 mod overriding;
 mod reload;
@@ -61,12 +62,10 @@ impl Operator {
 
     /// Ends open sessions that the rules and overrides in force refuse.
     pub async fn judge_open_sessions(&self) {
-        let proxy = Arc::clone(&self.proxy);
-        let judged = tokio::task::spawn_blocking(move || proxy.judge_open_sessions()).await;
-        match judged {
-            Ok(0) => {}
-            Ok(closed) => tracing::warn!("{closed} open sessions are closed: what is in force now refuses them"),
-            Err(error) => tracing::error!("open sessions could not be judged again: {error}"),
+        match self.reloads.judge_open_sessions().await {
+            Some(0) => {}
+            Some(closed) => tracing::warn!("{closed} open sessions are closed: what is in force now refuses them"),
+            None => tracing::error!("open sessions could not be judged again; restart the proxy"),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The configuration read again while the proxy runs, all of it or nothing.
 
 use super::background::in_background;
+use super::judging::Judging;
 use super::loosened::{Standpoint, loosened};
 use crate::authority::{self, CERTIFICATE_FILE, CertificateAuthority, KEY_FILE, Settings};
 use crate::config::{Config, Diagnostic, RuleSet};
@@ -20,7 +21,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// A reload that loses one pinned host pattern of so many, or more, is refused unless it is forced.
@@ -100,6 +100,7 @@ pub struct Last {
 #[derive(Clone, Debug)]
 pub struct Reloads {
     wanted: SyncSender<Request>,
+    judging: Judging,
     told: Arc<Told>,
 }
 
@@ -150,12 +151,12 @@ struct Reloader {
     /// and not where the last of them ends.
     replaced: Vec<Arc<Generation>>,
     told: Arc<Told>,
-    runtime: Handle,
+    judging: Judging,
 }
 
 impl Reloads {
     /// Starts the thread that reloads. Files may be on a disk that hangs, and a large configuration takes seconds: the
-    /// sessions do not wait for either. To be called within a runtime.
+    /// sessions do not wait for either.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -164,6 +165,7 @@ impl Reloads {
         // They were read, or made, right before.
         let inputs = inputs.into_iter().chain(ca_files(&ca_directory)).collect();
         let told = Arc::new(Told { inputs: ArcSwap::from_pointee(inputs), ..Told::default() });
+        let judging = Judging::start(Arc::clone(&proxy))?;
         let mut reloader = Reloader {
             proxy,
             read,
@@ -176,7 +178,7 @@ impl Reloads {
             generation: 1,
             replaced: Vec::new(),
             told: Arc::clone(&told),
-            runtime: Handle::current(),
+            judging: judging.clone(),
         };
         let (wanted, asked) = sync_channel::<Request>(WAITING_MAX);
         in_background("pinproxy-reload", move || {
@@ -184,7 +186,7 @@ impl Reloads {
                 reloader.serve(request);
             }
         })?;
-        Ok(Self { wanted, told })
+        Ok(Self { wanted, judging, told })
     }
 
     /// Reads the configuration again, and gives what came of it, or why what was in force stays in force. Where several
@@ -201,6 +203,11 @@ impl Reloads {
             }
             Err(TrySendError::Disconnected(_)) => Err(FAILED.to_owned()),
         }
+    }
+
+    /// Ends open sessions that the rules and overrides in force refuse. Gives their number; none where judging has failed.
+    pub(super) async fn judge_open_sessions(&self) -> Option<usize> {
+        self.judging.judge().await.ok()
     }
 
     /// How the last one ended; none where there was none.
@@ -286,10 +293,11 @@ impl Reloader {
         let old = self.proxy.replace(generation);
         (self.generation, self.faults, self.pinned) = (number, faults, pinned(&config));
         self.proxy.reopen_logs();
-        let (proxy, runtime) = (Arc::clone(&self.proxy), self.runtime.clone());
-        // Not on this thread, whose turn may come late: what was refused is to end within a second.
-        let judging = runtime.spawn_blocking(move || proxy.judge_open_sessions());
-        let closed = runtime.block_on(judging).map_err(|error| error.to_string())?;
+        // What is in force is in force, whether its open sessions could be judged or not.
+        let closed = self.judging.judge().blocking_recv().unwrap_or_else(|_| {
+            tracing::error!("open sessions could not be judged again; restart the proxy");
+            0
+        });
         let looser = self.go_over(&old, &config);
         self.replaced.push(old);
         let warnings = warnings.iter().map(sentence).collect();
