@@ -43,6 +43,8 @@ pub mod proxy;
 
 pub mod operate;
 
+pub mod metrics;
+
 pub mod admin;
 
 pub mod cli;

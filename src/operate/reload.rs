@@ -12,6 +12,7 @@ use crate::proxy::{Generation, Proxy, ca_settings};
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use std::collections::{BTreeSet, HashSet};
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,6 +53,20 @@ pub struct Wanted {
 
 /// Reads the configuration: what came of it, and what it was read from, whatever that is. None where there is no file.
 pub type Read = Box<dyn Fn(Occasion<'_>) -> Option<(BTreeSet<PathBuf>, Result<Wanted, String>)> + Send>;
+
+/// Something beside the configuration that is read again with it, such as a certificate.
+pub struct Beside {
+    /// The files.
+    pub paths: Vec<PathBuf>,
+    /// Reads them and puts them in force; or says why what was in force stays.
+    pub renew: Box<dyn Fn() -> Result<(), String> + Send>,
+}
+
+impl fmt::Debug for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Beside").field("paths", &self.paths).finish_non_exhaustive()
+    }
+}
 
 /// Who wants a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -127,6 +142,8 @@ pub struct Beginning {
     pub inputs: Inputs,
     /// Where the CA is kept.
     pub ca_directory: PathBuf,
+    /// What else is read at a reload.
+    pub beside: Vec<Beside>,
 }
 
 struct Reloader {
@@ -134,6 +151,7 @@ struct Reloader {
     read: Read,
     started_with: Config,
     ca_directory: PathBuf,
+    beside: Vec<Beside>,
     faults: Vec<Fault>,
     generation: u64,
     /// The host patterns that are pinned now.
@@ -152,7 +170,8 @@ impl Reloads {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(proxy: Arc<Proxy>, beginning: Beginning, read: Read) -> io::Result<Self> {
-        let Beginning { config, faults, inputs, ca_directory } = beginning;
+        let Beginning { config, faults, mut inputs, ca_directory, beside } = beginning;
+        inputs.paths.extend(beside.iter().flat_map(|beside| beside.paths.iter().cloned()));
         let told = Arc::new(Told { inputs: ArcSwap::from_pointee(inputs), ..Told::default() });
         let mut reloader = Reloader {
             proxy,
@@ -160,6 +179,7 @@ impl Reloads {
             pinned: pinned(&config),
             started_with: config,
             ca_directory,
+            beside,
             faults,
             generation: 1,
             replaced: Vec::new(),
@@ -251,6 +271,11 @@ impl Reloader {
     /// force for the sessions that begin from now on; ends the open ones that they refuse. Where anything is wrong that was
     /// not wrong before, what was in force stays in force.
     fn run(&mut self, force: bool) -> Result<Reloaded, String> {
+        // By themselves: a certificate has its day, whatever is wrong with the rest.
+        let kept: Vec<_> = self.beside.iter().filter_map(|beside| (beside.renew)().err()).collect();
+        for fault in &kept {
+            tracing::error!("{fault}");
+        }
         let in_force = self.proxy.generation();
         let in_force = InForce { policy: &in_force.policy, materials: &in_force.materials, faults: &self.faults };
         let read_at = Some(SystemTime::now());
@@ -279,7 +304,7 @@ impl Reloader {
         // Not on this thread, whose turn may come late: what was refused is to end within a second.
         let judging = runtime.spawn_blocking(move || proxy.judge_open_sessions());
         let closed = runtime.block_on(judging).map_err(|error| error.to_string())?;
-        let warnings = warnings.iter().map(sentence).collect();
+        let warnings = warnings.iter().map(sentence).chain(kept).collect();
         Ok(Reloaded { generation: number, rules, closed, warnings, at_next_start: self.unchangeable(&config) })
     }
 
@@ -289,6 +314,7 @@ impl Reloader {
             paths.extend(self.told.inputs.load().paths.iter().cloned());
         }
         paths.extend([CERTIFICATE_FILE, KEY_FILE].map(|name| self.ca_directory.join(name)));
+        paths.extend(self.beside.iter().flat_map(|beside| beside.paths.iter().cloned()));
         Inputs { paths, read_at }
     }
 
