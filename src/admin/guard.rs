@@ -37,23 +37,23 @@ impl Guard {
         Self { token: token.map(|token| Sha256::digest(token).into()), certificate }
     }
 
-    fn check(&self, peer: Peer, path: &str, uri: &Uri, headers: &HeaderMap) -> Result<(), Response> {
+    /// Why a request is not answered; nothing where it is.
+    fn refusal(&self, peer: Peer, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
         if self.token.is_none() && !self.certificate && !names_this_machine(uri, headers) {
             let words =
                 "ask by an address or by localhost: the Host field has another name, as that of a web page would be";
-            return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, words).into_response());
+            return Some(Refusal::new(StatusCode::MISDIRECTED_REQUEST, words).into_response());
         }
-        if OPEN_PATHS.contains(&path) {
-            return Ok(());
+        if OPEN_PATHS.contains(&uri.path()) {
+            return None;
         }
         if self.certificate && !matches!(peer, Peer::Certified) {
             let words = "show a client certificate from an authority in [admin] tls client_ca";
-            return Err(Refusal::new(StatusCode::FORBIDDEN, words).into_response());
+            return Some(Refusal::new(StatusCode::FORBIDDEN, words).into_response());
         }
-        match &self.token {
-            Some(token) if !shown(headers).is_some_and(|shown| is_same(&shown, token)) => Err(unauthorized()),
-            _ => Ok(()),
-        }
+        let token = self.token.as_ref()?;
+        let knows = shown(headers).is_some_and(|shown| is_same(&shown, token));
+        (!knows).then(unauthorized)
     }
 }
 
@@ -64,9 +64,9 @@ pub(super) async fn stand(
     request: Request,
     next: Next,
 ) -> Response {
-    match guard.check(peer, request.uri().path(), request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal,
+    match guard.refusal(peer, request.uri(), request.headers()) {
+        None => next.run(request).await,
+        Some(refusal) => refusal,
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
 
     fn status(guard: &Guard, peer: Peer, uri: &str, headers: &HeaderMap) -> u16 {
         let uri: Uri = uri.parse().unwrap();
-        guard.check(peer, uri.path(), &uri, headers).map_or_else(|refusal| refusal.status().as_u16(), |()| 200)
+        guard.refusal(peer, &uri, headers).map_or(200, |refusal| refusal.status().as_u16())
     }
 
     #[test]

@@ -96,7 +96,9 @@ impl Pinsets {
         let named = self.named.load_full();
         let mut all: Vec<_> = named.iter().collect();
         all.sort_unstable_by_key(|(name, _)| Arc::clone(name));
-        all.into_iter().for_each(|(name, own)| see(name, own));
+        for (name, own) in all {
+            see(name, own);
+        }
         see(OTHER, &self.other);
     }
 }

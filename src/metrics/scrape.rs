@@ -170,7 +170,7 @@ impl Gathered {
         let bytes = [("upstream", &counts.bytes_upstream), ("client", &counts.bytes_client)];
         let bytes = bytes.map(|(to, count)| ([("to", to)], read(count)));
         families.counters("relayed_bytes", "Payload of sessions that have ended, by where it went", bytes)?;
-        families.gauge("open_sessions", "Connections and tunnels open now", self.state.open_sessions)?;
+        families.gauge("open_sessions", "Connections and tunnels open now", &self.state.open_sessions)?;
         let closed = read(&counts.closed_by_policy);
         families.counter("sessions_closed_by_policy", "Open sessions that new rules have ended", closed)
     }
@@ -197,9 +197,9 @@ impl Gathered {
 
     fn caches(&self, families: &mut Families<'_>) -> fmt::Result {
         let state = &self.state;
-        families.gauge("leaf_cache_entries", "Issued certificates that are kept", state.leaves_cached)?;
+        families.gauge("leaf_cache_entries", "Issued certificates that are kept", &state.leaves_cached)?;
         families.counter("leaves_issued", "Certificates that the CA in force has signed", state.leaves_issued)?;
-        families.gauge("chain_memory_entries", "Chains whose verified path is remembered", state.chains)?;
+        families.gauge("chain_memory_entries", "Chains whose verified path is remembered", &state.chains)?;
         let help = "Chains whose path was remembered, since the policy came into force";
         families.counter("chain_memory_answers", help, state.chains_answered)
     }
@@ -207,21 +207,21 @@ impl Gathered {
     fn policy(&self, families: &mut Families<'_>) -> fmt::Result {
         let state = &self.state;
         let since = state.generation_since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        families.gauge("policy_generation", "Number of the policy in force; the first is 1", state.generation)?;
+        families.gauge("policy_generation", "Number of the policy in force; the first is 1", &state.generation)?;
         let help = "When the policy came into force, in seconds since 1970";
-        families.gauge("policy_start_time_seconds", help, since.as_secs_f64())?;
-        families.gauge("policy_rules", "Pinsets, exemptions and tunnels in force", state.rules)?;
+        families.gauge("policy_start_time_seconds", help, &since.as_secs_f64())?;
+        families.gauge("policy_rules", "Pinsets, exemptions and tunnels in force", &state.rules)?;
         let reloads = [("taken", state.reloads_taken), ("refused", state.reloads_refused)];
         let reloads = reloads.map(|(outcome, count)| ([("outcome", outcome)], count));
         families.counters("reloads", "Times that the configuration was read again", reloads)?;
         let failed = u64::from(state.last_reload_failed);
-        families.gauge("last_reload_failed", "1 while the last reload was refused, else 0", failed)?;
-        families.gauge("overrides", "Enforcements that are overridden now", state.overrides)
+        families.gauge("last_reload_failed", "1 while the last reload was refused, else 0", &failed)?;
+        families.gauge("overrides", "Enforcements that are overridden now", &state.overrides)
     }
 
     fn ends(&self, families: &mut Families<'_>) -> fmt::Result {
         let state = &self.state;
-        families.gauge("ca_days_left", "Until the CA that clients trust ends", state.days_until(state.ca_end))?;
+        families.gauge("ca_days_left", "Until the CA that clients trust ends", &state.days_until(state.ca_end))?;
         let pinsets = self.ends.pinsets.iter().map(|(name, end)| ([("pinset", name)], state.days_until(*end)));
         families.gauges("pinset_days_left", "Until a pinset with an expiry ends", pinsets)?;
         let exemptions = self.ends.exemptions.iter();
@@ -234,12 +234,12 @@ impl Gathered {
         let lost = state.lost.iter().map(|(sink, lost)| ([("sink", sink)], *lost));
         families.counters("lost_events", "Events that were not written where they should have gone", lost)?;
         let draining = u64::from(state.draining);
-        families.gauge("draining", "1 while open sessions may end and no new ones are taken, else 0", draining)?;
+        families.gauge("draining", "1 while open sessions may end and no new ones are taken, else 0", &draining)?;
         let apart = u64::from(state.clocks_apart);
         families.gauge(
             "clocks_apart",
             "1 while the wall clock and the steady clock contradict each other, else 0",
-            apart,
+            &apart,
         )?;
         families.info("build", "The program", &[("version", env!("CARGO_PKG_VERSION"))])
     }

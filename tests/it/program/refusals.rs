@@ -44,7 +44,7 @@ async fn arguments() {
 #[tokio::test]
 async fn a_configuration_with_faults_names_all_of_them() {
     let user = User::new();
-    let text = "lisener = 1\n[defaults]\nmode = \"enforced\"\n\n[admin]\nsocket = \"x\"\n";
+    let text = "lisener = 1\n[defaults]\nmode = \"enforced\"\n\n[observe]\nstore = \"off\"\n";
     let config = user.file("pinproxy.toml", text);
     let place = |line_column: &str| format!("{}:{line_column}\n", config.display());
     let says = [
@@ -54,7 +54,7 @@ async fn a_configuration_with_faults_names_all_of_them() {
         "error[E01]: defaults.mode does not know \"enforced\"",
         &place("3:8"),
         "did you mean \"enforce\"?",
-        "error[E18]: not implemented yet: admin",
+        "error[E18]: not implemented yet: observe",
         &place("5:2"),
         "3 errors in the configuration",
     ];
