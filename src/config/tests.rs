@@ -211,7 +211,7 @@ fn refused_admin() {
         ("[admin]\naddress = \"192.0.2.7:1\"".into(), Code::E81, 2, 11, "192.0.2.7:1 can be reached"),
         ("[admin]\naddress = \"[::ffff:192.0.2.7]:1\"".into(), Code::E81, 2, 11, ""),
         (tls(""), Code::E81, 2, 11, "client_ca"),
-        (tls(", client_ca = 1"), Code::E15, 3, 63, "a text"),
+        (tls(", client_ca = 1"), Code::E15, 3, 59, "a text"),
         ("[admin]\naddress = \"0.0.0.0:1\"\ntls = {}".into(), Code::E14, 3, 7, "admin.tls.certificate is missing"),
         ("[admin]\naddress = \"0.0.0.0:1\"\ntls = 1".into(), Code::E15, 3, 7, "a table"),
         (token("\"0123456789abcde\""), Code::E16, 3, 9, "shorter than 16 characters"),

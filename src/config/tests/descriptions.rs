@@ -54,7 +54,7 @@ fn with(path: &str, line: &str) -> String {
         "/pinset/rollout/ramp" => with("/pinset/rollout", &format!("ramp = [{{ {line} }}]")),
         "/upstream/extra_roots" => format!("[[upstream.extra_roots]]\nfile = \"a.pem\"\n{line}"),
         "/listener" => format!("[[listener]]\naddress = \"127.0.0.1:8080\"\n{line}"),
-        _ => format!("[{}]\n{line}", path.trim_start_matches('/')),
+        _ => format!("[{}]\n{line}", path.trim_start_matches('/').replace('/', ".")),
     }
 }
 

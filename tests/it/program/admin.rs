@@ -144,8 +144,10 @@ async fn it_tells_and_changes_nothing() {
         }
     }
     assert_eq!(telling.get("/v1/status").await.status, 404);
-    let head = telling.ask("HEAD /metrics HTTP/1.0", &[("Connection", "close")]).await;
-    assert_eq!(head.status, 200);
+    let mut client = RawClient::connect(telling.admin).await.unwrap();
+    client.send(b"HEAD /metrics HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").await.unwrap();
+    let head = String::from_utf8(client.read_to_end().await.unwrap()).unwrap();
+    assert!(head.starts_with("HTTP/1.0 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
     let reply = telling.get("/api/status").await;
     assert_eq!(reply.header("content-type"), Some("application/json"));
     let status: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
@@ -176,7 +178,7 @@ async fn readiness_ends_before_the_listeners_do() {
     assert_eq!(telling.get("/healthz").await.status, 200, "it lives");
     assert!(telling.get("/metrics").await.text().contains("\npinproxy_draining 1\n"));
     telling.healthcheck().await.with_code(1).says(&["draining: "]);
-    assert_eq!(super::reload::reply(&telling.program, &telling.site).await.0, 200, "and still takes sessions");
+    assert_eq!(reply(&telling.program, &telling.site).await.0, 200, "and still takes sessions");
     // The end of the delay, and of everything.
     telling.program.running.signal("TERM").await;
     telling.program.running.ended().await.with_code(1);
@@ -226,13 +228,12 @@ async fn garbage_and_silence_hold_nobody_up() {
     }
     let long = format!("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));
     let many = format!("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n{}\r\n", "A: b\r\n".repeat(100));
-    let garbage: [&[u8]; 8] = [
+    let garbage: [&[u8]; 7] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"\0\0\0\0\r\n\r\n",
         b"GET\r\n\r\n",
         b"GET /metrics HTTP/9.9\r\nHost: 127.0.0.1\r\n\r\n",
         b"GET /metrics HTTP/1.1\r\nHost : 127.0.0.1\r\n\r\n",
-        b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nzzz",
         long.as_bytes(),
         many.as_bytes(),
     ];
@@ -243,13 +244,7 @@ async fn garbage_and_silence_hold_nobody_up() {
         client.shutdown().await.ok();
         if let Ok(answer) = client.read_to_end().await {
             let answer = String::from_utf8_lossy(&answer);
-            assert!(
-                answer.is_empty()
-                    || answer.starts_with("HTTP/1.1 4")
-                    || answer.starts_with("HTTP/1.0 4")
-                    || !answer.contains(" 5"),
-                "{answer}"
-            );
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
         }
         assert_eq!(reply(&telling.program, &telling.site).await.0, 200);
         assert_eq!(telling.get("/healthz").await.status, 200);

@@ -102,6 +102,7 @@ async fn files_that_cannot_be_used_keep_it_from_starting() {
     install(&user, &server(&root));
     user.file("ca.pem", "");
     fails(&["ca.pem holds no certificate in PEM"]).await;
+    user.file("ca.pem", &root.pem());
     user.file("admin.key", "");
     fails(&["admin.key holds no private key in PEM"]).await;
 }
