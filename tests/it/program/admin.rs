@@ -41,7 +41,7 @@ impl Telling {
     async fn ask(&self, line: &str, fields: &[(&str, &str)]) -> Reply {
         let host = ("Host", self.admin.to_string());
         let own = (!fields.iter().any(|(name, _)| *name == "Host")).then_some((host.0, host.1.as_str()));
-        let fields: String = own.iter().chain(fields).map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let fields: String = own.iter().chain(fields).flat_map(|(name, value)| [name, ": ", value, "\r\n"]).collect();
         let mut client = RawClient::connect(self.admin).await.expect("the admin address listens");
         client.send(format!("{line}\r\n{fields}\r\n").as_bytes()).await.expect("it takes the request");
         client.read_reply().await.unwrap_or_else(|fault| panic!("{line}: {fault}"))

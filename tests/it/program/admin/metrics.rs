@@ -2,6 +2,7 @@
 
 use super::*;
 
+use crate::support::client::ClientTls;
 use crate::support::process::{command, find, skipped};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,14 +56,13 @@ async fn until(telling: &Telling, line: &str) -> String {
 
 /// A session through the proxy to its end.
 async fn session(telling: &Telling) {
-    let mut client = RawClient::connect(telling.program.address).await.unwrap();
-    let reply = client.connect_to(&format!("{HOST}:{}", telling.site.origin.port())).await.unwrap();
+    let mut client = RawClient::connect(telling.program.address).await.expect("the proxy listens");
+    let reply = client.connect_to(&format!("{HOST}:{}", telling.site.origin.port())).await.expect("a reply");
     if reply.status == 200 {
-        use crate::support::client::ClientTls;
-        let mut tls = client.tls(&ClientTls::to(HOST).build()).await.unwrap();
-        assert_eq!(tls.exchange(b"12345", 5).await.unwrap(), b"12345");
-        tls.shutdown().await.unwrap();
-        tls.read_to_end().await.unwrap();
+        let mut tls = client.tls(&ClientTls::to(HOST).build()).await.expect("the client shakes hands");
+        assert_eq!(tls.exchange(b"12345", 5).await.expect("an echo"), b"12345");
+        tls.shutdown().await.expect("the client ends it");
+        tls.read_to_end().await.expect("and so does the upstream");
     }
 }
 
@@ -134,7 +134,7 @@ async fn open_sessions_that_new_rules_end() {
     let telling = Telling::start("", |site| pinset(&site.chain.pin())).await;
     let mut client = RawClient::connect(telling.program.address).await.unwrap();
     client.connect_to(&format!("{HOST}:{}", telling.site.origin.port())).await.unwrap();
-    let tls = client.tls(&crate::support::client::ClientTls::to(HOST).build()).await.unwrap();
+    let tls = client.tls(&ClientTls::to(HOST).build()).await.unwrap();
     until(&telling, "pinproxy_open_sessions 1").await;
     let good = std::fs::read_to_string(&telling.path).unwrap();
     std::fs::write(&telling.path, good.replace(&telling.site.chain.pin(), &Key::p256().pin())).unwrap();

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 fn install(user: &User, chain: &Chain) {
     user.file("admin.pem", &chain.pem());
     let key = user.file("admin.key", &chain.key.private_pem());
-    std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).expect("the mode is set");
 }
 
 fn server(root: &Ca) -> Chain {
@@ -22,6 +22,9 @@ fn client(user: &User, name: &str, root: &Ca) {
     user.file(&format!("{name}.pem"), &chain.pem());
     user.file(&format!("{name}.key"), &chain.key.private_pem());
 }
+
+/// Arguments of curl, and the status that they lead to.
+type Asked<'a> = (&'a [&'a str], &'a str);
 
 const FILES: &str = "certificate = \"admin.pem\", key = \"admin.key\"";
 
@@ -55,7 +58,7 @@ async fn clients_show_a_certificate_or_learn_one_word() {
     let token: &[&str] = &["-H", &bearer];
     let both = [good, token].concat();
     let mutual = format!("tls = {{ {FILES}, client_ca = \"monitoring.pem\" }}");
-    let table: [(String, &[(&[&str], &str)]); 3] = [
+    let table: [(String, &[Asked<'_>]); 3] = [
         (mutual.clone(), &[(&[], "403"), (token, "403"), (foreign, "000"), (good, "200")]),
         (format!("token = \"${{TOKEN}}\"\n{mutual}"), &[(&[], "403"), (token, "403"), (good, "401"), (&both, "200")]),
         (format!("token = \"${{TOKEN}}\"\ntls = {{ {FILES} }}"), &[(&[], "401"), (good, "401"), (token, "200")]),
