@@ -41,7 +41,7 @@ pub(super) fn read_admin(root: &Table<'_>, listeners: &[Located<SocketAddr>]) ->
     let Some(table) = root.table("admin") else { return Admin::default() };
     let socket = table.item("socket").and_then(|item| item.path());
     let token = table.item("token").map(|item| read_token(&item));
-    let tls = table.table("tls").map(|table| read_tls(&table));
+    let tls = table.item("tls").map(|item| read_tls(&item.table()?));
     let address = if token.is_some() || tls.is_some() {
         table.required("address", Code::E14, "write address = \"127.0.0.1:9090\", or remove what is about it")
     } else {
@@ -91,10 +91,12 @@ fn read_token(item: &Item<'_>) -> Option<Secret> {
 fn read_tls(table: &Table<'_>) -> Option<AdminTls> {
     let certificate = table.required("certificate", Code::E14, "write certificate = \"admin.pem\"");
     let key = table.required("key", Code::E14, "write key = \"admin.key\"");
-    let (certificate, key) = (certificate?.path()?, key?.path()?);
-    let client_ca = match table.item("client_ca") {
-        Some(item) => Some(item.path()?),
-        None => None,
+    let (certificate, key) = (certificate.and_then(|item| item.path()), key.and_then(|item| item.path()));
+    let client_ca = table.item("client_ca").map(|item| item.path());
+    // One that is there and cannot be read is not the same as none.
+    let client_ca = match client_ca {
+        Some(None) => return None,
+        readable => readable.flatten(),
     };
-    Some(AdminTls { certificate, key, client_ca })
+    Some(AdminTls { certificate: certificate?, key: key?, client_ca })
 }

@@ -32,6 +32,8 @@ fn every_key_says_what_it_is() {
             assert!(key.doc.len() > 3 && key.doc.ends_with('.') && !key.doc.ends_with(".."), "{name}");
             assert_eq!(keys.keys.iter().filter(|other| other.name == key.name).count(), 1, "{name}");
             assert!(!(key.required && key.default.is_some()), "{name}");
+            // Its line is masked wherever it is shown.
+            assert!(!key.secret || super::super::legible::SECRET_KEYS.contains(&key.name), "{name}");
             count += 1;
         }
         for name in keys.some_of {
