@@ -21,6 +21,7 @@
 //! 10. No combination of options turns enforce and a mismatch into accept; only a chain to an anchor that the operator has
 //!     declared exempt passes without a pin, or one for a host that is overridden for some hours, and its event says so.
 //! 11. A clock that somebody moves loosens nothing.
+//! 12. No client reaches the admin address through the proxy.
 
 pub mod config;
 pub mod files;
@@ -42,6 +43,8 @@ pub mod report;
 pub mod proxy;
 
 pub mod operate;
+
+pub mod metrics;
 
 pub mod admin;
 

@@ -30,6 +30,9 @@ const FIELDS_MAX: usize = 50;
 /// For a whole request head to arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// For what comes before HTTP: the handshake of TLS.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// For a connection as a whole, with all its requests. A reload of a large configuration takes seconds.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -37,12 +40,17 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A place where operators connect.
-pub trait Door: Send + 'static {
-    /// A connection.
+pub trait Door: Send + Sync + 'static {
+    /// A connection that has just been accepted.
+    type Accepted: Send + 'static;
+    /// One that speaks HTTP.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next connection, and who is at its other end as far as the system knows.
-    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
+    /// The next connection.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Accepted>> + Send;
+
+    /// What comes before HTTP, and who is at the other end as far as that is known. Nobody else waits for it.
+    fn greet(&self, accepted: Self::Accepted) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
 }
 
 /// Who is at the other end of a connection.
@@ -52,6 +60,8 @@ pub enum Peer {
     Process(Option<UCred>),
     /// Somebody on a network.
     Network,
+    /// Somebody on a network who has shown a certificate from an authority that the operator trusts for this.
+    Certified,
 }
 
 /// For the audit.
@@ -62,32 +72,41 @@ impl fmt::Display for Peer {
                 write!(f, " (user {}, process {})", process.uid(), process.pid().unwrap_or_default())
             }
             Self::Process(None) => f.write_str(" (by a process that the system does not name)"),
-            Self::Network => f.write_str(" (over the network)"),
+            Self::Network | Self::Certified => f.write_str(" (over the network)"),
         }
     }
 }
 
 impl Door for UnixListener {
+    type Accepted = tokio::net::UnixStream;
     type Stream = tokio::net::UnixStream;
 
-    async fn accept(&self) -> io::Result<(Self::Stream, Peer)> {
-        let (stream, _) = UnixListener::accept(self).await?;
+    async fn accept(&self) -> io::Result<Self::Accepted> {
+        Ok(UnixListener::accept(self).await?.0)
+    }
+
+    async fn greet(&self, stream: Self::Accepted) -> io::Result<(Self::Stream, Peer)> {
         let process = Peer::Process(stream.peer_cred().ok());
         Ok((stream, process))
     }
 }
 
 impl Door for TcpListener {
+    type Accepted = tokio::net::TcpStream;
     type Stream = tokio::net::TcpStream;
 
-    async fn accept(&self) -> io::Result<(Self::Stream, Peer)> {
-        let (stream, _) = TcpListener::accept(self).await?;
+    async fn accept(&self) -> io::Result<Self::Accepted> {
+        Ok(TcpListener::accept(self).await?.0)
+    }
+
+    async fn greet(&self, stream: Self::Accepted) -> io::Result<(Self::Stream, Peer)> {
         Ok((stream, Peer::Network))
     }
 }
 
 /// Serves a door until it is dropped.
 pub async fn serve(door: impl Door, router: Router) {
+    let door = Arc::new(door);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -95,11 +114,11 @@ pub async fn serve(door: impl Door, router: Router) {
         // Those that have ended are not kept.
         while connections.try_join_next().is_some() {}
         match door.accept().await {
-            Ok((stream, peer)) => {
-                let router = router.clone();
+            Ok(accepted) => {
+                let (door, router) = (Arc::clone(&door), router.clone());
                 connections.spawn(async move {
                     // Who does not get an answer in time, or leaves, has only himself to tell.
-                    drop(timeout(CONNECTION_TIMEOUT, answer(stream, peer, router)).await);
+                    drop(timeout(CONNECTION_TIMEOUT, attend(door, accepted, router)).await);
                     drop(place);
                 });
             }
@@ -108,6 +127,14 @@ pub async fn serve(door: impl Door, router: Router) {
                 sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+async fn attend<D: Door>(door: Arc<D>, accepted: D::Accepted, router: Router) {
+    match timeout(GREETING_TIMEOUT, door.greet(accepted)).await {
+        Ok(Ok((stream, peer))) => answer(stream, peer, router).await,
+        Ok(Err(error)) => tracing::debug!("a connection of an operator has failed before HTTP: {error}"),
+        Err(_) => tracing::debug!("a connection of an operator has not come to HTTP within {GREETING_TIMEOUT:?}"),
     }
 }
 

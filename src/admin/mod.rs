@@ -4,8 +4,14 @@
 mod answer;
 mod connections;
 mod control;
+mod guard;
 mod socket;
+mod tell;
+mod tls;
 
 pub use connections::serve;
 pub use control::control;
+pub use guard::Guard;
 pub use socket::{ControlSocket, SocketError};
+pub use tell::tell;
+pub use tls::{AdminTlsInForce, TlsDoor, TlsError};

@@ -3,6 +3,7 @@
 mod check;
 pub mod config;
 pub mod ctl;
+pub mod healthcheck;
 pub mod pins;
 mod rows;
 pub mod run;
@@ -36,6 +37,7 @@ enum Command {
     Config(config::Arguments),
     Pins(pins::Arguments),
     Ctl(ctl::Arguments),
+    Healthcheck(healthcheck::Arguments),
 }
 
 /// How a command ended. The numbers are part of the interface.
@@ -112,6 +114,7 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Config(arguments) => config::execute(&arguments),
         Command::Pins(arguments) => pins::execute(arguments),
         Command::Ctl(arguments) => ctl::execute(arguments),
+        Command::Healthcheck(arguments) => healthcheck::execute(&arguments),
     }
 }
 

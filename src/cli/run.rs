@@ -1,5 +1,6 @@
 //! `pinproxy run`: the proxy itself.
 
+mod front;
 mod greeting;
 mod listeners;
 mod service;
@@ -10,12 +11,15 @@ use crate::authority;
 use crate::config::{self, At, Code, Config, Diagnostic, Listing, OPEN_HELP, Openness, Places, Severity};
 use crate::files::Stamps;
 use crate::inspect::{self, Admission, CaDirectory, Checked, Occasion, Synchronisation, World};
+use crate::metrics::{Counting, Counts, Scrapes};
 use crate::operate::background::in_background;
 use crate::operate::{Beginning, Cause, Operator, Read, Reloads, Wanted, tend, watch};
 use crate::proxy::{Assembled, Clock, Generation, Proxy, assemble, ca_settings, serve, tell_losses};
-use crate::report::{Queue, QueueGuard, TextLog, Writing};
+use crate::report::{Queue, QueueGuard, Sink, TextLog, Writing};
+use crate::upstream::doors::Doors;
 use crate::upstream::names::Remembering;
 use crate::upstream::resolve::SystemResolver;
+use front::Front;
 use listeners::Handed;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -96,19 +100,29 @@ async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
     let authority = Arc::new(authority);
     let generation = Generation::with(&config, 1, materials, authority.certificates()).map_err(Failure::unreachable)?;
     let resolver = Arc::new(Remembering::new(SystemResolver));
-    let assembled = assemble(&config, generation, &authority, resolver, clock, vec![Box::new(TextLog { queue })]);
+    let front = config.admin.address.as_ref();
+    let front = match front {
+        Some(wanted) => Some(Front::open(wanted).await?),
+        None => None,
+    };
+    let doors = Doors::at(front.as_ref().map(|front| front.address));
+    let counts = Arc::new(Counts::default());
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(TextLog { queue }), Box::new(Counting(Arc::clone(&counts)))];
+    let assembled = assemble(&config, generation, &authority, resolver, clock, doors, sinks);
     let Assembled { proxy, sinks } = assembled.map_err(Failure::unreachable)?;
     // Signals are taken before the address is told: who reads it may send one at once.
     let shutdown = Signals::new().map_err(Failure::unreachable)?;
     let listeners = handed.or_bound(&config.listeners).await?;
     let control = config.admin.socket.as_deref().map(ControlSocket::bind).transpose().map_err(Failure::unreachable)?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    let greeting = greeting::greeting(&config, &authority, provenance, &addresses);
+    let told_at = front.as_ref().map(Front::url);
+    let greeting = greeting::greeting(&config, &authority, provenance, &addresses, told_at.as_deref());
     // Nobody may be reading; the proxy runs all the same.
     drop(io::stdout().lock().write_all(greeting.as_bytes()));
     prepare_rsa(&proxy);
     let watches = config.watch;
-    let beginning = Beginning { config, faults, inputs, ca_directory: directory };
+    let beside = front.as_ref().and_then(Front::beside).into_iter().collect();
+    let beginning = Beginning { config, faults, inputs, ca_directory: directory, beside };
     let reloads = Reloads::start(Arc::clone(&proxy), beginning, reader(arguments)).map_err(Failure::unreachable)?;
     let operator = Arc::new(Operator::new(Arc::clone(&proxy), reloads));
     let mut attending = JoinSet::new();
@@ -117,6 +131,9 @@ async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
     attending.spawn(service::keep_watchdog());
     if watches {
         attending.spawn(watch(Arc::clone(&operator)));
+    }
+    if let Some(front) = front {
+        attending.spawn(front.serve(Arc::clone(&operator), Scrapes::of(counts)));
     }
     // The file goes when the process does.
     let _socket = control.map(|(socket, listener)| {

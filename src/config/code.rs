@@ -418,6 +418,10 @@ codes! {
         "Listener that others can reach, and clients from everywhere"
         "Nothing but what stands in front of this machine keeps strangers from using the proxy, and what they do comes from your address."
         "Write the networks of your clients; keep it if a firewall decides who gets to the listener.";
+    E81 Unsafe
+        "Admin address that others can reach, and nobody has to prove who asks"
+        "Everybody who can reach the address learns which hosts are pinned and which of them fail, who is excepted until when, and on which day the proxy is at its weakest."
+        "Write `token = \"${NAME}\"`, or `tls` with a `client_ca`; or let the address be on 127.0.0.1.";
 }
 
 impl Code {

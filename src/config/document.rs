@@ -1,6 +1,7 @@
 //! From the text of files to a configuration, or to everything that is wrong with it.
 
 use super::access::{ACCESS, read_access};
+use super::admin::{ADMIN, read_admin};
 use super::code::Code;
 use super::diagnostic::{ConfigErrors, Diagnostic};
 use super::findings::{Findings, Finished};
@@ -14,8 +15,8 @@ use super::pinsets::{DEFAULTS, Defaults, PINSET, Surroundings, read_defaults, re
 use super::places::{Marks, Places, Reading};
 use super::rules::{EXEMPT, Holes, TUNNEL, join_rules};
 use super::sections::{
-    ADMIN, CA, LIMITS, LISTENER, LOG, REPORTS, UPSTREAM, read_admin, read_ca, read_limits, read_listeners, read_log,
-    read_reports, read_upstream,
+    CA, LIMITS, LISTENER, LOG, REPORTS, UPSTREAM, read_ca, read_limits, read_listeners, read_log, read_reports,
+    read_upstream,
 };
 use super::shape::{ANY, Key, Keys, Shape};
 use super::span::{FileId, Source, Span};
@@ -282,6 +283,7 @@ fn read<'a>(
     ring.warn_unused();
     let holes = Holes::read(root, &defaults, now);
     let (upstream, reports, log) = (read_upstream(root, &named), read_reports(root), read_log(root));
+    let admin = read_admin(root, &listeners);
     lint(&Subject {
         findings,
         drafts: &pinsets,
@@ -305,7 +307,7 @@ fn read<'a>(
         refusal: defaults.refusal,
         reports,
         log,
-        admin: read_admin(root),
+        admin,
         watch: root.item("watch").and_then(|item| item.flag()).unwrap_or_default(),
     };
     let marks = if with_places { Marks::of(&config, &pinsets, met, defaults.expiry_warning) } else { Marks::default() };

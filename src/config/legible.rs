@@ -29,10 +29,15 @@ pub(super) fn legible(text: &str) -> String {
     text.chars().map(|c| if is_invisible(c) && c != '\n' { REPLACEMENT } else { c }).collect()
 }
 
-/// A line of a file, and the marked part of it. Each character of a password becomes one star, so that what is marked
+/// Keys whose texts are not shown where a line of the file is: those that are described as secret.
+pub(super) const SECRET_KEYS: &[&str] = &["token"];
+
+/// A line of a file, and the marked part of it. Each character of a password or a secret becomes one star, so that what is marked
 /// keeps its place; tabs stay.
 pub(super) fn legible_line(line: &str, marked: &Range<usize>) -> (String, Range<usize>) {
-    let passwords = passwords(line);
+    let mut passwords = passwords(line);
+    passwords.extend(SECRET_KEYS.iter().flat_map(|key| secrets(line, key)));
+    passwords.sort_by_key(|range| range.start);
     let mut shown = String::with_capacity(line.len());
     let (mut start, mut end) = (None, None);
     let mut next = 0;
@@ -83,6 +88,27 @@ pub(super) fn shortened(text: String) -> String {
     cut
 }
 
+/// Where the text of this key stands, if it is more than the name of a variable. What has no end is a part of it to the end of
+/// the line.
+fn secrets(line: &str, key: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for (at, _) in line.match_indices(key) {
+        let is_word = !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        let rest = line[at + key.len()..].trim_start_matches(['"', '\'']).trim_start();
+        let Some(value) = rest.strip_prefix('=').map(str::trim_start).filter(|_| is_word) else { continue };
+        let quoted = value.trim_start_matches(['"', '\'']);
+        let start = line.len() - quoted.len();
+        let is_quoted = quoted.len() < value.len();
+        let text = &quoted[..quoted.find(['"', '\'']).filter(|_| is_quoted).unwrap_or(quoted.len())];
+        let is_variable =
+            text.strip_prefix("${").and_then(|name| name.strip_suffix('}')).is_some_and(|name| !name.contains('}'));
+        if !is_variable {
+            found.push(start..start + text.len());
+        }
+    }
+    found
+}
+
 /// Where the password of each `scheme://user:password@` stands. Characters that no URL has there unescaped are taken for
 /// a part of it, so that none of a malformed one is shown.
 fn passwords(line: &str) -> Vec<Range<usize>> {
@@ -123,6 +149,14 @@ mod tests {
             ("http://a:b@c http://d:e@f", 0..0, "http://a:*@c http://d:*@f", 0..0),
             ("http://h:3128/a@b", 0..1, "http://h:3128/a@b", 0..1),
             ("http://h/a:b@c", 0..1, "http://h/a:b@c", 0..1),
+            ("token = \"s3cret\"", 8..16, "token = \"******\"", 8..16),
+            ("a = { token='s3cret', b = 1 }", 0..1, "a = { token='******', b = 1 }", 0..1),
+            ("\"token\" = \"s3cret", 0..1, "\"token\" = \"******", 0..1),
+            ("token = s3cret", 0..1, "token = ******", 0..1),
+            ("token = \"${T}x\"", 0..1, "token = \"*****\"", 0..1),
+            ("token = \"${T}\"", 0..1, "token = \"${T}\"", 0..1),
+            ("tokens = \"a\"", 0..1, "tokens = \"a\"", 0..1),
+            ("my_token = \"a\" # token", 0..1, "my_token = \"a\" # token", 0..1),
             ("", 0..0, "", 0..0),
         ];
         for (line, marked, shown, mark) in table {

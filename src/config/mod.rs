@@ -2,7 +2,7 @@
 //!
 //! `document` parses the text and lets each section be read; `include` brings in other files, `variables` the values of
 //! environment variables, both through `outside`, which alone looks at the machine; `table` and `item` check keys and
-//! read values; `sections`, `access`, `keys`, `pem`, `roles`, `pinsets`, `pins`, `rollout` and `rules` know what the keys
+//! read values; `sections`, `access`, `admin`, `keys`, `pem`, `roles`, `pinsets`, `pins`, `rollout` and `rules` know what the keys
 //! mean;
 //! `lint` looks at all that has been read together; `diagnostic` tells what is wrong, where, and what to write instead, and
 //! `legible` keeps what it shows from steering a terminal.
@@ -10,6 +10,7 @@
 //! leaves this room.
 
 mod access;
+mod admin;
 mod code;
 mod diagnostic;
 mod document;
@@ -56,8 +57,8 @@ pub use legible::is_invisible;
 pub use lint::UNREACHED;
 pub use listing::{DIAGNOSTICS_SHOWN_MAX, Listing};
 pub use model::{
-    Admin, Ca, ClientId, Config, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Refusal,
-    Reports, Revocation, Roots, RuleSet, Upstream,
+    Admin, AdminAddress, AdminTls, Ca, ClientId, Config, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat,
+    LogLevel, Refusal, Reports, Revocation, Roots, RuleSet, Secret, Upstream,
 };
 pub use named::{Named, NamedFile};
 pub use outside::{Found, Kind, Outside, System};

@@ -5,6 +5,7 @@ use crate::policy::pin::Sha256;
 use crate::policy::pinset::Pinset;
 use crate::policy::rules::{Blocked, Conflict, Defaults, Policy, Rule, Unpinned};
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -198,8 +199,54 @@ pub struct Log {
 /// The doors for operators.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admin {
+    /// Where the proxy tells about itself. Default: nowhere.
+    pub address: Option<AdminAddress>,
     /// The file of the control socket. Default: none.
     pub socket: Option<PathBuf>,
+}
+
+/// Where the proxy tells about itself, and whom. Beyond loopback there is a token, or a `client_ca`, or both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminAddress {
+    /// Where it listens.
+    pub bind: SocketAddr,
+    /// What whoever asks has to know. Default: nothing.
+    pub token: Option<Secret>,
+    /// How TLS is spoken. Default: not.
+    pub tls: Option<AdminTls>,
+}
+
+/// Files for TLS at the admin address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminTls {
+    /// PEM: its certificate, and those between it and its root.
+    pub certificate: PathBuf,
+    /// PEM: its private key.
+    pub key: PathBuf,
+    /// PEM: authorities that clients have to have their certificates from. Default: none are asked for.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Of this text.
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The text. Whoever asks for it keeps it out of what is told.
+    pub const fn reveal(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }
 
 /// How log lines look.

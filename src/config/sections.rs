@@ -3,8 +3,8 @@
 use super::code::Code;
 use super::item::{Item, Located, Word};
 use super::model::{
-    Admin, Ca, ClientId, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation,
-    Roots, Upstream,
+    Ca, ClientId, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots,
+    Upstream,
 };
 use super::named::NamedFiles;
 use super::shape::{Key, Keys, SOCKET_ADDRESS, Shape};
@@ -115,15 +115,6 @@ pub(super) const LOG: Keys = Keys::new(&[
     Key::new("access", Shape::Path, "One JSON object for each session; else no file."),
 ]);
 
-pub(super) const ADMIN: Keys = Keys::new(&[
-    Key::planned("address"),
-    Key::new(
-        "socket",
-        Shape::Path,
-        "The control socket that pinproxy ctl talks to; made for the user of the proxy alone. Else none.",
-    ),
-]);
-
 /// Words of `roots`; any other text with one of these characters is the name of a file.
 pub(super) const ROOTS: &[Word<Roots>] = &[("system", Some(Roots::System)), ("webpki", Some(Roots::Webpki))];
 const KINDS: &[Word<()>] = &[("forward", Some(())), ("transparent", None), ("socks5", None)];
@@ -181,7 +172,7 @@ pub(super) fn read_listeners(root: &Table<'_>) -> Vec<Located<SocketAddr>> {
     listeners
 }
 
-fn read_socket_address(item: &Item<'_>) -> Option<Located<SocketAddr>> {
+pub(super) fn read_socket_address(item: &Item<'_>) -> Option<Located<SocketAddr>> {
     let text = item.text()?;
     let Ok(address) = text.value.parse() else {
         let help = "write an IP address and a port: \"127.0.0.1:8080\", \"[::1]:8080\"";
@@ -296,11 +287,6 @@ pub(super) fn read_reports(root: &Table<'_>) -> Reports {
     reports.file = table.item("file").and_then(|item| item.path());
     set(&mut reports.client_id, table.item("client_id").and_then(|item| item.choice(CLIENT_IDS)));
     reports
-}
-
-pub(super) fn read_admin(root: &Table<'_>) -> Admin {
-    let socket = root.table("admin").and_then(|table| table.item("socket")?.path());
-    Admin { socket }
 }
 
 pub(super) fn read_log(root: &Table<'_>) -> Log {

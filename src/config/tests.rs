@@ -122,7 +122,6 @@ fn refused_documents() {
 #[test]
 fn not_implemented_yet() {
     let table = [
-        ("[admin]\naddress = \"127.0.0.1:9090\"", 2, 1, "admin.address"),
         ("[observe]\nstore = \"off\"", 1, 2, "observe"),
         ("[[listener]]\naddress = \"127.0.0.1:1\"\nkind = \"socks5\"", 3, 8, "listener.kind = \"socks5\""),
         ("[[listener]]\naddress = \"127.0.0.1:1\"\nkind = \"transparent\"", 3, 8, "listener.kind = \"transparent\""),
@@ -199,6 +198,67 @@ fn refused_settings() {
         ("[reports]\nclient_id = \"hash\"", &[(Code::E01, 2, 13, "did you mean \"hashed\"?")]),
         ("[log]\nlevel = \"INFO\"", &[(Code::E01, 2, 9, "did you mean \"info\"?")]),
     ]);
+}
+
+#[test]
+fn refused_admin() {
+    let files = "certificate = \"a.pem\", key = \"a.key\"";
+    let tls = |more: &str| format!("[admin]\naddress = \"[::]:1\"\ntls = {{ {files}{more} }}");
+    let token = |token: &str| format!("[admin]\naddress = \"0.0.0.0:1\"\ntoken = {token}");
+    let table: &[(String, Code, usize, usize, &str)] = &[
+        ("[admin]\naddress = \"localhost:1\"".into(), Code::E16, 2, 11, "an IP address and a port"),
+        ("[admin]\naddress = \"0.0.0.0:1\"".into(), Code::E81, 2, 11, "token = \"${PINPROXY_ADMIN_TOKEN}\""),
+        ("[admin]\naddress = \"192.0.2.7:1\"".into(), Code::E81, 2, 11, "192.0.2.7:1 can be reached"),
+        ("[admin]\naddress = \"[::ffff:192.0.2.7]:1\"".into(), Code::E81, 2, 11, ""),
+        (tls(""), Code::E81, 2, 11, "client_ca"),
+        (tls(", client_ca = 1"), Code::E15, 3, 59, "a text"),
+        (
+            "[admin]\naddress = \"0.0.0.0:1\"\ntls = { key = \"k\" }".into(),
+            Code::E14,
+            3,
+            7,
+            "admin.tls.certificate is missing",
+        ),
+        ("[admin]\naddress = \"0.0.0.0:1\"\ntls = 1".into(), Code::E15, 3, 7, "a table"),
+        (token("\"0123456789abcde\""), Code::E16, 3, 9, "shorter than 16 characters"),
+        (token("\"\""), Code::E16, 3, 9, "shorter"),
+        (token("\"0123456789 abcdef\""), Code::E16, 3, 9, "blanks"),
+        (token("\"0123456789ábcdef\""), Code::E16, 3, 9, "blanks"),
+        (token("1"), Code::E15, 3, 9, "a text"),
+        ("[admin]\ntoken = \"0123456789abcdef\"".into(), Code::E14, 1, 1, "admin.address is missing"),
+        (format!("[admin]\ntls = {{ {files} }}"), Code::E14, 1, 1, "admin.address is missing"),
+        (
+            "[admin]\naddress = \"127.0.0.1:8080\"\n[[listener]]\naddress = \"127.0.0.1:8080\"".into(),
+            Code::E46,
+            2,
+            11,
+            "another port",
+        ),
+        ("[admin]\naddress = \"127.0.0.1:8080\"".into(), Code::E46, 2, 11, "is a listener for clients"),
+    ];
+    for (text, code, line, column, says) in table {
+        refuse_each(&[(text, &[(*code, *line, *column, says)])]);
+    }
+}
+
+#[test]
+fn admin_addresses() {
+    let admin = |lines: &str| {
+        let parsed = Config::parse(&format!("[admin]\n{lines}"), Path::new("etc/p.toml"), now());
+        parsed.unwrap_or_else(|errors| panic!("{errors}")).0.admin.address.expect("an address")
+    };
+    for local in ["127.0.0.1:1", "127.9.9.9:0", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+        let expected = AdminAddress { bind: local.parse().unwrap(), token: None, tls: None };
+        assert_eq!(admin(&format!("address = \"{local}\"")), expected);
+    }
+    let token = admin("address = \"0.0.0.0:1\"\ntoken = \"0123456789abcdef\"");
+    assert_eq!(token.token.as_ref().map(Secret::reveal), Some("0123456789abcdef"));
+    assert!(!format!("{token:?}").contains("0123"), "{token:?}");
+    let files = "certificate = \"a.pem\", key = \"a.key\", client_ca = \"/b.pem\"";
+    let tls = admin(&format!("address = \"0.0.0.0:1\"\ntls = {{ {files} }}")).tls.unwrap();
+    let expected =
+        AdminTls { certificate: "etc/a.pem".into(), key: "etc/a.key".into(), client_ca: Some("/b.pem".into()) };
+    assert_eq!(tls, expected);
 }
 
 #[test]
@@ -703,7 +763,7 @@ fn settings() {
     assert_eq!(config.rules.defaults().unpinned, Unpinned::Deny);
     assert_eq!(config.reports, Reports { file: Some("etc/v.jsonl".into()), client_id: ClientId::Plain });
     assert_eq!((config.log.format, config.log.level), (LogFormat::Json, LogLevel::Trace));
-    assert_eq!((config.watch, config.admin), (true, Admin { socket: Some("etc/c.sock".into()) }));
+    assert_eq!((config.watch, config.admin), (true, Admin { address: None, socket: Some("etc/c.sock".into()) }));
 }
 
 #[test]

@@ -11,7 +11,8 @@ use crate::policy::rules::{Policy, Rule, RuleKind};
 use crate::tls::client::{SessionVerifier, config};
 use crate::tls::survey::Survey;
 use crate::tls::verify::Question;
-use crate::upstream::dial::{DialError, dial};
+use crate::upstream::dial::{Bounds, DialError, dial};
+use crate::upstream::doors::Doors;
 use crate::upstream::handshake::{HandshakeError, handshake};
 use crate::upstream::resolve::{Resolve, Resolving};
 use rustls::pki_types::CertificateDer;
@@ -187,7 +188,8 @@ impl Prober {
 
     async fn shake(&self, target: &Target, alpn: &[Vec<u8>], trail: &Trail) -> Result<Sight, ProbeError> {
         let (question, circumstances) = (Arc::new(self.question(target)?), self.circumstances());
-        let dialled = dial(&target.authority, &self.access, trail, self.limit).await?;
+        let bounds = Bounds { access: &self.access, doors: &Doors::default() };
+        let dialled = dial(&target.authority, bounds, trail, self.limit).await?;
         trail.set(vec![dialled.address]);
         let verifier = Arc::new(SessionVerifier::once(Arc::clone(&question), circumstances));
         let config = config(&verifier, alpn);
@@ -255,7 +257,10 @@ impl Target {
         match error {
             AccessError::Host(_, pattern) if pattern.port.is_none() => true,
             AccessError::Port(_) | AccessError::Host(..) => self.is_of_known_ports,
-            AccessError::Client(_) | AccessError::Unspecified(_) | AccessError::Address { .. } => true,
+            AccessError::Client(_)
+            | AccessError::Unspecified(_)
+            | AccessError::Door(_)
+            | AccessError::Address { .. } => true,
         }
     }
 

@@ -10,7 +10,7 @@ mod status;
 mod watch;
 
 pub use overriding::OverrideRequest;
-pub use reload::{Beginning, Cause, Last, Read, Reloaded, Reloads, Wanted};
+pub use reload::{Beginning, Beside, Cause, Last, Read, Reloaded, Reloads, Wanted};
 pub use status::{LastReload, Status, StatusOfCa, StatusOfOverride};
 pub use watch::watch;
 

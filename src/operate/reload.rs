@@ -15,6 +15,7 @@ use crate::proxy::{Generation, Proxy, ca_settings};
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,6 +55,20 @@ pub struct Wanted {
 
 /// Reads the configuration: what came of it, and what it was read from, whatever that is. None where there is no file.
 pub type Read = Box<dyn Fn(Occasion<'_>) -> Option<(Stamps, Result<Wanted, String>)> + Send>;
+
+/// Something beside the configuration that is read again with it, such as a certificate.
+pub struct Beside {
+    /// The files.
+    pub paths: Vec<PathBuf>,
+    /// Reads them and puts them in force; or says why what was in force stays.
+    pub renew: Box<dyn Fn() -> Result<(), String> + Send>,
+}
+
+impl fmt::Debug for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Beside").field("paths", &self.paths).finish_non_exhaustive()
+    }
+}
 
 /// Who wants a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -132,6 +147,8 @@ pub struct Beginning {
     pub inputs: Stamps,
     /// Where the CA is kept.
     pub ca_directory: PathBuf,
+    /// What else is read at a reload.
+    pub beside: Vec<Beside>,
 }
 
 struct Reloader {
@@ -143,6 +160,7 @@ struct Reloader {
     around: Config,
     defaults: Defaults,
     ca_directory: PathBuf,
+    beside: Vec<Beside>,
     faults: Vec<Fault>,
     generation: u64,
     /// The host patterns that are pinned now.
@@ -161,9 +179,9 @@ impl Reloads {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(proxy: Arc<Proxy>, beginning: Beginning, read: Read) -> io::Result<Self> {
-        let Beginning { config, faults, inputs, ca_directory } = beginning;
+        let Beginning { config, faults, inputs, ca_directory, beside } = beginning;
         // They were read, or made, right before.
-        let inputs = inputs.into_iter().chain(ca_files(&ca_directory)).collect();
+        let inputs = inputs.into_iter().chain(read_beside(&ca_directory, &beside)).collect();
         let told = Arc::new(Told { inputs: ArcSwap::from_pointee(inputs), ..Told::default() });
         let judging = Judging::start(Arc::clone(&proxy))?;
         let mut reloader = Reloader {
@@ -174,6 +192,7 @@ impl Reloads {
             around: without_rules(&config),
             started_with: without_rules(&config),
             ca_directory,
+            beside,
             faults,
             generation: 1,
             replaced: Vec::new(),
@@ -270,12 +289,18 @@ impl Reloader {
     /// force for the sessions that begin from now on; ends the open ones that they refuse. Where anything is wrong that was
     /// not wrong before, what was in force stays in force.
     fn run(&mut self, force: bool) -> Result<Reloaded, String> {
+        let stamps = read_beside(&self.ca_directory, &self.beside);
+        // By themselves: a certificate has its day, whatever is wrong with the rest.
+        let kept: Vec<_> = self.beside.iter().filter_map(|beside| (beside.renew)().err()).collect();
+        for fault in &kept {
+            tracing::error!("{fault}");
+        }
         let in_force = self.proxy.generation();
         let in_force = InForce { policy: &in_force.policy, materials: &in_force.materials, faults: &self.faults };
         let Some((inputs, read)) = (self.read)(Occasion::Reload(in_force)) else {
             return Err("nothing to reload: this proxy was started without a configuration file".to_owned());
         };
-        self.told.inputs.store(Arc::new(self.inputs_with(inputs, read.is_ok())));
+        self.told.inputs.store(Arc::new(self.inputs_with(inputs, stamps, read.is_ok())));
         let Wanted { config, warnings, materials, faults } = read?;
         let number = self.generation + 1;
         let authority = self.authority(&config)?;
@@ -300,7 +325,7 @@ impl Reloader {
         });
         let looser = self.go_over(&old, &config);
         self.replaced.push(old);
-        let warnings = warnings.iter().map(sentence).collect();
+        let warnings = kept.into_iter().chain(warnings.iter().map(sentence)).collect();
         Ok(Reloaded { generation: number, rules, closed, looser, warnings, at_next_start: self.unchangeable(&config) })
     }
 
@@ -315,14 +340,14 @@ impl Reloader {
         looser
     }
 
-    /// With the files of the CA, which are looked at next; after a reading that has failed also with what it did not come to.
-    fn inputs_with(&self, mut inputs: Stamps, whole: bool) -> Stamps {
+    /// With what is read beside it; after a reading that has failed also with what it did not come to.
+    fn inputs_with(&self, mut inputs: Stamps, beside: Stamps, whole: bool) -> Stamps {
         if !whole {
             for (path, stamp) in &**self.told.inputs.load() {
                 inputs.entry(path.clone()).or_insert(*stamp);
             }
         }
-        inputs.extend(ca_files(&self.ca_directory));
+        inputs.extend(beside);
         inputs
     }
 
@@ -407,13 +432,11 @@ fn without_rules(config: &Config) -> Config {
     }
 }
 
-/// The files of the CA in this folder.
-fn ca_files(directory: &Path) -> impl Iterator<Item = (PathBuf, Option<Stamp>)> {
-    [CERTIFICATE_FILE, KEY_FILE].into_iter().map(|name| {
-        let path = directory.join(name);
-        let stamp = Stamp::of(&path);
-        (path, stamp)
-    })
+/// The files of the CA in this folder, and of what else is read beside the configuration.
+fn read_beside(ca_directory: &Path, beside: &[Beside]) -> Stamps {
+    let ca = [CERTIFICATE_FILE, KEY_FILE].map(|name| ca_directory.join(name));
+    let others = beside.iter().flat_map(|beside| beside.paths.iter().cloned());
+    ca.into_iter().chain(others).map(|path| (path.clone(), Stamp::of(&path))).collect()
 }
 
 /// A finding in one line.

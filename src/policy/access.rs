@@ -5,7 +5,7 @@ use super::host::Authority;
 use super::pattern::HostPattern;
 use ipnet::IpNet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 
 /// A class of addresses that an operator denies by name.
@@ -140,6 +140,16 @@ fn embedded_v4(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     .flatten()
 }
 
+/// An address, and the IPv4 addresses that translators on the way may take it to.
+pub fn ends_of(address: IpAddr) -> impl Iterator<Item = IpAddr> {
+    let address = address.to_canonical();
+    let embedded = match address {
+        IpAddr::V6(v6) => Some(embedded_v4(v6).map(IpAddr::V4)),
+        IpAddr::V4(_) => None,
+    };
+    std::iter::once(address).chain(embedded.into_iter().flatten())
+}
+
 /// A listed deny.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deny {
@@ -188,6 +198,9 @@ pub enum AccessError {
     /// 0.0.0.0 and the like are no destinations: the system connects them to itself, past every rule for 127.0.0.1.
     #[error("address {0} stands for this machine, not for a destination")]
     Unspecified(IpAddr),
+    /// Where the proxy tells operators about itself. No rule opens that to clients.
+    #[error("{0} is the admin address of this proxy, which no client reaches through it, whatever the rules say")]
+    Door(SocketAddr),
     /// Every address of the host is denied.
     #[error("address {address} may not be reached through this proxy ([access] destinations_deny lists {rule})")]
     Address {

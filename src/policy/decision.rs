@@ -240,6 +240,24 @@ impl Rejection {
 }
 
 impl FailureClass {
+    /// All of them, as they are declared.
+    pub const ALL: [Self; 14] = [
+        Self::Request,
+        Self::Access,
+        Self::Overload,
+        Self::Unreachable,
+        Self::Chain,
+        Self::Name,
+        Self::Validity,
+        Self::Pin,
+        Self::Blocklist,
+        Self::Budget,
+        Self::Protocol,
+        Self::Timeout,
+        Self::Client,
+        Self::Internal,
+    ];
+
     /// The stable text of logs, metrics and reports.
     pub const fn as_str(self) -> &'static str {
         match self {

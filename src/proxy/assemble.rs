@@ -9,6 +9,7 @@ use crate::report::{
     ACCESS_LINES_MAX, AccessFile, ClientId, JsonLines, QueueGuard, RandomError, Reporter, Sink, SinkError,
     VIOLATION_LINES_MAX, ViolationFile,
 };
+use crate::upstream::doors::Doors;
 use crate::upstream::resolve::Resolve;
 use rustls::pki_types::CertificateDer;
 use std::num::NonZeroUsize;
@@ -38,7 +39,7 @@ pub enum AssembleError {
     Tls(#[from] rustls::Error),
 }
 
-/// Puts a proxy together. `sinks` take events beside the files that the configuration names.
+/// Puts a proxy together. `sinks` take events beside the files that the configuration names; no client gets to `doors`.
 ///
 /// # Errors
 /// [`AssembleError`].
@@ -48,6 +49,7 @@ pub fn assemble(
     authority: &Arc<CertificateAuthority>,
     resolver: Arc<dyn Resolve>,
     clock: Clock,
+    doors: Doors,
     mut sinks: Vec<Box<dyn Sink>>,
 ) -> Result<Assembled, AssembleError> {
     let mut guards = Vec::new();
@@ -74,7 +76,7 @@ pub fn assemble(
     };
     let acceptor = Acceptor::new(Arc::clone(authority), leaf_key, config.upstream.handshake_timeout)?;
     let reporter = Arc::new(Reporter::new(sinks));
-    let proxy = Proxy::new(config, Parts { generation, acceptor, reporter, resolver, clock });
+    let proxy = Proxy::new(config, Parts { generation, acceptor, reporter, resolver, doors, clock });
     Ok(Assembled { proxy, sinks: guards })
 }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// The client's connection, once it is a tunnel.
 pub(super) type ClientStream = Prefixed<TcpStream>;
@@ -172,8 +172,10 @@ impl Session {
         let other = (*permit.host() != target.host).then(|| permit.host().clone());
         let alpn = upstream.alpn.clone();
         let acceptor = &self.proxy.acceptor;
+        let began = Instant::now();
         let accepted = acceptor.accept(&permit, hello, client, alpn.as_deref(), leaf_not_after, self.now).await?;
         let version = accepted.stream.get_ref().1.protocol_version();
+        record.client_handshake(began.elapsed());
         record.client_tls(version, Arc::clone(&accepted.leaf.serial));
         let shown = Shown::Chain(other, served);
         Ok(Ready { pair: Pair::Tls(Box::new(accepted.stream), upstream.into_stream(&permit)), shown })

@@ -89,6 +89,11 @@ impl Timekeeper {
         (self.clock.steady)().saturating_sub(self.steady_at_start)
     }
 
+    /// Whether they were apart when they were last looked at.
+    pub(super) fn is_apart(&self) -> bool {
+        self.apart.load(Ordering::Relaxed)
+    }
+
     /// The moment that rules are held against. Raises the alarm when the clocks come apart, and ends it when they agree
     /// again.
     pub(super) fn moment(&self) -> Moment {

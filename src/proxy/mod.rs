@@ -32,6 +32,7 @@ use crate::policy::overrides::Overrides;
 use crate::policy::rules::{Policy, Rule};
 use crate::report::Reporter;
 use crate::tls::memory::ChainMemory;
+use crate::upstream::doors::Doors;
 use crate::upstream::resolve::Resolve;
 use crate::upstream::tickets::Tickets;
 use alpn::Offers;
@@ -75,6 +76,8 @@ pub struct Parts {
     pub reporter: Arc<Reporter>,
     /// Where addresses of names come from.
     pub resolver: Arc<dyn Resolve>,
+    /// Where clients never get.
+    pub doors: Doors,
     /// The clock.
     pub clock: Clock,
 }
@@ -90,6 +93,7 @@ pub struct Proxy {
     acceptor: Acceptor,
     reporter: Arc<Reporter>,
     resolver: Arc<dyn Resolve>,
+    doors: Doors,
     time: Timekeeper,
     calendar: Calendar,
     rollouts: Rollouts,
@@ -125,6 +129,7 @@ impl Proxy {
             acceptor: parts.acceptor,
             reporter: parts.reporter,
             resolver: parts.resolver,
+            doors: parts.doors,
             time,
             calendar,
             rollouts,
@@ -226,6 +231,16 @@ impl Proxy {
     /// Opens the files of events anew, which somebody may have moved away.
     pub fn reopen_logs(&self) {
         self.reporter.reopen();
+    }
+
+    /// Events that were lost since the start, by sink: also where there were none.
+    pub fn losses(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.reporter.lost()
+    }
+
+    /// Whether the wall clock and the steady one are further apart than either is believed alone.
+    pub fn clocks_are_apart(&self) -> bool {
+        self.time.is_apart()
     }
 
     /// Connections and tunnels open now.

@@ -13,12 +13,12 @@ use crate::policy::pattern::{HostPattern, Scope};
 use crate::policy::pinset::Demand;
 use crate::policy::rules::Rule;
 use crate::relay::{Counters, Outcome};
-use crate::report::{Bytes, Client, Decided, Event, Reporter, Stage, Violation};
+use crate::report::{Asked, Bytes, CLOSED_BY_POLICY, Client, Decided, Event, Reporter, Stage, Violation};
 use crate::tls::chain::Attempt;
 use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use words::{ended, expected, noted_host, pins_of, rfc7469_pin, tellable, tls_version};
 
@@ -52,6 +52,7 @@ impl Record {
             pinset: None,
             enforced: false,
             overridden: false,
+            asked: None,
             policy_generation: 0,
             matched_position: None,
             matched_pin: None,
@@ -63,10 +64,13 @@ impl Record {
             client_tls: None,
             alpn: None,
             upstream_certificate: None,
+            upstream_not_after: None,
             leaf_serial: None,
             bytes: Bytes::default(),
             ended: None,
-            duration: std::time::Duration::ZERO,
+            upstream_handshake: None,
+            client_handshake: None,
+            duration: Duration::ZERO,
         };
         Box::new(Self {
             reporter: Arc::clone(reporter),
@@ -116,6 +120,14 @@ impl Record {
         self.event.overridden = circumstances.overridden;
         self.event.enforced =
             matches!(demand, Demand::Pins { enforced: true, .. } | Demand::PinOnly { .. } | Demand::Expired);
+        self.event.asked = Some(match demand {
+            Demand::Chain => Asked::Chain,
+            Demand::Pins { enforced: true, .. } => Asked::Enforce,
+            Demand::Pins { enforced: false, .. } if circumstances.overridden => Asked::Overridden,
+            Demand::Pins { enforced: false, .. } => Asked::ReportOnly,
+            Demand::PinOnly { .. } => Asked::PinOnly,
+            Demand::Expired => Asked::Expired,
+        });
     }
 
     pub(super) fn server_name(&mut self, name: &Host) {
@@ -134,6 +146,21 @@ impl Record {
     pub(super) fn upstream_tls(&mut self, version: Option<rustls::ProtocolVersion>, alpn: Option<&[u8]>) {
         self.event.upstream_tls = version.and_then(tls_version);
         self.event.alpn = alpn.map(|protocol| String::from_utf8_lossy(protocol).into_owned());
+    }
+
+    /// How long the handshake with the upstream took.
+    pub(super) const fn upstream_handshake(&mut self, took: Duration) {
+        self.event.upstream_handshake = Some(took);
+    }
+
+    /// The end of the certificate that was accepted.
+    pub(super) const fn upstream_not_after(&mut self, end: Option<SystemTime>) {
+        self.event.upstream_not_after = end;
+    }
+
+    /// How long the handshake with the client took.
+    pub(super) const fn client_handshake(&mut self, took: Duration) {
+        self.event.client_handshake = Some(took);
     }
 
     pub(super) fn client_tls(&mut self, version: Option<rustls::ProtocolVersion>, leaf_serial: Arc<str>) {
@@ -250,7 +277,7 @@ impl Record {
         self.event.failure_class = Some(rejection.class);
         self.event.detail = Some(format!("closed, since generation {generation} refuses it: {}", rejection.detail));
         self.event.policy_generation = *generation;
-        self.event.ended = Some("policy".to_owned());
+        self.event.ended = Some(CLOSED_BY_POLICY.to_owned());
         if let Some((attempt, rule)) = chain {
             self.event.pinset = Some(rule.label().to_owned());
             (self.event.enforced, self.event.overridden) = (true, false);

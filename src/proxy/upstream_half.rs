@@ -13,11 +13,12 @@ use crate::policy::rules::Rule;
 use crate::report::Stage;
 use crate::tls::client::{SessionVerifier, config};
 use crate::tls::verify::Question;
-use crate::upstream::dial::{Dialled, dial};
+use crate::upstream::dial::{Bounds, Dialled, dial};
 use crate::upstream::handshake::{Handshake, Upstream, handshake};
 use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
 use std::time::SystemTime;
+use tokio::time::Instant;
 
 /// An upstream with its verdict.
 pub(super) struct Verified {
@@ -38,7 +39,8 @@ impl Session {
     pub(super) async fn dial(&self, target: &Authority, record: &mut Record) -> Result<Dialled, SessionError> {
         record.at(Stage::Dial);
         let proxy = &self.proxy;
-        let dialled = dial(target, &self.generation.access, proxy.resolver.as_ref(), proxy.connect_timeout).await?;
+        let bounds = Bounds { access: &self.generation.access, doors: &proxy.doors };
+        let dialled = dial(target, bounds, proxy.resolver.as_ref(), proxy.connect_timeout).await?;
         record.dialled(dialled.address);
         Ok(dialled)
     }
@@ -75,8 +77,11 @@ impl Session {
         let shaking =
             handshake(dialled.stream, config, &verifier, &question, &circumstances, self.proxy.handshake_timeout);
         // The leaf is made while the upstream computes its answer to our ClientHello.
-        let (shaken, ()) = tokio::join!(shaking, async { self.proxy.acceptor.prepare(host, self.now) });
+        let began = Instant::now();
+        let shaking = async { (shaking.await, began.elapsed()) };
+        let ((shaken, took), ()) = tokio::join!(shaking, async { self.proxy.acceptor.prepare(host, self.now) });
         let Handshake { upstream, attempt } = shaken?;
+        record.upstream_handshake(took);
         let chain = attempt.result.as_ref().map_err(Clone::clone);
         let decision = evaluate(&self.generation.policy, rule, &circumstances, chain);
         record.decided(&decision, &attempt, rule);
@@ -88,6 +93,7 @@ impl Session {
             (Decision::Allowed { permit, .. }, Some(upstream), Ok(chain)) => {
                 record.upstream_tls(upstream.version, upstream.alpn.as_deref());
                 let leaf_not_after = chain.leaf_not_after();
+                record.upstream_not_after(leaf_not_after);
                 Ok(Verified {
                     host: host.clone(),
                     rule: Arc::clone(rule),

@@ -11,6 +11,9 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
+/// How a relay ended that new rules have refused.
+pub const CLOSED_BY_POLICY: &str = "policy";
+
 /// The stages of a session, in order. Code, log, metrics and documents share this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -43,6 +46,24 @@ pub enum Decided {
     Tunnel,
     /// Refused by a rule: access, chain or pins.
     Refuse,
+}
+
+/// What the rule of a session asked of its chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Asked {
+    /// A pin, on a chain that verifies; a mismatch refuses.
+    Enforce,
+    /// The same; a mismatch is reported.
+    ReportOnly,
+    /// It would be enforced, and an operator has overridden that for this host.
+    Overridden,
+    /// A pinned key; no chain.
+    PinOnly,
+    /// What nothing satisfies any more: the pinset has ended.
+    Expired,
+    /// That it verifies; no pin.
+    Chain,
 }
 
 /// Who asked. Serialised plain in the access log, which is the operator's own record.
@@ -95,6 +116,8 @@ pub struct Event {
     pub enforced: bool,
     /// Whether an operator has overridden the enforcement for this host.
     pub overridden: bool,
+    /// What the rule asked of the chain.
+    pub asked: Option<Asked>,
     /// The policy generation it was judged by.
     pub policy_generation: u64,
     /// Position of the certificate that matched: 0 is the end entity.
@@ -118,12 +141,21 @@ pub struct Event {
     /// SHA-256 of the upstream's certificate; told in hexadecimal.
     #[serde(serialize_with = "serialize_hex")]
     pub upstream_certificate: Option<Sha256>,
+    /// The end of the upstream's certificate, where it was accepted.
+    #[serde(serialize_with = "serialize_moment")]
+    pub upstream_not_after: Option<SystemTime>,
     /// Serial number of the leaf shown to the client.
     pub leaf_serial: Option<Arc<str>>,
     /// Payload relayed.
     pub bytes: Bytes,
     /// How the relay ended.
     pub ended: Option<String>,
+    /// The TLS handshake with the upstream, verification included; the last one where there were two.
+    #[serde(serialize_with = "serialize_maybe_milliseconds", rename = "upstream-handshake-ms")]
+    pub upstream_handshake: Option<Duration>,
+    /// The TLS handshake with the client, from its ClientHello on.
+    #[serde(serialize_with = "serialize_maybe_milliseconds", rename = "client-handshake-ms")]
+    pub client_handshake: Option<Duration>,
     /// From the request to the end.
     #[serde(serialize_with = "serialize_milliseconds", rename = "duration-ms")]
     pub duration: Duration,
@@ -146,6 +178,18 @@ fn serialize_milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> 
 
 /// Takes a reference to the field, as serde hands it over.
 #[expect(clippy::ref_option)]
+fn serialize_moment<S: Serializer>(moment: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    moment.map(date_time).serialize(serializer)
+}
+
+/// Takes a reference to the field, as serde hands it over.
+#[expect(clippy::ref_option)]
+fn serialize_maybe_milliseconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| duration.as_millis()).serialize(serializer)
+}
+
+/// Takes a reference to the field, as serde hands it over.
+#[expect(clippy::ref_option)]
 fn serialize_hex<S: Serializer>(digest: &Option<Sha256>, serializer: S) -> Result<S::Ok, S::Error> {
     match digest {
         Some(digest) => serializer.serialize_some(&hex(digest)),
@@ -160,6 +204,9 @@ impl Serialize for Client {
 }
 
 impl Stage {
+    /// All of them, in order.
+    pub const ALL: [Self; 6] = [Self::Request, Self::Dial, Self::UpstreamTls, Self::Pin, Self::ClientTls, Self::Relay];
+
     /// The stable text.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -173,7 +220,28 @@ impl Stage {
     }
 }
 
+impl Asked {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Enforce, Self::ReportOnly, Self::Overridden, Self::PinOnly, Self::Expired, Self::Chain];
+
+    /// The stable text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::ReportOnly => "report-only",
+            Self::Overridden => "overridden",
+            Self::PinOnly => "pin-only",
+            Self::Expired => "expired",
+            Self::Chain => "chain",
+        }
+    }
+}
+
 impl Decided {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Failed, Self::Allow, Self::Report, Self::Tunnel, Self::Refuse];
+
     /// The stable text.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -183,6 +251,13 @@ impl Decided {
             Self::Tunnel => "tunnel",
             Self::Refuse => "refuse",
         }
+    }
+}
+
+impl Event {
+    /// Whether it was open and ended by rules that refuse it.
+    pub fn was_closed_by_policy(&self) -> bool {
+        self.ended.as_deref() == Some(CLOSED_BY_POLICY)
     }
 }
 

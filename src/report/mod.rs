@@ -5,7 +5,7 @@ mod queue;
 mod sink;
 mod violation;
 
-pub use event::{Bytes, Client, Decided, Event, Stage, date_time};
+pub use event::{Asked, Bytes, CLOSED_BY_POLICY, Client, Decided, Event, Stage, date_time};
 pub use queue::{Queue, QueueGuard, Writing};
 pub use sink::{ACCESS_LINES_MAX, AccessFile, JsonLines, Sink, SinkError, TextLog, VIOLATION_LINES_MAX, ViolationFile};
 pub use violation::{ClientId, RandomError, Violation};

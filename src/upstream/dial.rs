@@ -1,5 +1,6 @@
 //! TCP to an upstream: resolve, judge each address by the access rules, connect with happy eyeballs.
 
+use super::doors::Doors;
 use super::resolve::Resolve;
 use crate::policy::access::{Access, AccessError};
 use crate::policy::host::{Authority, Host};
@@ -27,6 +28,15 @@ pub struct Dialled {
     pub stream: TcpStream,
     /// The address that answered.
     pub address: SocketAddr,
+}
+
+/// Where may be dialled.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds<'b> {
+    /// The rules.
+    pub access: &'b Access,
+    /// Where no rule lets anybody.
+    pub doors: &'b Doors,
 }
 
 /// Why there is no connection.
@@ -76,7 +86,7 @@ pub enum DialError {
 /// [`DialError`].
 pub async fn dial(
     target: &Authority,
-    access: &Access,
+    bounds: Bounds<'_>,
     resolver: &dyn Resolve,
     limit: Duration,
 ) -> Result<Dialled, DialError> {
@@ -87,8 +97,9 @@ pub async fn dial(
     for address in addresses {
         // The form that is judged is the form that is dialled and told: an IPv4-mapped address is the IPv4 one.
         let address = address.to_canonical();
-        match access.check_address(address) {
-            Ok(()) => allowed.push(SocketAddr::new(address, target.port.get())),
+        let dialled = SocketAddr::new(address, target.port.get());
+        match bounds.doors.check(dialled).and_then(|()| bounds.access.check_address(address)) {
+            Ok(()) => allowed.push(dialled),
             Err(error) => denied = denied.or(Some(error)),
         }
     }

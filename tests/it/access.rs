@@ -140,6 +140,68 @@ async fn addresses_are_denied_behind_names_and_as_literals() {
     assert_eq!(origin.tally().tcp_connections(), 0, "none of them is dialled");
 }
 
+/// An address of this machine that is not loopback, if it has one. Nothing is sent.
+fn address_of_this_machine() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|address| !address.is_loopback())
+}
+
+/// The rules of these proxies allow everything: it is the address that is dialled that counts.
+#[tokio::test]
+async fn the_admin_address_is_never_dialled_for_a_client() {
+    let (root, origin) = origin(|config| config).await;
+    let port = origin.port();
+    let other = address_of_this_machine().map(|address| address.to_string());
+    let everywhere = ["127.0.0.1", "127.0.0.2", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "::127.0.0.1"];
+    let table: [(String, Vec<&str>); 5] = [
+        (
+            format!("127.0.0.1:{port}"),
+            vec!["127.0.0.1", "::ffff:127.0.0.1", "::ffff:7f00:1", "64:ff9b::7f00:1", "0.0.0.0", "::"],
+        ),
+        (format!("[::ffff:127.0.0.1]:{port}"), vec!["127.0.0.1"]),
+        (format!("[::1]:{port}"), vec!["::1", "::"]),
+        (format!("0.0.0.0:{port}"), everywhere.into_iter().chain(other.as_deref()).collect()),
+        (format!("[::]:{port}"), everywhere.into_iter().chain(other.as_deref()).collect()),
+    ];
+    for (door, dialled) in &table {
+        for address in dialled {
+            let tunnel = format!("[[tunnel]]\nhosts = [\"{HOST}:{port}\"]\nreason = \"x\"\n");
+            let opened = access(port, "", "\"0.0.0.0/0\", \"::/0\"");
+            let rules = ["[defaults]\nunpinned = \"tunnel\"\n", &tunnel, &opened, &format!("{opened}{tunnel}"), ""];
+            for toml in rules {
+                let literal = if address.contains(':') { format!("[{address}]") } else { (*address).to_owned() };
+                for host in [HOST.to_owned(), literal] {
+                    let builder = ProxyBuilder::new(toml).trusting([&root]).name(HOST, &[address]);
+                    let mut proxy = builder.door(door.parse().unwrap()).start().await;
+                    let mut client = RawClient::connect(proxy.addr).await.unwrap();
+                    let reply = client.connect_to(&format!("{host}:{port}")).await.unwrap();
+                    let event = proxy.told().await.event;
+                    let seen = (reply.status, event.stage, event.decision, event.failure_class, event.upstream_address);
+                    let expected = (403, Stage::Dial, Decided::Refuse, Some(FailureClass::Access), None);
+                    assert_eq!(seen, expected, "{door} {host} at {address} {toml}: {}", reply.reason);
+                    assert!(
+                        reply.reason.contains("is the admin address of this proxy, which no client reaches"),
+                        "{reply:?}"
+                    );
+                }
+            }
+        }
+    }
+    assert_eq!(origin.tally().tcp_connections(), 0, "none of them is dialled");
+    // Another port, and another address of the same name, are as they were.
+    for (door, addresses) in
+        [(format!("127.0.0.1:{}", port ^ 1), vec!["127.0.0.1"]), (format!("[::1]:{port}"), vec!["::1", "127.0.0.1"])]
+    {
+        let builder = ProxyBuilder::new("").trusting([&root]).name(HOST, &addresses).door(door.parse().unwrap());
+        let mut proxy = builder.start().await;
+        let mut client = RawClient::connect(proxy.addr).await.unwrap();
+        assert_eq!(client.connect_to(&format!("{HOST}:{port}")).await.unwrap().status, 200, "{door}");
+        drop(client);
+        assert_eq!(proxy.told().await.event.upstream_address, Some(origin.addr()), "{door}");
+    }
+}
+
 #[tokio::test]
 async fn other_forms_of_loopback_literals_are_denied_too() {
     let (root, origin) = origin(|config| config).await;

@@ -1,5 +1,6 @@
 //! The program itself, as a child process: what it prints, which code it ends with, and what signals do to it.
 
+mod admin;
 mod check;
 mod control;
 mod large;

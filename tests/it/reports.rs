@@ -156,9 +156,11 @@ async fn every_session_is_one_line_in_the_access_file() {
     let (sessions, violations) = reporting.end().await;
     let documented = [
         "alpn",
+        "asked",
         "bytes",
         "candidate-paths",
         "client",
+        "client-handshake-ms",
         "client-tls",
         "connect-authority",
         "date-time",
@@ -184,6 +186,8 @@ async fn every_session_is_one_line_in_the_access_file() {
         "status",
         "upstream-address",
         "upstream-certificate",
+        "upstream-handshake-ms",
+        "upstream-not-after",
         "upstream-tls",
     ];
     assert_eq!(sessions.len(), 2);
@@ -194,12 +198,16 @@ async fn every_session_is_one_line_in_the_access_file() {
         "stage": "relay", "decision": "report", "failure-class": "pin", "status": 200, "pinset": "bank",
         "enforced": false, "client": "127.0.0.1", "sni": HOST, "hostname": HOST, "upstream-tls": "1.3",
         "client-tls": "1.3", "bytes": { "upstream": 4, "client": 4 }, "ended": "closed", "upstream-certificate": leaf,
-        "seen-pins": seen, "matched-pin": null,
+        "seen-pins": seen, "matched-pin": null, "asked": "report-only", "overridden": false,
     });
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(&sessions[1][name], value, "{name}");
     }
-    assert!(sessions[1]["duration-ms"].is_u64());
+    for name in ["duration-ms", "upstream-handshake-ms", "client-handshake-ms"] {
+        assert!(sessions[1][name].is_u64(), "{name}");
+    }
+    assert!(sessions[1]["upstream-not-after"].as_str().is_some_and(|end| end.ends_with('Z')));
+    assert_eq!(sessions[0]["upstream-handshake-ms"], Value::Null);
     let [report] = violations.as_slice() else { panic!("{violations:?}") };
     assert_eq!((&report["decision"], &report["enforced"]), (&json!("report"), &json!(false)));
     assert_eq!(report["session"], sessions[1]["session"]);

@@ -44,7 +44,16 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["policy", "files", "config", "materials", "authority", "inspect", "report", "proxy"],
         &["webpki", "rcgen", "hyper", "dangerous", "SystemTime::now"],
     ),
-    ("admin", &["policy", "operate"], &["webpki", "rcgen", "dangerous", "SystemTime::now"]),
+    (
+        "metrics",
+        &["policy", "report", "operate"],
+        &["tokio", "rustls", "webpki", "rcgen", "hyper", "dangerous", "SystemTime::now"],
+    ),
+    (
+        "admin",
+        &["files", "policy", "config", "tls::provider", "operate", "metrics"],
+        &["webpki", "rcgen", "dangerous", "SystemTime::now"],
+    ),
     (
         "cli",
         &[
@@ -61,6 +70,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "report",
             "proxy",
             "operate",
+            "metrics",
             "admin",
         ],
         &["webpki", "rcgen", "dangerous"],

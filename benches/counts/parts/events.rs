@@ -2,7 +2,7 @@
 
 use super::{HOST, PIN, SPARE, now};
 use pinproxy::policy::pin::Pin;
-use pinproxy::report::{Bytes, Client, Decided, Event, Stage};
+use pinproxy::report::{Asked, Bytes, Client, Decided, Event, Stage};
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -44,6 +44,8 @@ fn event() -> Event {
         status: Some(200),
         pinset: text("bank"),
         enforced: true,
+        overridden: false,
+        asked: Some(Asked::Enforce),
         policy_generation: 1,
         matched_position: Some(0),
         matched_pin: Some(pin(PIN)),
@@ -55,9 +57,12 @@ fn event() -> Event {
         client_tls: Some("1.3"),
         alpn: text("h2"),
         upstream_certificate: Some([0x5e; 32]),
+        upstream_not_after: Some(now() + Duration::from_secs(86_400)),
         leaf_serial: Some("5E".repeat(16).into()),
         bytes: Bytes { upstream: 1_234, client: 56_789 },
         ended: text("both sides closed"),
+        upstream_handshake: Some(Duration::from_millis(12)),
+        client_handshake: Some(Duration::from_millis(3)),
         duration: Duration::from_millis(1_234),
     }
 }

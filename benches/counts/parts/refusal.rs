@@ -6,6 +6,7 @@ use super::{HOST, now};
 use pinproxy::authority::{Settings, load_or_create};
 use pinproxy::config::Config;
 use pinproxy::proxy::{Assembled, Clock, Generation, assemble, serve};
+use pinproxy::upstream::doors::Doors;
 use pinproxy::upstream::resolve::SystemResolver;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -29,7 +30,8 @@ pub(super) fn prepare() -> Box<dyn FnMut(usize)> {
     let authority = Arc::new(load_or_create(folder.path(), Settings::default(), now()).expect("a CA").0);
     let generation = Generation::load(&config, 1, authority.certificates()).expect("a generation");
     let clock = Clock::of(now, || Duration::ZERO);
-    let assembled = assemble(&config, generation, &authority, Arc::new(SystemResolver), clock, Vec::new());
+    let assembled =
+        assemble(&config, generation, &authority, Arc::new(SystemResolver), clock, Doors::default(), Vec::new());
     let Assembled { proxy, .. } = assembled.expect("a proxy");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).expect("a port");

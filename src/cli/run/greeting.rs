@@ -15,11 +15,15 @@ pub(super) fn greeting(
     authority: &CertificateAuthority,
     provenance: Provenance,
     addresses: &[SocketAddr],
+    told_at: Option<&str>,
 ) -> String {
     let mut text = format!("pinproxy {}\n", env!("CARGO_PKG_VERSION"));
     for address in addresses {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  listening   {address}");
+    }
+    if let Some(url) = told_at {
+        let _ = writeln!(text, "  admin       {url}");
     }
     let ca = authority.certificate_path();
     let ca = std::path::absolute(ca).unwrap_or_else(|_| ca.to_owned());

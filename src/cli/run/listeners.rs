@@ -49,15 +49,19 @@ impl Handed {
         let mut listeners = Vec::new();
         for address in addresses {
             let listener = TcpListener::bind(address).await;
-            listeners.push(listener.map_err(|error| Failure::unreachable(cannot_listen(*address, &error)))?);
+            listeners.push(
+                listener
+                    .map_err(|error| Failure::unreachable(cannot_listen(&address.to_string(), "--listen", &error)))?,
+            );
         }
         Ok(listeners)
     }
 }
 
-fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+/// `setting` is where another one is chosen.
+pub(super) fn cannot_listen(address: &str, setting: &str, error: &io::Error) -> String {
     let remedy = match error.kind() {
-        io::ErrorKind::AddrInUse => ": another program listens there; choose another port with --listen",
+        io::ErrorKind::AddrInUse => &format!(": another program listens there; choose another port with {setting}"),
         io::ErrorKind::PermissionDenied => ": ports below 1024 need the capability CAP_NET_BIND_SERVICE",
         io::ErrorKind::AddrNotAvailable => ": no interface of this machine has that address",
         _ => "",

@@ -32,6 +32,8 @@ fn every_key_says_what_it_is() {
             assert!(key.doc.len() > 3 && key.doc.ends_with('.') && !key.doc.ends_with(".."), "{name}");
             assert_eq!(keys.keys.iter().filter(|other| other.name == key.name).count(), 1, "{name}");
             assert!(!(key.required && key.default.is_some()), "{name}");
+            // Its line is masked wherever it is shown.
+            assert!(!key.secret || legible::SECRET_KEYS.contains(&key.name), "{name}");
             count += 1;
         }
         for name in keys.some_of {
@@ -54,7 +56,7 @@ fn with(path: &str, line: &str) -> String {
         "/pinset/rollout/ramp" => with("/pinset/rollout", &format!("ramp = [{{ {line} }}]")),
         "/upstream/extra_roots" => format!("[[upstream.extra_roots]]\nfile = \"a.pem\"\n{line}"),
         "/listener" => format!("[[listener]]\naddress = \"127.0.0.1:8080\"\n{line}"),
-        _ => format!("[{}]\n{line}", path.trim_start_matches('/')),
+        _ => format!("[{}]\n{line}", path.trim_start_matches('/').replace('/', ".")),
     }
 }
 

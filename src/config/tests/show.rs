@@ -113,7 +113,13 @@ fn what_has_errors_is_not_shown() {
     assert_eq!(errors.diagnostics()[0].code(), Code::E01);
 }
 
-/// No key of this version is a secret by itself.
+#[test]
+fn the_token_of_the_admin_address_is_not_shown() {
+    let memory = Memory::new(&[(MAIN, "[admin]\naddress = \"127.0.0.1:1\"\ntoken = \"0123456789abcdef\"")]);
+    let (text, _) = Config::show_from(&memory, Path::new(MAIN), now()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(text.contains("token = \"***\"") && !text.contains("0123456789abcdef"), "{text}");
+}
+
 #[test]
 fn secrets() {
     const INNER: Keys = Keys::new(&[

@@ -44,7 +44,7 @@ async fn arguments() {
 #[tokio::test]
 async fn a_configuration_with_faults_names_all_of_them() {
     let user = User::new();
-    let text = "lisener = 1\n[defaults]\nmode = \"enforced\"\n\n[observe]\nstore = \"x\"\n";
+    let text = "lisener = 1\n[defaults]\nmode = \"enforced\"\n\n[observe]\nstore = \"off\"\n";
     let config = user.file("pinproxy.toml", text);
     let place = |line_column: &str| format!("{}:{line_column}\n", config.display());
     let says = [

@@ -7,6 +7,7 @@ use pinproxy::config::Config;
 use pinproxy::policy::host::DnsName;
 use pinproxy::proxy::{Assembled, Clock, Generation, Proxy, assemble, ca_settings, serve};
 use pinproxy::report::{Event, Sink, Violation};
+use pinproxy::upstream::doors::Doors;
 use pinproxy::upstream::resolve::{Resolve, Resolving};
 use rustls::pki_types::CertificateDer;
 use std::collections::{HashMap, HashSet};
@@ -29,6 +30,7 @@ pub(crate) struct ProxyBuilder {
     files: Vec<(String, Vec<u8>)>,
     addresses: HashMap<String, io::Result<Vec<IpAddr>>>,
     silent: HashSet<String>,
+    doors: Vec<SocketAddr>,
     now: Option<SystemTime>,
 }
 
@@ -108,6 +110,7 @@ impl ProxyBuilder {
             files: Vec::new(),
             addresses: HashMap::new(),
             silent: HashSet::new(),
+            doors: Vec::new(),
             now: None,
         }
     }
@@ -147,6 +150,12 @@ impl ProxyBuilder {
     /// A name about which no server ever answers.
     pub(crate) fn silent_name(mut self, name: &str) -> Self {
         self.silent.insert(name.to_owned());
+        self
+    }
+
+    /// Where it would tell operators about itself.
+    pub(crate) fn door(mut self, address: SocketAddr) -> Self {
+        self.doors.push(address);
         self
     }
 
@@ -193,7 +202,7 @@ impl ProxyBuilder {
         let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Channel(sender))];
         let names = Names { addresses: self.addresses, silent: self.silent };
         let generation = Generation::load(&config, 1, authority.certificates()).expect("a generation");
-        let assembled = assemble(&config, generation, &authority, Arc::new(names), clock, sinks);
+        let assembled = assemble(&config, generation, &authority, Arc::new(names), clock, Doors::at(self.doors), sinks);
         let Assembled { proxy, sinks } = assembled.expect("the proxy is assembled");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let addr = listener.local_addr().expect("its address");
