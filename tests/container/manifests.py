@@ -2,8 +2,8 @@
 
     python tests/container/manifests.py FOLDER
 
-FOLDER has one file for each kustomization, named like its folder. It prints the configuration of each ConfigMap of ours to
-FOLDER/NAME.toml, for `pinproxy config check`.
+FOLDER has one file for each kustomization, named like its folder. The configurations in ConfigMaps are put into folders of
+these names, for `pinproxy config check`.
 """
 
 import pathlib
@@ -165,11 +165,11 @@ def main(folder):
     for name in ("base", "sidecar"):
         maps = [document for document in documents[name] if document["kind"] == "ConfigMap"]
         configurations[name] = {document["metadata"]["name"]: document["data"] for document in maps}
-        target = folder / name
-        (target / "pins.d").mkdir(parents=True, exist_ok=True)
         for file, text in (item for data in configurations[name].values() for item in data.items()):
-            (target / file).write_text(text)
-            (target / "pins.d" / file).write_text(text) if file == "pins.toml" else None
+            # As they are mounted.
+            target = folder / name / ("pins.d" if (name, file) == ("base", "pins.toml") else ".") / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
     assert all(document["kind"] != "Secret" for found in documents.values() for document in found), "no secrets here"
     labels, ports = check_base(documents["base"], configurations["base"])
     check_clients(documents["clients"], labels, ports)
