@@ -18,6 +18,8 @@ const DIRECTORY_MODE: u32 = 0o700;
 const MODE_BITS: u32 = 0o7777;
 /// Permission bits that a key file must not have: all of group and others.
 const FOREIGN_MODE: u32 = 0o077;
+/// The one of them that root may have given: see [`Access::is_handed_over`].
+const GROUP_READ: u32 = 0o040;
 /// Permission bits that nothing else may have: writing by group and others. Who is in a group cannot be told.
 const FOREIGN_WRITE_MODE: u32 = 0o022;
 /// In a directory with this bit only their owners, and its own, can remove or rename files.
@@ -31,26 +33,42 @@ const LINKS_MAX: usize = 40;
 pub(super) enum Role {
     /// Everybody may read it.
     Certificate,
-    /// Nobody else may do anything with it.
+    /// Nobody else may do anything with it, but for a group that root has given it to.
     Key,
 }
 
 /// The judge of files and directories, on behalf of one user.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Access {
     /// Our effective uid; owners are not judged without it.
     uid: Option<u32>,
+    /// Our effective group and the supplementary ones.
+    groups: Vec<u32>,
 }
 
 impl Access {
-    /// For the user as whom the process runs.
+    /// For the user as whom the process runs, where the system tells it in a file (Linux). The standard library does not,
+    /// and the owner of `/proc/self` will not do: it is root for a process that may not be dumped.
     pub(super) fn of_process() -> Self {
-        Self { uid: effective_uid() }
+        Self::parse_status(&fs::read_to_string("/proc/self/status").unwrap_or_default())
+    }
+
+    /// Reads `/proc/self/status`.
+    fn parse_status(status: &str) -> Self {
+        let numbers = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_default().split_whitespace().map_while(|word| word.parse::<u32>().ok())
+        };
+        // Real, effective, saved and of the file system.
+        Self {
+            uid: numbers("Uid:").nth(1),
+            groups: numbers("Gid:").nth(1).into_iter().chain(numbers("Groups:")).collect(),
+        }
     }
 
     /// Creates a directory, and those above that are not there, with mode 0700; none of them in a directory that others
     /// can write to. Refuses one that is there if others can.
-    pub(super) fn create_directory(self, path: &Path) -> Result<(), CaError> {
+    pub(super) fn create_directory(&self, path: &Path) -> Result<(), CaError> {
         let failed = |source| CaError::Directory { path: path.to_owned(), source };
         let path = std::path::absolute(path).map_err(failed)?;
         if self.walk_for_directory(&path)?.is_none() {
@@ -67,7 +85,7 @@ impl Access {
     }
 
     /// Refuses a path that is not a directory, or one where others can write, there or above.
-    pub(super) fn verify_directory(self, path: &Path) -> Result<(), CaError> {
+    pub(super) fn verify_directory(&self, path: &Path) -> Result<(), CaError> {
         let failed = |kind: io::ErrorKind| CaError::Directory { path: path.to_owned(), source: kind.into() };
         match self.walk_for_directory(path)? {
             Some(end) if end.metadata.is_dir() => Ok(()),
@@ -77,7 +95,7 @@ impl Access {
     }
 
     /// As [`Self::walk`], with errors of the system told of the whole path.
-    fn walk_for_directory(self, path: &Path) -> Result<Option<End>, CaError> {
+    fn walk_for_directory(&self, path: &Path) -> Result<Option<End>, CaError> {
         self.walk(path).map_err(|error| match error {
             CaError::Read { source, .. } => CaError::Directory { path: path.to_owned(), source },
             judged => judged,
@@ -85,7 +103,7 @@ impl Access {
     }
 
     /// Opens a file for reading; none if there is no such file. Links are followed to where others cannot write.
-    pub(super) fn open(self, path: &Path, role: Role) -> Result<Option<File>, CaError> {
+    pub(super) fn open(&self, path: &Path, role: Role) -> Result<Option<File>, CaError> {
         let failed = |source| CaError::Read { path: path.to_owned(), source };
         let Some(end) = self.walk(path)? else { return Ok(None) };
         // Before it is opened, for that could wait for the other end of a pipe, or do something to a device. What passes
@@ -98,7 +116,7 @@ impl Access {
 
     /// Follows a path from the root to what is neither link nor absent; none if something is absent. Judges each link
     /// and each directory on the way, and the end if it is a directory.
-    fn walk(self, path: &Path) -> Result<Option<End>, CaError> {
+    fn walk(&self, path: &Path) -> Result<Option<End>, CaError> {
         let failed = |path: &Path, source| CaError::Read { path: path.to_owned(), source };
         let absolute = std::path::absolute(path).map_err(|source| failed(path, source))?;
         // What is still to go, the next one last.
@@ -138,7 +156,7 @@ impl Access {
         }
     }
 
-    fn judge_directory(self, path: &Path, metadata: &Metadata) -> Result<(), CaError> {
+    fn judge_directory(&self, path: &Path, metadata: &Metadata) -> Result<(), CaError> {
         let (mode, owner) = (metadata.mode() & MODE_BITS, metadata.uid());
         if let Some(expected) = self.stranger(owner) {
             return Err(CaError::DirectoryOwner { path: path.to_owned(), mode, owner, expected });
@@ -150,7 +168,7 @@ impl Access {
     }
 
     /// A link has no mode, and matters in sticky directories, where others can put theirs.
-    fn judge_link(self, path: &Path, metadata: &Metadata) -> Result<(), CaError> {
+    fn judge_link(&self, path: &Path, metadata: &Metadata) -> Result<(), CaError> {
         let owner = metadata.uid();
         match self.stranger(owner) {
             Some(expected) => Err(CaError::LinkOwner { path: path.to_owned(), owner, expected }),
@@ -158,14 +176,16 @@ impl Access {
         }
     }
 
-    fn judge_file(self, path: &Path, role: Role, metadata: &Metadata) -> Result<(), CaError> {
+    fn judge_file(&self, path: &Path, role: Role, metadata: &Metadata) -> Result<(), CaError> {
         let path = path.to_owned();
         if !metadata.is_file() {
             return Err(CaError::NotRegular { path });
         }
         let (mode, owner) = (metadata.mode() & MODE_BITS, metadata.uid());
         match (role, self.stranger(owner)) {
-            (Role::Key, _) if mode & FOREIGN_MODE != 0 => Err(CaError::KeyPermissions { path, mode }),
+            (Role::Key, _) if mode & FOREIGN_MODE != 0 && !self.is_handed_over(metadata) => {
+                Err(CaError::KeyPermissions { path, mode })
+            }
             (Role::Certificate, _) if mode & FOREIGN_WRITE_MODE != 0 => {
                 Err(CaError::CertificatePermissions { path, mode })
             }
@@ -175,8 +195,19 @@ impl Access {
         }
     }
 
+    /// Whether a key is one that root lets a group of ours read, and nobody else do anything with. A Kubernetes Secret comes
+    /// so, and cannot come otherwise to a process that is not root: its files are root's, and `fsGroup` gives them to a group
+    /// that the pod has to itself. Who else is in the group is root's decision, whose file it is and who could read the key
+    /// anyway; we could not read it without that group. Where we are root, or the owner is we, there is no need for it.
+    fn is_handed_over(&self, metadata: &Metadata) -> bool {
+        metadata.mode() & FOREIGN_MODE == GROUP_READ
+            && metadata.uid() == ROOT
+            && self.uid.is_some_and(|uid| uid != ROOT)
+            && self.groups.contains(&metadata.gid())
+    }
+
     /// Our uid, if the owner is neither we nor root.
-    fn stranger(self, owner: u32) -> Option<u32> {
+    fn stranger(&self, owner: u32) -> Option<u32> {
         self.uid.filter(|uid| owner != *uid && owner != ROOT)
     }
 }
@@ -194,33 +225,83 @@ fn push_components(stack: &mut Vec<OsString>, path: &Path) {
     stack.extend(names.filter(|name| name != "."));
 }
 
-/// Our effective uid, where the system tells it in a file (Linux). The standard library does not, and the owner of
-/// `/proc/self` will not do: it is root for a process that may not be dumped.
-fn effective_uid() -> Option<u32> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    // Real, effective, saved and filesystem uid.
-    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::{PermissionsExt, chown};
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
 
     #[test]
     fn root_and_we_are_no_strangers_and_without_a_uid_nobody_is() {
-        let ada = Access { uid: Some(1000) };
+        let ada = Access { uid: Some(1000), groups: vec![] };
         assert_eq!([0, 1000, 1001].map(|owner| ada.stranger(owner)), [None, None, Some(1000)]);
-        assert_eq!(Access { uid: None }.stranger(1001), None);
-        assert!(!cfg!(target_os = "linux") || effective_uid().is_some());
+        assert_eq!(Access { uid: None, groups: vec![] }.stranger(1001), None);
+        assert!(!cfg!(target_os = "linux") || Access::of_process().uid.is_some());
+    }
+
+    #[test]
+    fn who_we_are_is_read() {
+        let read = |text: &str| {
+            let Access { uid, groups } = Access::parse_status(text);
+            (uid, groups)
+        };
+        let status = "Name:\tpinproxy\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nNStgid:\t9\nGroups:\t10 11 \n";
+        assert_eq!(read(status), (Some(2), vec![6, 10, 11]));
+        assert_eq!(read("Uid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t \n"), (Some(2), vec![6]));
+        assert_eq!(read(""), (None, vec![]));
+    }
+
+    /// Root's key for a group is taken by a member of the group who is not root, and only if nobody else may do more than
+    /// that.
+    #[test]
+    fn a_key_is_handed_over_by_root_to_a_group_of_ours_and_in_no_other_way() {
+        const ADA: u32 = 54_321;
+        const OURS: u32 = 54_322;
+        const THEIRS: u32 = 54_323;
+        let directory = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap();
+        let key = directory.path().join("ca.key");
+        fs::write(&key, "").unwrap();
+        if chown(&key, Some(ROOT), Some(OURS)).is_err() {
+            println!("skipped: only root can give a file away");
+            return;
+        }
+        let of = |uid, groups: &[u32]| Access { uid, groups: groups.to_vec() };
+        let member = of(Some(ADA), &[THEIRS, OURS]);
+        let open = |access: &Access| access.open(&key, Role::Key).map(|file| assert!(file.is_some()));
+        for mode in [0o440, 0o640, 0o040] {
+            set_mode(&key, mode);
+            open(&member).unwrap();
+            for other in
+                [of(Some(ADA), &[]), of(Some(ADA), &[THEIRS, ROOT]), of(Some(ROOT), &[OURS]), of(None, &[OURS])]
+            {
+                let error = open(&other).unwrap_err();
+                assert!(
+                    matches!(error, CaError::KeyPermissions { mode: found, .. } if found == mode),
+                    "{other:?}: {error}"
+                );
+            }
+        }
+        for mode in [0o444, 0o441, 0o460, 0o450, 0o420, 0o410, 0o644, 0o660] {
+            set_mode(&key, mode);
+            let error = open(&member).unwrap_err();
+            assert!(matches!(error, CaError::KeyPermissions { mode: found, .. } if found == mode), "{error}");
+        }
+        // What is ours we can close ourselves; what is a stranger's he can replace.
+        set_mode(&key, 0o440);
+        for owner in [ADA, ADA + 10] {
+            chown(&key, Some(owner), Some(OURS)).unwrap();
+            assert!(matches!(open(&member), Err(CaError::KeyPermissions { .. })), "{owner}");
+        }
     }
 
     #[test]
     fn modes_are_judged_without_a_uid() {
-        use std::os::unix::fs::PermissionsExt;
-
         let directory = tempfile::TempDir::new().unwrap();
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        let refused = Access { uid: None }.verify_directory(directory.path());
+        set_mode(directory.path(), 0o777);
+        let refused = Access { uid: None, groups: vec![] }.verify_directory(directory.path());
         assert!(matches!(refused, Err(CaError::DirectoryPermissions { mode: 0o777, .. })), "{refused:?}");
     }
 }

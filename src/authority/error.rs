@@ -144,7 +144,7 @@ pub enum CaError {
         /// Our effective uid.
         expected: u32,
     },
-    /// Somebody besides the owner may use the key file.
+    /// Somebody besides the owner may use the key file, and it is not a group of ours that may read what is root's.
     #[error(
         "{} has mode {mode:04o}, so others than its owner can get at the CA key; run: chmod 600 {}",
         path.display(), path.display()

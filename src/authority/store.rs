@@ -58,7 +58,7 @@ pub enum Provenance {
 ///
 /// The files are [`CERTIFICATE_FILE`], PEM, the issuing CA first and then, if it is not a root, its issuers; and
 /// [`KEY_FILE`], its key as unencrypted PEM in PKCS#8, SEC1 or PKCS#1, which nobody but its owner may have any
-/// permission on. A CA that is there but not usable is an error; it is never replaced.
+/// permission on, but for a group of ours that root lets read a key of its own. A CA that is there but not usable is an error; it is never replaced.
 ///
 /// The directory and all above it must belong to us or root, and so must both files. Nobody else may be able to write to
 /// any of them, but for directories with the sticky bit. The same is required of where symbolic links lead.
