@@ -66,3 +66,150 @@ fn verdict(event: &Event) -> Option<Verdict> {
         Decided::Refuse | Decided::Failed => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::pin::Pin;
+    use crate::report::{Asked, Bytes, Client};
+    use std::net::SocketAddr;
+    use std::time::{Duration, SystemTime};
+
+    fn event() -> Event {
+        Event {
+            date_time: SystemTime::UNIX_EPOCH,
+            session: String::new(),
+            client: Client(SocketAddr::from(([192, 0, 2, 1], 1))),
+            connect_authority: String::new(),
+            hostname: None,
+            port: None,
+            sni: None,
+            stage: Stage::Relay,
+            decision: Decided::Allow,
+            failure_class: None,
+            detail: None,
+            status: None,
+            pinset: Some("site".to_owned()),
+            enforced: true,
+            overridden: false,
+            asked: Some(Asked::Enforce),
+            policy_generation: 1,
+            matched_position: None,
+            matched_pin: None,
+            exempted: false,
+            seen_pins: Vec::new(),
+            candidate_paths: 0,
+            upstream_address: None,
+            upstream_tls: None,
+            client_tls: None,
+            alpn: None,
+            upstream_certificate: None,
+            upstream_not_after: None,
+            leaf_serial: None,
+            bytes: Bytes { upstream: 3, client: 4 },
+            ended: None,
+            upstream_handshake: Some(Duration::from_millis(3)),
+            client_handshake: None,
+            duration: Duration::ZERO,
+        }
+    }
+
+    const PIN: Option<Pin> = Some(Pin::Spki([7; 32]));
+
+    #[test]
+    fn what_a_session_came_to_is_told_apart_from_what_its_chain_did() {
+        use FailureClass as F;
+        type Change = fn(&mut Event);
+        let table: [(&str, Change, Option<Verdict>); 12] = [
+            ("a pin matched", |event| event.matched_pin = PIN, Some(Verdict::Matched)),
+            ("no pin was asked for", |event| event.asked = Some(Asked::Chain), Some(Verdict::Passed)),
+            ("the anchor exempts", |event| event.exempted = true, Some(Verdict::Exempted)),
+            (
+                "reported",
+                |event| (event.decision, event.failure_class) = (Decided::Report, Some(F::Pin)),
+                Some(Verdict::Violated),
+            ),
+            (
+                "refused",
+                |event| (event.decision, event.failure_class) = (Decided::Refuse, Some(F::Pin)),
+                Some(Verdict::Refused),
+            ),
+            (
+                "no chain",
+                |event| (event.decision, event.failure_class) = (Decided::Refuse, Some(F::Chain)),
+                Some(Verdict::Refused),
+            ),
+            (
+                "refused by later rules, though a pin had matched",
+                |event| {
+                    (event.decision, event.failure_class) = (Decided::Refuse, Some(F::Blocklist));
+                    event.matched_pin = PIN;
+                },
+                Some(Verdict::Refused),
+            ),
+            (
+                "matched, and the client asked for another name",
+                |event| {
+                    (event.decision, event.failure_class) = (Decided::Refuse, Some(F::Client));
+                    event.matched_pin = PIN;
+                },
+                Some(Verdict::Matched),
+            ),
+            (
+                "matched, and the client left",
+                |event| (event.failure_class, event.matched_pin) = (Some(F::Client), PIN),
+                Some(Verdict::Matched),
+            ),
+            ("a tunnel", |event| event.decision = Decided::Tunnel, None),
+            (
+                "an address that may not be dialled",
+                |event| (event.decision, event.failure_class) = (Decided::Refuse, Some(F::Access)),
+                None,
+            ),
+            (
+                "nobody answered",
+                |event| (event.decision, event.failure_class) = (Decided::Failed, Some(F::Unreachable)),
+                None,
+            ),
+        ];
+        for (what, change, expected) in table {
+            let mut event = event();
+            change(&mut event);
+            assert_eq!(verdict(&event), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_counted_once_everywhere() {
+        let counts = Counts::default();
+        let mut refused = event();
+        (refused.stage, refused.decision, refused.failure_class) =
+            (Stage::Pin, Decided::Refuse, Some(FailureClass::Pin));
+        let mut ended = refused.clone();
+        (ended.stage, ended.ended) = (Stage::Relay, Some("policy".to_owned()));
+        for event in [&event(), &refused, &ended] {
+            counts.count(event);
+        }
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let sessions = |stage: Stage, decided: Decided| of(&counts.sessions[stage as usize][decided as usize]);
+        assert_eq!(sessions(Stage::Relay, Decided::Allow), 1);
+        assert_eq!(sessions(Stage::Pin, Decided::Refuse), 1);
+        assert_eq!(sessions(Stage::Relay, Decided::Refuse), 1);
+        assert_eq!(counts.sessions.iter().flatten().map(of).sum::<u64>(), 3);
+        assert_eq!(of(&counts.failures[FailureClass::Pin as usize][Stage::Pin as usize]), 1);
+        assert_eq!(counts.failures.iter().flatten().map(of).sum::<u64>(), 2);
+        assert_eq!((of(&counts.bytes_upstream), of(&counts.bytes_client), of(&counts.closed_by_policy)), (9, 12, 1));
+        assert_eq!(counts.upstream_handshakes.read().1.iter().map(|(_, count)| count).sum::<u64>(), 3);
+        assert_eq!(counts.client_handshakes.read().1.iter().map(|(_, count)| count).sum::<u64>(), 0);
+    }
+
+    /// Cells are found by the place of a word, and told by the list of words.
+    #[test]
+    fn lists_are_in_the_order_of_their_words() {
+        assert!(Stage::ALL.iter().enumerate().all(|(place, stage)| *stage as usize == place));
+        assert!(Decided::ALL.iter().enumerate().all(|(place, decided)| *decided as usize == place));
+        assert!(FailureClass::ALL.iter().enumerate().all(|(place, class)| *class as usize == place));
+        assert!(Asked::ALL.iter().enumerate().all(|(place, asked)| *asked as usize == place));
+        assert!(Verdict::ALL.iter().enumerate().all(|(place, verdict)| *verdict as usize == place));
+    }
+}

@@ -1,6 +1,7 @@
 //! What the keys are described as, against what is read.
 
 use super::super::document::ROOT;
+use super::super::legible::SECRET_KEYS;
 use super::super::shape::{Key, Keys, Shape};
 use super::*;
 
@@ -33,7 +34,7 @@ fn every_key_says_what_it_is() {
             assert_eq!(keys.keys.iter().filter(|other| other.name == key.name).count(), 1, "{name}");
             assert!(!(key.required && key.default.is_some()), "{name}");
             // Its line is masked wherever it is shown.
-            assert!(!key.secret || legible::SECRET_KEYS.contains(&key.name), "{name}");
+            assert!(!key.secret || SECRET_KEYS.contains(&key.name), "{name}");
             count += 1;
         }
         for name in keys.some_of {

@@ -111,6 +111,24 @@ async fn files_that_cannot_be_used_keep_it_from_starting() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_watched_with_the_configuration() {
+    let Some(program) = find("curl") else { return };
+    let (user, first, second) = (User::new(), Ca::root("first"), Ca::root("second"));
+    install(&user, &server(&first));
+    let toml = format!("watch = true\n[admin]\naddress = \"127.0.0.1:0\"\ntls = {{ {FILES} }}\n");
+    let mut running = Program::start(user.run(Some(&user.file("pinproxy.toml", &toml)))).await;
+    let url = format!("{}/readyz", value(&running.greeting, "admin"));
+    user.file("root.pem", &second.pem());
+    assert_eq!(curl(&user, &program, &url, &[]).await.out, "000");
+    install(&user, &server(&second));
+    running.running.err.until("the files of the configuration have changed").await;
+    // The look may have come between the two files; then there is another one.
+    let renewed = async { while curl(&user, &program, &url, &[]).await.out != "200" {} };
+    within_deadline(renewed).await.expect("the new certificate");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_reload_reads_the_certificate_and_keeps_the_old_one_if_it_must() {
     let Some(program) = find("curl") else { return };
     let (user, first, second) = (User::new(), Ca::root("first"), Ca::root("second"));
