@@ -85,7 +85,7 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let generation = Generation::with(&config, 1, materials, authority.certificates()).map_err(Failure::unreachable)?;
     let resolver = Arc::new(Remembering::new(SystemResolver));
     let assembled = assemble(&config, generation, &authority, resolver, clock, vec![Box::new(TextLog { queue })]);
-    let Assembled { proxy, sinks } = assembled.map_err(Failure::unreachable)?;
+    let Assembled { proxy, sinks, outbox } = assembled.map_err(Failure::unreachable)?;
     // Signals are taken before the address is told: who reads it may send one at once.
     let shutdown = Signals::new().map_err(Failure::unreachable)?;
     let mut listeners = Vec::new();
@@ -122,6 +122,9 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     drop(attending);
     // Writes out what is queued; what could not be written is known then.
     drop(sinks);
+    if let Some(outbox) = outbox {
+        outbox.end().await;
+    }
     tell_losses(&proxy);
     tracing::info!("stopped");
     drop(log);
