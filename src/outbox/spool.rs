@@ -3,6 +3,7 @@
 //! SQLite because a disk that is full, a file that is damaged and a process that is killed are what it is tested against,
 //! and each of them is an error that it gives, not a panic; and because `sqlite3` shows an operator what is waiting.
 
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -346,7 +347,10 @@ impl Spool {
 
     fn error(&self, source: rusqlite::Error) -> SpoolError {
         let path = self.folder.join(FILE);
+        // The index beside the file is made as large as it has to be, and fails in a way of its own.
+        let full = source.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE);
         match source.sqlite_error_code() {
+            _ if full => SpoolError::Full { path },
             Some(ErrorCode::DiskFull) => SpoolError::Full { path },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 SpoolError::Damaged { path, detail: source.to_string() }

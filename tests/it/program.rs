@@ -7,6 +7,7 @@ mod pins;
 mod probe;
 mod refusals;
 mod reload;
+mod reports;
 mod revoked;
 mod secrets;
 mod signals;

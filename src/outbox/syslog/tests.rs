@@ -65,7 +65,7 @@ fn a_message_follows_the_grammar_whatever_is_in_it() {
         for host in ["api.bank.example", odd] {
             let fields = json!({
                 "date-time": "2026-11-21T00:00:00.000Z", "hostname": host, "port": 443, "pinset": pinset,
-                "failure-class": "pin-mismatch", "session": "7", "report-id": "00ff",
+                "failure-class": "pin", "session": "7", "report-id": "00ff",
             });
             let message = message(&report(&fields), "proxy-1", None);
             let read = read(&message);
@@ -78,7 +78,7 @@ fn a_message_follows_the_grammar_whatever_is_in_it() {
             assert_eq!(names, ["pinset", "host", "port", "class", "session", "report", "truncated"]);
             let told: String = pinset[..pinset.floor_char_boundary(VALUE_OCTETS_MAX)].chars().collect();
             assert_eq!(value(&read, "pinset"), told.replace(char::is_control, "?"));
-            assert_eq!((value(&read, "class"), value(&read, "port")), ("pin-mismatch", "443"));
+            assert_eq!((value(&read, "class"), value(&read, "port")), ("pin", "443"));
             assert_eq!(value(&read, "truncated"), "no");
             assert_eq!(serde_json::from_str::<Value>(&read.text).unwrap(), fields);
         }
