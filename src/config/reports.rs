@@ -337,10 +337,13 @@ fn read_syslog(item: &Item<'_>) -> Option<SyslogAddress> {
 mod tests {
     use super::*;
 
+    /// The address and the credentials, or a part of what is said.
+    type Expected<'a> = Result<(&'a str, Option<&'a str>), &'a str>;
+
     #[test]
     fn addresses_for_reports() {
         let long = format!("https://{}.example/", "a".repeat(64));
-        let table: [(&str, Result<(&str, Option<&str>), &str>); 25] = [
+        let table: [(&str, Expected<'_>); 25] = [
             ("https://r.example", Ok(("https://r.example/", None))),
             ("https://R.Example./v1?k=v", Ok(("https://r.example/v1?k=v", None))),
             ("https://r.example:8443/v1", Ok(("https://r.example:8443/v1", None))),

@@ -74,10 +74,10 @@ pub(super) async fn deliver(mut receiver: impl Receiver, route: Route) {
             }
             Ok(Some(report)) => match route.step(&mut receiver, &report, &mut schedule, &mut pace).await {
                 Ok(pause) => pause,
-                Err(error) => route.tell_trouble(&mut troubled, &error),
+                Err(error) => Some(route.tell_trouble(&mut troubled, &error)),
             },
             // The writer says it, too, as soon as it has something to write.
-            Err(error) => route.tell_trouble(&mut troubled, &error),
+            Err(error) => Some(route.tell_trouble(&mut troubled, &error)),
         };
         match pause {
             None => troubled = false,
@@ -156,13 +156,13 @@ impl Route {
     }
 
     /// Says once that the spool cannot be used; gives the pause before it is asked again.
-    fn tell_trouble(&self, troubled: &mut bool, error: &SpoolError) -> Option<Duration> {
+    fn tell_trouble(&self, troubled: &mut bool, error: &SpoolError) -> Duration {
         // Who holds it has been told at the start, and may do so for as long as it likes.
         if !*troubled && !matches!(error, SpoolError::Held { .. }) {
             tracing::error!("{}: nothing is sent: {error}", self.name);
         }
         *troubled = true;
-        Some(SPOOL_PAUSE)
+        SPOOL_PAUSE
     }
 }
 

@@ -84,7 +84,8 @@ struct Report<'a> {
     client: Option<String>,
     proxy_id: &'static str,
     session: &'a str,
-    report_id: String,
+    #[serde(rename = "report-id")]
+    id: String,
     suppressed_count: u64,
 }
 
@@ -121,7 +122,7 @@ impl Violation {
             client: naming.client_id.of(event.client.0.ip()),
             proxy_id: concat!("pinproxy/", env!("CARGO_PKG_VERSION")),
             session: &event.session,
-            report_id: naming.report_id(&event.session),
+            id: naming.report_id(&event.session),
             suppressed_count,
         }
     }

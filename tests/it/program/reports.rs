@@ -127,7 +127,7 @@ async fn a_report_arrives_by_tls_with_credentials_and_through_no_proxy() {
     let ended = program.stop().await;
     assert!(!ended.err.contains("s3cr") && !ended.err.contains("to=team"), "{ended}");
     // The same report, under the same id, is in the file.
-    assert_eq!(setting.file(), [received.report.clone()]);
+    assert_eq!(setting.file(), std::slice::from_ref(&received.report));
     let asked = tokio::time::timeout(Duration::ZERO, elsewhere.accept()).await;
     assert!(asked.is_err(), "somebody went to the proxy of the environment");
 }
@@ -333,7 +333,7 @@ async fn spools_that_cannot_be_used() {
 async fn on_small_disk(setting: &Setting, config: &Path, kibibytes: u32) -> Option<Start> {
     let unshare = process::find("unshare")?;
     let spool = setting.user.folder().join("spool");
-    std::fs::create_dir_all(&spool).unwrap();
+    std::fs::create_dir_all(&spool).expect("the folder");
     let mount = format!("mount -t tmpfs -o size={kibibytes}k,mode=700 none \"$0\"");
     let command = || process::command(&unshare, setting.user.folder()).args(["--mount", "--map-root-user", "sh", "-c"]);
     if command().arg(&mount).arg(&spool).run().await.code != Some(0) {
