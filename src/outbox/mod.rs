@@ -156,9 +156,14 @@ impl Outbox {
         self.deliveries.spawn(deliver(receiver, route));
     }
 
-    /// Where its figures can be had.
+    /// Where its figures can be had by others.
     pub fn ledger(&self) -> Ledger {
         Ledger(Arc::clone(&self.shared))
+    }
+
+    /// What has become of the reports.
+    pub fn figures(&self) -> Figures {
+        self.shared.figures()
     }
 
     /// Puts into the spool what is on its way there, and lets reports that are being sent arrive. What is in the spool is
@@ -201,31 +206,34 @@ impl Sink for Outgoing {
     }
 }
 
+impl Ledger {
+    /// What has become of the reports.
+    pub fn figures(&self) -> Figures {
+        self.0.figures()
+    }
+}
+
 impl Shared {
     fn lost(&self) -> u64 {
         self.queue.lost() + self.fates.lost.get()
     }
-}
 
-impl Ledger {
-    /// What has become of the reports.
-    pub fn figures(&self) -> Figures {
-        let Shared { queue, spool, fates, suppressed, targets, .. } = &*self.0;
+    fn figures(&self) -> Figures {
         let target = |(number, (name, counts)): (usize, &(String, Arc<Counts>))| TargetFigures {
             target: name.clone(),
-            waiting: spool.waiting(number),
+            waiting: self.spool.waiting(number),
             sent: counts.sent.get(),
             refused: counts.refused.get(),
             too_old: counts.too_old.get(),
             failures: counts.failures.get(),
         };
         Figures {
-            suppressed: suppressed.get(),
-            unspooled: queue.waiting() as u64,
-            spooled: spool.kept(),
-            lost: self.0.lost(),
-            left_out: fates.left_out.get(),
-            targets: targets.iter().enumerate().map(target).collect(),
+            suppressed: self.suppressed.get(),
+            unspooled: self.queue.waiting() as u64,
+            spooled: self.spool.kept(),
+            lost: self.lost(),
+            left_out: self.fates.left_out.get(),
+            targets: self.targets.iter().enumerate().map(target).collect(),
         }
     }
 }
@@ -234,3 +242,6 @@ impl Ledger {
 fn identity(url: &ReportUrl) -> String {
     hex(&Sha256::digest(url.uri().to_string()))
 }
+
+#[cfg(test)]
+mod tests;
