@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +26,9 @@ const CACHE_KIB: i64 = 512;
 const PAGE_OCTETS: u64 = 4096;
 /// The layout of the file; another one was written by another version.
 const LAYOUT: i64 = 1;
+
+/// Of the mode of a file: the group and everybody may write to it.
+const OTHERS_WRITE: u32 = 0o022;
 
 const FILE: &str = "reports.db";
 const LOCK: &str = "lock";
@@ -88,6 +91,14 @@ pub enum SpoolError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// Others could take reports away, or put another file in the place of the spool.
+    #[error(
+        "others can write to the folder for reports, {path}; run `chmod go-w {path}`, or name a folder in it, which is made"
+    )]
+    OthersWrite {
+        /// The folder.
+        path: PathBuf,
     },
     /// Another process has it.
     #[error(
@@ -278,6 +289,10 @@ impl Spool {
     /// The lock of the folder, which is made if there is none.
     fn locked(&self) -> Result<File, SpoolError> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(|e| self.folder_error(e))?;
+        let mode = std::fs::metadata(&self.folder).map_err(|e| self.folder_error(e))?.permissions().mode();
+        if mode & OTHERS_WRITE != 0 {
+            return Err(SpoolError::OthersWrite { path: self.folder.clone() });
+        }
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).to_owned();
         let mut lock = options.open(self.folder.join(LOCK)).map_err(|source| self.folder_error(source))?;
         match lock.try_lock() {

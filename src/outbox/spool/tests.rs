@@ -100,6 +100,24 @@ fn it_is_its_owners() {
 }
 
 #[test]
+fn folders_that_others_can_write_to() {
+    let folder = tempfile::tempdir().unwrap();
+    for (mode, usable) in
+        [(0o700, true), (0o755, true), (0o770, false), (0o702, false), (0o1777, false), (0o2775, false)]
+    {
+        let inside = folder.path().join(format!("{mode:o}"));
+        std::fs::create_dir(&inside).unwrap();
+        std::fs::set_permissions(&inside, std::fs::Permissions::from_mode(mode)).unwrap();
+        match spool(&inside, &["a"], 3).open() {
+            Ok(()) => assert!(usable, "{mode:o}"),
+            Err(error) => assert!(!usable && error.to_string().contains("chmod go-w"), "{mode:o}: {error}"),
+        }
+        // One that is made in it is our own.
+        spool(&inside.join("spool"), &["a"], 3).open().unwrap();
+    }
+}
+
+#[test]
 fn one_process_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (spool(folder.path(), &["a"], 9), spool(folder.path(), &["a"], 9));
