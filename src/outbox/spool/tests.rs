@@ -1,6 +1,5 @@
 use super::*;
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Barrier;
 
 /// 2026-11-21T00:00:00Z.
