@@ -17,7 +17,7 @@
 //! 6. A name is canonicalised by [`policy::host::Host::parse`] alone; what it refuses is refused, never "unpinned".
 //! 7. The CA key signs leaves and nothing else.
 //! 8. Everything a peer can make grow has a limit with a name.
-//! 9. Only `proxy`, `operate`, `admin` and `cli` start tasks; no lock is held across an await.
+//! 9. Only `outbox`, `proxy`, `operate`, `admin` and `cli` start tasks; no lock is held across an await.
 //! 10. No combination of options turns enforce and a mismatch into accept; only a chain to an anchor that the operator has
 //!     declared exempt passes without a pin, or one for a host that is overridden for some hours, and its event says so.
 //! 11. A clock that somebody moves loosens nothing.
@@ -39,6 +39,8 @@ pub mod inspect;
 
 pub mod relay;
 pub mod report;
+
+pub mod outbox;
 
 pub mod proxy;
 

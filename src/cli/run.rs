@@ -109,7 +109,7 @@ async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
     let counts = Arc::new(Counts::default());
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(TextLog { queue }), Box::new(Counting(Arc::clone(&counts)))];
     let assembled = assemble(&config, generation, &authority, resolver, clock, doors, sinks);
-    let Assembled { proxy, sinks } = assembled.map_err(Failure::unreachable)?;
+    let Assembled { proxy, sinks, outbox } = assembled.map_err(Failure::unreachable)?;
     // Signals are taken before the address is told: who reads it may send one at once.
     let shutdown = Signals::new().map_err(Failure::unreachable)?;
     let listeners = handed.or_bound(&config.listeners).await?;
@@ -146,6 +146,9 @@ async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
     drop(attending);
     // Writes out what is queued; what could not be written is known then.
     drop(sinks);
+    if let Some(outbox) = outbox {
+        outbox.end().await;
+    }
     tell_losses(&proxy);
     tracing::info!("stopped");
     drop(log);

@@ -402,6 +402,10 @@ codes! {
         "Settings of trust that contradict each other"
         "One of the two would have to be ignored: a check that the file asks for would not be made, or nothing would be left to check."
         "Keep the one that is meant; the message tells which go together.";
+    E70 Unsafe
+        "Reports that would be sent without TLS"
+        "Whoever is on the way, perhaps the very attacker of whom the report tells, reads which hosts are visited, and keeps back what is not to be known."
+        "Write an `https://` address; `http://` is for receivers on the machine of the proxy.";
     W71 Unsafe
         "Plain http:// to a pinned host"
         "Everybody between the proxy and the host can read and change what clients send and get there, pins or not."
@@ -409,7 +413,7 @@ codes! {
     W73 Unsafe
         "Report-only without a place for the reports"
         "Violations are let through and told in the log alone, where they drown: the pinset protects nobody and teaches nobody."
-        "Write `[reports] file`, and look at it before the pinset is enforced.";
+        "Write `[reports]` with `file`, `urls` or `syslog`, and look at what comes before the pinset is enforced.";
     E80 Unsafe
         "Listener that others can reach, and no rule for who may use it"
         "Everybody who can reach the address could use the proxy, and what they do would come from your address."
@@ -516,7 +520,7 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_codes() {
-        for text in ["", "E", "E1", "E021", "21", "X21", "W21", "E21 ", " E21", "E２１", "E42", "E70"] {
+        for text in ["", "E", "E1", "E021", "21", "X21", "W21", "E21 ", " E21", "E２１", "E42", "E72"] {
             assert_eq!(text.parse::<Code>(), Err(UnknownCode(text.to_owned())), "{text:?}");
         }
         let long = "é".repeat(1000).parse::<Code>().unwrap_err().to_string();

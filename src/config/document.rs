@@ -13,10 +13,10 @@ use super::named::NamedFiles;
 use super::outside::{Nothing, Noting, Outside, System};
 use super::pinsets::{DEFAULTS, Defaults, PINSET, Surroundings, read_defaults, read_pinsets};
 use super::places::{Marks, Places, Reading};
+use super::reports::{REPORTS, read_reports};
 use super::rules::{EXEMPT, Holes, TUNNEL, join_rules};
 use super::sections::{
-    CA, LIMITS, LISTENER, LOG, REPORTS, UPSTREAM, read_ca, read_limits, read_listeners, read_log, read_reports,
-    read_upstream,
+    CA, LIMITS, LISTENER, LOG, UPSTREAM, read_ca, read_limits, read_listeners, read_log, read_upstream,
 };
 use super::shape::{ANY, Key, Keys, Shape};
 use super::span::{FileId, Source, Span};

@@ -2,8 +2,8 @@
 //!
 //! `document` parses the text and lets each section be read; `include` brings in other files, `variables` the values of
 //! environment variables, both through `outside`, which alone looks at the machine; `table` and `item` check keys and
-//! read values; `sections`, `access`, `admin`, `keys`, `pem`, `roles`, `pinsets`, `pins`, `rollout` and `rules` know what the keys
-//! mean;
+//! read values; `sections`, `access`, `admin`, `keys`, `pem`, `roles`, `pinsets`, `pins`, `rollout`, `rules` and `reports`
+//! know what the keys mean;
 //! `lint` looks at all that has been read together; `diagnostic` tells what is wrong, where, and what to write instead, and
 //! `legible` keeps what it shows from steering a terminal.
 //! `shape` is how all of them describe keys; `schema` and `show` write by those descriptions. Nothing of the text's form
@@ -30,6 +30,7 @@ mod pem;
 mod pins;
 mod pinsets;
 mod places;
+mod reports;
 mod roles;
 mod rollout;
 mod rules;
@@ -57,14 +58,15 @@ pub use legible::is_invisible;
 pub use lint::UNREACHED;
 pub use listing::{DIAGNOSTICS_SHOWN_MAX, Listing};
 pub use model::{
-    Admin, AdminAddress, AdminTls, Ca, ClientId, Config, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat,
-    LogLevel, Refusal, Reports, Revocation, Roots, RuleSet, Secret, Upstream,
+    Admin, AdminAddress, AdminTls, Ca, Config, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel,
+    Refusal, Revocation, Roots, RuleSet, Secret, Upstream,
 };
 pub use named::{Named, NamedFile};
 pub use outside::{Found, Kind, Outside, System};
 pub use page::{explanation, lints_page, lints_table, rules_json};
 pub use pem::weakness;
 pub use places::{At, Places, Reading, WrittenPin};
+pub use reports::{ClientId, REPORT_URLS_MAX, ReportUrl, ReportUrlError, Reports, SyslogAddress};
 pub use schema::schema;
 pub use shown::{Shown, Standing};
 pub use variables::FILLED_IN_OCTETS_MAX;

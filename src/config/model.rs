@@ -1,5 +1,6 @@
 //! The configuration as the rest of the program sees it: typed, complete, free of contradictions.
 
+use super::reports::Reports;
 use crate::policy::access::Access;
 use crate::policy::pin::Sha256;
 use crate::policy::pinset::Pinset;
@@ -165,26 +166,6 @@ pub struct RuleSet {
     blocklist: HashMap<Sha256, Arc<Blocked>>,
 }
 
-/// Reports of pin violations.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reports {
-    /// A file that gets one JSON object a line. Default: none.
-    pub file: Option<PathBuf>,
-    /// How a report names the client. Default: hashed.
-    pub client_id: ClientId,
-}
-
-/// How a report names the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientId {
-    /// Not at all.
-    None,
-    /// By a digest of its address that only this run of the proxy can repeat.
-    Hashed,
-    /// By its address.
-    Plain,
-}
-
 /// Logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -332,12 +313,6 @@ impl Default for Limits {
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
         }
-    }
-}
-
-impl Default for Reports {
-    fn default() -> Self {
-        Self { file: None, client_id: ClientId::Hashed }
     }
 }
 

@@ -63,9 +63,9 @@ the current folder, and `probed` among the properties of the run.
 const TAIL: &str = "## Codes that do not occur
 
 E42 (a certificate pin on an anchor whose certificate is not known) and E72 (resumption shared across generations)
-cannot occur here: every anchor keeps its certificate, and resumption never crosses generations. E70 (a report URL that is
-itself pinned, blocked or behind this proxy), W70 (a report URL without TLS) and W74 (reports that are not deduplicated)
-come with `reports.urls`.
+cannot occur here: every anchor keeps its certificate, and resumption never crosses generations. Nor can W74 (reports that
+are not deduplicated): they are, for one second at least. A report URL whose host is pinned or blocked is no fault: reports do
+not go through the proxy, and are sent under the roots of `[upstream]` alone.
 ";
 
 /// The page of all codes, in Markdown.

@@ -1,10 +1,9 @@
-//! The tables that hold plain settings: listeners, authority, upstream, limits, reports, log.
+//! The tables that hold plain settings: listeners, authority, upstream, limits, log.
 
 use super::code::Code;
 use super::item::{Item, Located, Word};
 use super::model::{
-    Ca, ClientId, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Reports, Revocation, Roots,
-    Upstream,
+    Ca, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Revocation, Roots, Upstream,
 };
 use super::named::NamedFiles;
 use super::shape::{Key, Keys, SOCKET_ADDRESS, Shape};
@@ -102,13 +101,6 @@ pub(super) const LIMITS: Keys = Keys::new(&[
     Key::new("drain_timeout", Shape::Duration(&DURATION), "For open sessions to end when the proxy stops.")
         .by_default("\"30s\""),
 ]);
-pub(super) const REPORTS: Keys = Keys::new(&[
-    Key::new("file", Shape::Path, "One JSON object for each pin violation; else no file."),
-    Key::new("client_id", Shape::Word(&CLIENT_IDS), "How a report names the client.").by_default("\"hashed\""),
-    Key::planned("urls"),
-    Key::planned("spool"),
-    Key::planned("deduplicate_for"),
-]);
 pub(super) const LOG: Keys = Keys::new(&[
     Key::new("format", Shape::Word(&LOG_FORMATS), "How log lines look.").by_default("\"text\""),
     Key::new("level", Shape::Word(&LOG_LEVELS), "The least serious line that is written.").by_default("\"info\""),
@@ -126,8 +118,6 @@ const REVOCATIONS: &[Word<Revocation>] = &[
     ("require", Some(Revocation::Require)),
 ];
 const TRANSPARENCY: &[Word<()>] = &[("off", Some(())), ("report", None), ("require", None)];
-const CLIENT_IDS: &[Word<ClientId>] =
-    &[("none", Some(ClientId::None)), ("hashed", Some(ClientId::Hashed)), ("plain", Some(ClientId::Plain))];
 const LOG_FORMATS: &[Word<LogFormat>] =
     &[("text", Some(LogFormat::Text)), ("json", Some(LogFormat::Json)), ("journald", None)];
 const LOG_LEVELS: &[Word<LogLevel>] = &[
@@ -279,14 +269,6 @@ pub(super) fn read_limits(root: &Table<'_>) -> Limits {
     set(&mut limits.drain_delay, duration(&table, "drain_delay"));
     set(&mut limits.drain_timeout, duration(&table, "drain_timeout"));
     limits
-}
-
-pub(super) fn read_reports(root: &Table<'_>) -> Reports {
-    let mut reports = Reports::default();
-    let Some(table) = root.table("reports") else { return reports };
-    reports.file = table.item("file").and_then(|item| item.path());
-    set(&mut reports.client_id, table.item("client_id").and_then(|item| item.choice(CLIENT_IDS)));
-    reports
 }
 
 pub(super) fn read_log(root: &Table<'_>) -> Log {

@@ -133,9 +133,6 @@ fn not_implemented_yet() {
         ("[upstream]\nno_parent = []", 2, 1, "upstream.no_parent"),
         ("[upstream]\nclient_certificates = []", 2, 1, "upstream.client_certificates"),
         ("[access]\nusers = \"x\"", 2, 1, "access.users"),
-        ("[reports]\nurls = []", 2, 1, "reports.urls"),
-        ("[reports]\nspool = \"x\"", 2, 1, "reports.spool"),
-        ("[reports]\ndeduplicate_for = \"1h\"", 2, 1, "reports.deduplicate_for"),
         ("[log]\nformat = \"journald\"", 2, 10, "log.format = \"journald\""),
     ];
     for (text, line, column, part) in table {
@@ -259,6 +256,58 @@ fn admin_addresses() {
     let expected =
         AdminTls { certificate: "etc/a.pem".into(), key: "etc/a.key".into(), client_ca: Some("/b.pem".into()) };
     assert_eq!(tls, expected);
+}
+
+#[test]
+fn refused_reports() {
+    let spool = "[reports]\nspool = \"s\"\n";
+    let many: Vec<_> = (0..=REPORT_URLS_MAX).map(|n| format!("\"https://r{n}.example\"")).collect();
+    let many = format!("{spool}urls = [{}]", many.join(", "));
+    let of = |line: &str| format!("{spool}{line}");
+    refuse_each(&[
+        ("[reports]\nurls = [\"https://r.example\"]", &[(Code::E14, 1, 1, "reports.spool is missing")]),
+        ("[reports]\nsyslog = \"unix:/dev/log\"", &[(Code::E14, 1, 1, "reports.spool is missing")]),
+        (&of("urls = \"https://r.example\""), &[(Code::E15, 3, 8, "a list, not a text")]),
+        (&of("urls = [1]"), &[(Code::E15, 3, 9, "a text, not a number")]),
+        (&of("urls = [\"\"]"), &[(Code::E16, 3, 9, "is empty")]),
+        (&of("urls = [\"http://r.example/v1\"]"), &[(Code::E70, 3, 9, "has no TLS")]),
+        (&of("urls = [\"http://192.0.2.1/\"]"), &[(Code::E70, 3, 9, "http:// is for receivers on this machine")]),
+        (&of("urls = [\"r.example\"]"), &[(Code::E16, 3, 9, "is not a URL")]),
+        (&of("urls = [\"ftp://r.example/\"]"), &[(Code::E16, 3, 9, "another scheme")]),
+        (&of("urls = [\"https://token@r.example/\"]"), &[(Code::E16, 3, 9, "not a user and a password")]),
+        (&of("urls = [\"https://r.example/#x\"]"), &[(Code::E16, 3, 9, "a fragment")]),
+        (&of("urls = [\"https://-/\"]"), &[(Code::E16, 3, 9, "a host that is none")]),
+        (
+            &of("urls = [\"https://r.example/\", \"https://u:p@R.example\"]"),
+            &[(Code::E46, 3, 31, "one address for reports is given twice")],
+        ),
+        (&many, &[(Code::E16, 3, 8, "more than 16 addresses")]),
+        (&of("syslog = true"), &[(Code::E15, 3, 10, "a text, not true or false")]),
+        (&of("syslog = \"/dev/log\""), &[(Code::E16, 3, 10, "unix:/dev/log")]),
+        (&of("syslog = \"tls://log.example:6514\""), &[(Code::E16, 3, 10, "tcp://HOST:PORT")]),
+        (&of("syslog = \"udp://log.example\""), &[(Code::E16, 3, 10, "udp://HOST:PORT")]),
+        ("[reports]\nspool = \"\"", &[(Code::E16, 2, 9, "is empty")]),
+        ("[reports]\nspool = 1", &[(Code::E15, 2, 9, "a text, not a number")]),
+        ("[reports]\nspool_max = 0", &[(Code::E16, 2, 13, "from 1 to 100000")]),
+        ("[reports]\nspool_max = 100_001", &[(Code::E16, 2, 13, "out of bounds")]),
+        ("[reports]\nspool_max = \"1\"", &[(Code::E15, 2, 13, "a whole number")]),
+        ("[reports]\nper_minute = 0", &[(Code::E16, 2, 14, "from 1 to 6000")]),
+        ("[reports]\nper_minute = 6001", &[(Code::E16, 2, 14, "out of bounds")]),
+        ("[reports]\ndeduplicate_for = \"0s\"", &[(Code::E16, 2, 19, "zero")]),
+        ("[reports]\ndeduplicate_for = \"999ms\"", &[(Code::E16, 2, 19, "out of bounds")]),
+        ("[reports]\ndeduplicate_for = \"8d\"", &[(Code::E16, 2, 19, "from 1s to 7days")]),
+    ]);
+}
+
+/// Neither what is found nor what is shown tells a password.
+#[test]
+fn passwords_of_report_addresses() {
+    let errors = parse("[reports]\nurls = [\"http://ada:s3cret@r.example/\"]").unwrap_err().to_string();
+    assert!(errors.contains("E70") && !errors.contains("s3cret"), "{errors}");
+    let config = config("[reports]\nspool = \"s\"\nurls = [\"https://ada:s3cret@r.example/token\"]");
+    assert_eq!(config.reports.urls[0].credentials(), Some("ada:s3cret"));
+    let debug = format!("{config:?}");
+    assert!(debug.contains("r.example") && !debug.contains("s3cret") && !debug.contains("token"), "{debug}");
 }
 
 #[test]
@@ -728,7 +777,9 @@ fn settings() {
          client_hello_timeout = \"3s\"\nheader_timeout = \"4s\"\nidle_timeout = \"5m\"\nsession_lifetime = \"6h\"\n\
          drain_delay = \"8s\"\ndrain_timeout = \"7s\"\n\
          [defaults]\nunpinned = \"deny\"\nplaintext = \"deny\"\nname_mismatch = \"deny\"\nrefusal = \"status\"\n\
-         [reports]\nfile = \"v.jsonl\"\nclient_id = \"plain\"\n\
+         [reports]\nurls = [\"https://r.example/v1\", \"http://127.0.0.1:8000/\"]\nsyslog = \"tcp://log.example:601\"\n\
+         spool = \"spool\"\nspool_max = 7\ndeduplicate_for = \"2h\"\nper_minute = 9\nfile = \"v.jsonl\"\n\
+         client_id = \"plain\"\n\
          [log]\nformat = \"json\"\nlevel = \"trace\"\naccess = \"a.jsonl\"\n\
          [admin]\nsocket = \"c.sock\"",
     );
@@ -761,7 +812,17 @@ fn settings() {
     };
     assert_eq!(config.limits, limits);
     assert_eq!(config.rules.defaults().unpinned, Unpinned::Deny);
-    assert_eq!(config.reports, Reports { file: Some("etc/v.jsonl".into()), client_id: ClientId::Plain });
+    let reports = Reports {
+        urls: ["https://r.example/v1", "http://127.0.0.1:8000/"].map(|url| ReportUrl::parse(url).unwrap()).into(),
+        syslog: SyslogAddress::parse("tcp://log.example:601"),
+        spool: Some("etc/spool".into()),
+        spool_max: 7,
+        deduplicate_for: Duration::from_secs(2 * 3600),
+        per_minute: 9,
+        file: Some("etc/v.jsonl".into()),
+        client_id: ClientId::Plain,
+    };
+    assert_eq!(config.reports, reports);
     assert_eq!((config.log.format, config.log.level), (LogFormat::Json, LogLevel::Trace));
     assert_eq!((config.watch, config.admin), (true, Admin { address: None, socket: Some("etc/c.sock".into()) }));
 }

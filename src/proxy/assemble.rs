@@ -5,8 +5,9 @@ use crate::authority::{CertificateAuthority, LeafKeyKind, LeafLifetime, LeafLife
 use crate::config::{self, Config};
 use crate::intercept::{Acceptor, LeafKeyChoice};
 use crate::materials::{Materials, MaterialsError};
+use crate::outbox::{Outbox, OutboxError};
 use crate::report::{
-    ACCESS_LINES_MAX, AccessFile, ClientId, JsonLines, QueueGuard, RandomError, Reporter, Sink, SinkError,
+    ACCESS_LINES_MAX, AccessFile, ClientId, JsonLines, Naming, QueueGuard, RandomError, Reporter, Sink, SinkError,
     VIOLATION_LINES_MAX, ViolationFile,
 };
 use crate::upstream::doors::Doors;
@@ -23,6 +24,8 @@ pub struct Assembled {
     pub proxy: Arc<Proxy>,
     /// Write out what is queued for the files when they are dropped.
     pub sinks: Vec<QueueGuard>,
+    /// Sends reports, where the configuration says to whom; to be ended when no session is left.
+    pub outbox: Option<Outbox>,
 }
 
 /// Why a configuration cannot be put into practice. The texts are shown to operators.
@@ -31,6 +34,9 @@ pub enum AssembleError {
     /// A file for events.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// Reports to others.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
     /// Randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -61,14 +67,20 @@ pub fn assemble(
     if let Some(path) = &config.log.access {
         sinks.push(Box::new(AccessFile(open(path, ACCESS_LINES_MAX)?)));
     }
+    let naming = naming(config)?;
     if let Some(path) = &config.reports.file {
-        let client_id = match config.reports.client_id {
-            config::ClientId::None => ClientId::None,
-            config::ClientId::Plain => ClientId::Plain,
-            config::ClientId::Hashed => ClientId::hashed()?,
-        };
-        sinks.push(Box::new(ViolationFile { file: open(path, VIOLATION_LINES_MAX)?, client_id }));
+        let file = open(path, VIOLATION_LINES_MAX)?;
+        sinks.push(Box::new(ViolationFile { file, naming: naming.clone() }));
     }
+    let outbox = match &config.reports.spool {
+        Some(spool) if !config.reports.urls.is_empty() || config.reports.syslog.is_some() => {
+            let (anchors, now) = (&generation.materials.common, clock.clone());
+            let (outbox, outgoing) = Outbox::start(&config.reports, spool, anchors, naming, move || now.now())?;
+            sinks.push(Box::new(outgoing));
+            Some(outbox)
+        }
+        _ => None,
+    };
     let leaf_key = match config.ca.leaf_key {
         config::LeafKey::Auto => LeafKeyChoice::Auto,
         config::LeafKey::P256 => LeafKeyChoice::Always(LeafKeyKind::EcdsaP256),
@@ -77,7 +89,15 @@ pub fn assemble(
     let acceptor = Acceptor::new(Arc::clone(authority), leaf_key, config.upstream.handshake_timeout)?;
     let reporter = Arc::new(Reporter::new(sinks));
     let proxy = Proxy::new(config, Parts { generation, acceptor, reporter, resolver, doors, clock });
-    Ok(Assembled { proxy, sinks: guards })
+    Ok(Assembled { proxy, sinks: guards, outbox })
+}
+
+fn naming(config: &Config) -> Result<Naming, RandomError> {
+    Naming::new(match config.reports.client_id {
+        config::ClientId::None => ClientId::None,
+        config::ClientId::Plain => ClientId::Plain,
+        config::ClientId::Hashed => ClientId::hashed()?,
+    })
 }
 
 /// What the configuration says of leaves.

@@ -8,7 +8,7 @@ mod violation;
 pub use event::{Asked, Bytes, CLOSED_BY_POLICY, Client, Decided, Event, Stage, date_time};
 pub use queue::{Queue, QueueGuard, Writing};
 pub use sink::{ACCESS_LINES_MAX, AccessFile, JsonLines, Sink, SinkError, TextLog, VIOLATION_LINES_MAX, ViolationFile};
-pub use violation::{ClientId, RandomError, Violation};
+pub use violation::{ClientId, Naming, RandomError, Violation};
 
 /// Hands the event of each session to every sink.
 #[derive(Debug)]

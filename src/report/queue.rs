@@ -94,13 +94,14 @@ impl Queue {
         Ok((queue.clone(), QueueGuard { queue, ended }))
     }
 
-    /// Takes a line, with its line break. Returns at once: a line that there is no room for is lost, and counted.
-    pub fn push(&self, line: &[u8]) {
+    /// Takes a line, with its line break, and tells whether it did. Returns at once: a line that there is no room for is
+    /// lost, and counted.
+    pub fn push(&self, line: &[u8]) -> bool {
         let mut waiting = self.0.waiting();
         if waiting.closed || waiting.ends.len() >= self.0.lines_max {
             drop(waiting);
             self.0.lost.fetch_add(1, Ordering::Relaxed);
-            return;
+            return false;
         }
         let was_empty = waiting.ends.is_empty();
         waiting.octets.extend_from_slice(line);
@@ -110,6 +111,13 @@ impl Queue {
         if was_empty {
             self.0.changed.notify_one();
         }
+        true
+    }
+
+    /// Lines that wait to be written, those that are being written included.
+    pub fn waiting(&self) -> usize {
+        let waiting = self.0.waiting();
+        waiting.ends.len() + waiting.in_hand
     }
 
     /// Lines that were lost since the start: there was no room for them, or the writer did not take them.

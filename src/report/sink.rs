@@ -2,7 +2,7 @@
 
 use super::event::Event;
 use super::queue::{Queue, QueueGuard, Writing};
-use super::violation::{ClientId, Violation};
+use super::violation::{Naming, Violation};
 use serde::Serialize;
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
@@ -41,13 +41,14 @@ pub struct TextLog {
 #[derive(Debug)]
 pub struct AccessFile(pub JsonLines);
 
-/// The file of violation reports.
+/// The file of violation reports. It is a log: it gets each of them, also those that are sent to nobody because the like
+/// was sent before.
 #[derive(Debug)]
 pub struct ViolationFile {
     /// The file.
     pub file: JsonLines,
-    /// How reports name clients.
-    pub client_id: ClientId,
+    /// What is in each report.
+    pub naming: Naming,
 }
 
 /// A file opened for appending, written by a thread of its own.
@@ -106,7 +107,7 @@ impl Sink for AccessFile {
 impl Sink for ViolationFile {
     fn take(&self, event: &Event, violation: Option<&Violation>) {
         if let Some(violation) = violation {
-            self.file.write(&violation.report(event, &self.client_id));
+            self.file.push(violation.json(event, &self.naming, 0));
         }
     }
 
@@ -138,10 +139,14 @@ impl JsonLines {
     fn reopen(&self) {
         self.moved.store(true, Ordering::Relaxed);
     }
+
     /// Queues one line. Returns at once: a line that the queue has no room for is dropped and counted.
     fn write(&self, value: &impl Serialize) {
         // Strings, numbers and booleans in structs: nothing that serialising to memory can fail on.
-        let mut line = serde_json::to_vec(value).unwrap_or_default();
+        self.push(serde_json::to_vec(value).unwrap_or_default());
+    }
+
+    fn push(&self, mut line: Vec<u8>) {
         line.push(b'\n');
         self.queue.push(&line);
     }

@@ -41,6 +41,16 @@ pub enum ClientId {
     Plain,
 }
 
+/// What a process puts into each of its reports: how it names clients, and what sets its reports apart from those of other
+/// processes. Every sink has the same, so that the same violation is the same report in each of them.
+#[derive(Clone)]
+pub struct Naming {
+    /// How clients are named.
+    client_id: ClientId,
+    /// Drawn at the start of the process.
+    run: [u8; 16],
+}
+
 /// There is no randomness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the system gives no random numbers")]
@@ -49,7 +59,7 @@ pub struct RandomError;
 /// A report. Field names of RFC 7469 section 3 first, ours behind.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct Report<'a> {
+struct Report<'a> {
     date_time: String,
     hostname: Option<&'a str>,
     port: Option<u16>,
@@ -74,11 +84,19 @@ pub(super) struct Report<'a> {
     client: Option<String>,
     proxy_id: &'static str,
     session: &'a str,
+    #[serde(rename = "report-id")]
+    id: String,
     suppressed_count: u64,
 }
 
 impl Violation {
-    pub(super) fn report<'a>(&'a self, event: &'a Event, client_id: &ClientId) -> Report<'a> {
+    /// The report as one line of JSON, without a line break. So many reports of the same were held back before it.
+    pub fn json(&self, event: &Event, naming: &Naming, suppressed: u64) -> Vec<u8> {
+        // Strings, numbers and booleans in structs: nothing that serialising to memory can fail on.
+        serde_json::to_vec(&self.report(event, naming, suppressed)).unwrap_or_default()
+    }
+
+    fn report<'a>(&'a self, event: &'a Event, naming: &Naming, suppressed_count: u64) -> Report<'a> {
         Report {
             date_time: date_time(event.date_time),
             hostname: event.hostname.as_deref(),
@@ -101,12 +119,43 @@ impl Violation {
             sni: event.sni.as_deref(),
             connect_authority: &event.connect_authority,
             upstream_address: event.upstream_address.map(|address| address.to_string()),
-            client: client_id.of(event.client.0.ip()),
+            client: naming.client_id.of(event.client.0.ip()),
             proxy_id: concat!("pinproxy/", env!("CARGO_PKG_VERSION")),
             session: &event.session,
-            suppressed_count: 0,
+            id: naming.report_id(&event.session),
+            suppressed_count,
         }
     }
+}
+
+impl Naming {
+    /// For a process that starts now.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn new(client_id: ClientId) -> Result<Self, RandomError> {
+        Ok(Self { client_id, run: random()? })
+    }
+
+    /// The same for the same session, of which there is one report; another one for every other session of any process.
+    fn report_id(&self, session: &str) -> String {
+        let digest = Sha256::new().chain_update(self.run).chain_update(session).finalize();
+        let (head, _) = digest.split_at(16);
+        hex(head)
+    }
+}
+
+/// Tells nothing of what it draws on.
+impl fmt::Debug for Naming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Naming({:?})", self.client_id)
+    }
+}
+
+fn random() -> Result<[u8; 16], RandomError> {
+    let mut octets = [0; 16];
+    aws_lc_rs::rand::fill(&mut octets).map_err(|_| RandomError)?;
+    Ok(octets)
 }
 
 impl ClientId {
@@ -115,9 +164,7 @@ impl ClientId {
     /// # Errors
     /// When the system has no randomness to give.
     pub fn hashed() -> Result<Self, RandomError> {
-        let mut key = [0; 16];
-        aws_lc_rs::rand::fill(&mut key).map_err(|_| RandomError)?;
-        Ok(Self::Hashed(key))
+        random().map(Self::Hashed)
     }
 
     fn of(&self, address: IpAddr) -> Option<String> {

@@ -8,6 +8,7 @@ pub mod client;
 mod fault;
 pub mod memory;
 pub mod name;
+pub mod ordinary;
 pub mod own;
 pub mod provider;
 pub mod revocation;

@@ -10,6 +10,7 @@ mod probe;
 mod refusals;
 mod reload;
 mod renewed;
+mod reports;
 mod revoked;
 mod rolling;
 mod secrets;

@@ -34,9 +34,10 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("relay", &[], &["rustls", "tokio_rustls", "webpki", "rcgen", "hyper", "SystemTime::now"]),
     ("report", &["policy"], &["rustls", "webpki", "rcgen", "hyper", "SystemTime::now"]),
+    ("outbox", &["policy", "config", "tls", "report"], &["webpki", "rcgen", "dangerous", "SystemTime::now"]),
     (
         "proxy",
-        &["policy", "config", "tls", "materials", "upstream", "authority", "intercept", "relay", "report"],
+        &["policy", "config", "tls", "materials", "upstream", "authority", "intercept", "relay", "report", "outbox"],
         &["webpki", "rcgen", "dangerous"],
     ),
     (
@@ -78,7 +79,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
 ];
 
 /// Rooms that may start tasks.
-const SPAWNING: &[&str] = &["proxy", "operate", "admin", "cli"];
+const SPAWNING: &[&str] = &["outbox", "proxy", "operate", "admin", "cli"];
 
 /// The sources by room, tests cut off, comments and strings left in.
 fn sources() -> BTreeMap<String, Vec<(PathBuf, String)>> {

@@ -16,9 +16,10 @@ pub use reach::UNREACHED;
 
 use super::findings::Findings;
 use super::item::Item;
-use super::model::{Log, Reports, Upstream};
+use super::model::{Log, Upstream};
 use super::pins::List;
 use super::pinsets::{Defaults, PinsetDraft};
+use super::reports::Reports;
 use super::rules::Holes;
 use super::span::Span;
 use super::table::Table;

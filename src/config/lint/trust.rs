@@ -1,6 +1,7 @@
 //! Checks that are left out, hosts that are let through, and reports that nobody sees.
 
 use super::super::code::Code;
+use super::super::reports::Reports;
 use super::{Read, Strength, Subject};
 use crate::policy::pinset::{Basis, NameCheck, ValidityCheck};
 use crate::policy::rules::Unpinned;
@@ -51,7 +52,8 @@ fn tell_of_unpinned(subject: &Subject<'_>) {
 }
 
 fn warn_of_lost_reports(subject: &Subject<'_>) {
-    if subject.reports.file.is_some() || subject.log.access.is_some() {
+    let Reports { file, urls, syslog, .. } = subject.reports;
+    if file.is_some() || !urls.is_empty() || syslog.is_some() || subject.log.access.is_some() {
         return;
     }
     let reports = |pinset: &Read<'_>| matches!(pinset.strength(subject.now), Strength::ReportOnly | Strength::Rollout);
@@ -64,6 +66,6 @@ fn warn_of_lost_reports(subject: &Subject<'_>) {
     };
     let span = first.draft.places.mode.unwrap_or(first.draft.span);
     let message = format!("nothing keeps what the report-only pinset {:?} finds{others}", first.name);
-    let help = "write [reports] with file = \"violations.jsonl\", or [log] with access";
+    let help = "write [reports] with file = \"violations.jsonl\", with urls or with syslog, or [log] with access";
     subject.findings.warning(Code::W73, &span, message, help);
 }

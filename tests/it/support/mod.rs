@@ -11,6 +11,7 @@ pub(crate) mod origin;
 pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod receiver;
 pub(crate) mod setting;
 pub(crate) mod verdict;
 

@@ -67,6 +67,9 @@ fn reports_that_nobody_sees() {
             (pinset_of(""), 0),
             (pinset_of("mode = \"off\""), 0),
             (format!("{soft}[reports]\nfile = \"violations.jsonl\""), 0),
+            (format!("{soft}[reports]\nspool = \"s\""), 1),
+            (format!("{soft}[reports]\nspool = \"s\"\nurls = [\"https://r.example\"]"), 0),
+            (format!("{soft}[reports]\nspool = \"s\"\nsyslog = \"unix:/dev/log\""), 0),
             (format!("{soft}[log]\naccess = \"access.jsonl\""), 0),
         ],
     );

@@ -1,0 +1,156 @@
+use super::*;
+
+use crate::outbox::spool::Now;
+use std::sync::Mutex;
+use std::time::SystemTime;
+use tokio::sync::mpsc;
+
+/// Answers as it is told, and tells what it got and when.
+struct Told {
+    answers: VecDeque<Answer>,
+    seen: mpsc::UnboundedSender<(String, Instant)>,
+}
+
+impl Receiver for Told {
+    async fn send(&mut self, report: &Spooled) -> Answer {
+        let text = String::from_utf8(report.body.clone()).unwrap();
+        drop(self.seen.send((text, Instant::now())));
+        self.answers.pop_front().unwrap_or(Answer::Taken)
+    }
+}
+
+struct Setting {
+    spool: Arc<Spool>,
+    counts: Arc<Counts>,
+    seen: mpsc::UnboundedReceiver<(String, Instant)>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+    time: Arc<Mutex<SystemTime>>,
+    _folder: tempfile::TempDir,
+}
+
+fn failed(seconds: Option<u64>) -> Answer {
+    Answer::Failed { why: "status 503".into(), retry_after: seconds.map(Duration::from_secs) }
+}
+
+impl Setting {
+    fn start(answers: Vec<Answer>, per_minute: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let time = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_219_200)));
+        let now: Now = Arc::new({
+            let time = Arc::clone(&time);
+            move || *time.lock().unwrap()
+        });
+        let spool = Arc::new(Spool::new(folder.path(), vec!["a".into()], 1_000, now));
+        let (sender, seen) = mpsc::unbounded_channel();
+        let (counts, stop) = (Arc::<Counts>::default(), CancellationToken::new());
+        let route = Route {
+            spool: Arc::clone(&spool),
+            target: 0,
+            name: "a".into(),
+            counts: Arc::clone(&counts),
+            per_minute,
+            stop: stop.clone(),
+        };
+        let task = tokio::spawn(deliver(Told { answers: answers.into(), seen: sender }, route));
+        Self { spool, counts, seen, stop, task, time, _folder: folder }
+    }
+
+    fn put(&self, texts: &[&str]) {
+        let bodies: Vec<_> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
+        assert_eq!(self.spool.append(&bodies).unwrap(), 0);
+    }
+
+    async fn next(&mut self) -> (String, Instant) {
+        self.seen.recv().await.unwrap()
+    }
+
+    /// Ends it, and gives what was sent, refused, too old, and failed, and how many reports are left.
+    async fn end(self) -> ([u64; 4], u64) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+        let Counts { sent, refused, too_old, failures } = &*self.counts;
+        ([sent.get(), refused.get(), too_old.get(), failures.get()], self.spool.kept())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_fails_comes_again_later_and_later_and_before_the_next_one() {
+    let mut setting = Setting::start(vec![failed(None); 14], 6_000);
+    setting.put(&["1", "2"]);
+    let mut last = None;
+    for attempt in 0..15_u32 {
+        let (text, at) = setting.next().await;
+        assert_eq!(text, "1", "attempt {attempt}");
+        if let Some(last) = last.replace(at) {
+            let least = (RETRY_PAUSE_MIN * 2_u32.pow(attempt - 1)).min(RETRY_PAUSE_MAX / 2);
+            let pause = at - last;
+            // Timers of tokio are exact to a millisecond.
+            assert!(pause >= least && pause <= least * 2 + Duration::from_millis(2), "attempt {attempt}: {pause:?}");
+        }
+    }
+    assert_eq!(setting.next().await.0, "2");
+    assert_eq!(setting.end().await, ([2, 0, 0, 14], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_may_ask_for_a_longer_pause_within_bounds() {
+    let table = [(30, 30), (3_600, 3_600), (3_601, 3_600), (u64::MAX, 3_600)];
+    for (asked, least) in table {
+        let mut setting = Setting::start(vec![failed(Some(asked))], 6_000);
+        setting.put(&["1"]);
+        let first = setting.next().await.1;
+        let pause = setting.next().await.1 - first;
+        let least = Duration::from_secs(least);
+        assert!(pause >= least && pause <= least + Duration::from_millis(2), "{asked}: {pause:?}");
+        assert_eq!(setting.end().await, ([1, 0, 0, 1], 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_is_dropped_and_the_next_one_comes() {
+    let refused = Answer::Refused("status 400".into());
+    let mut setting = Setting::start(vec![refused.clone(), failed(None), refused, Answer::Taken], 6_000);
+    setting.put(&["1", "2", "3"]);
+    for expected in ["1", "2", "2", "3"] {
+        assert_eq!(setting.next().await.0, expected);
+    }
+    assert_eq!(setting.end().await, ([1, 2, 0, 1], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_so_many_in_any_minute() {
+    let mut setting = Setting::start(Vec::new(), 3);
+    setting.put(&["1", "2", "3", "4", "5", "6", "7"]);
+    let mut times = Vec::new();
+    for _ in 0..7 {
+        times.push(setting.next().await.1);
+    }
+    for window in times.windows(4) {
+        assert!(window[3] - window[0] >= MINUTE, "{times:?}");
+    }
+    assert!(times[6] - times[0] < MINUTE * 2 + Duration::from_secs(1), "{times:?}");
+    assert_eq!(setting.end().await, ([7, 0, 0, 0], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_is_not_sent() {
+    let mut setting = Setting::start(vec![failed(None)], 6_000);
+    setting.put(&["1", "2"]);
+    assert_eq!(setting.next().await.0, "1");
+    *setting.time.lock().unwrap() += REPORT_AGE_MAX + Duration::from_millis(1);
+    setting.put(&["3"]);
+    // Neither the one that was tried nor the one behind it.
+    assert_eq!(setting.next().await.0, "3");
+    assert_eq!(setting.end().await, ([1, 0, 2, 1], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_stops_in_the_middle_of_a_pause_and_keeps_what_waits() {
+    let mut setting = Setting::start(vec![failed(Some(3_600))], 6_000);
+    setting.put(&["1", "2"]);
+    setting.next().await;
+    let before = Instant::now();
+    assert_eq!(setting.end().await, ([0, 0, 0, 1], 2));
+    assert!(before.elapsed() < Duration::from_secs(1), "it did not wait for the next attempt");
+}

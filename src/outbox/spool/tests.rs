@@ -1,0 +1,226 @@
+use super::*;
+
+use std::sync::Barrier;
+
+/// 2026-11-21T00:00:00Z.
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_219_200)
+}
+
+fn spool(folder: &Path, targets: &[&str], reports_max: u64) -> Spool {
+    let targets = targets.iter().map(|name| (*name).to_owned()).collect();
+    Spool::new(folder, targets, reports_max, Arc::new(now))
+}
+
+fn bodies(texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// Takes what waits for a target, and gives the texts.
+fn drained(spool: &Spool, target: usize) -> Vec<String> {
+    let mut texts = Vec::new();
+    while let Some(report) = spool.next(target).unwrap() {
+        assert_eq!(report.at, now());
+        texts.push(String::from_utf8(report.body).unwrap());
+        spool.done(target, report.number).unwrap();
+    }
+    texts
+}
+
+fn figures(spool: &Spool) -> (u64, Vec<u64>) {
+    (spool.kept(), (0..spool.targets.len()).map(|target| spool.waiting(target)).collect())
+}
+
+#[test]
+fn each_target_gets_each_report_once_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool(folder.path(), &["a", "b"], 100);
+    assert_eq!(spool.append(&bodies(&["1", "2", "3"])).unwrap(), 0);
+    assert_eq!(figures(&spool), (3, vec![3, 3]));
+    assert_eq!(drained(&spool, 0), ["1", "2", "3"]);
+    assert_eq!(figures(&spool), (3, vec![0, 3]));
+    spool.append(&bodies(&["4"])).unwrap();
+    assert_eq!(drained(&spool, 1), ["1", "2", "3", "4"]);
+    assert_eq!(figures(&spool), (1, vec![1, 0]));
+    assert_eq!(drained(&spool, 0), ["4"]);
+    assert_eq!(figures(&spool), (0, vec![0, 0]));
+}
+
+#[test]
+fn what_was_taken_is_there_after_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let first = spool(folder.path(), &["a", "b"], 100);
+        first.append(&bodies(&["1", "2"])).unwrap();
+        let report = first.next(0).unwrap().unwrap();
+        first.done(0, report.number).unwrap();
+    }
+    // One target stays, one is gone, one is new.
+    let second = spool(folder.path(), &["a", "c"], 100);
+    second.open().unwrap();
+    assert_eq!(figures(&second), (2, vec![1, 2]));
+    assert_eq!((drained(&second, 0), drained(&second, 1)), (vec!["2".into()], vec!["1".into(), "2".into()]));
+    assert_eq!(figures(&second), (0, vec![0, 0]));
+    drop(second);
+    // Numbers are not given twice: a target that was done with 2 is not done with what comes now.
+    let third = spool(folder.path(), &["a", "c"], 100);
+    third.append(&bodies(&["3"])).unwrap();
+    assert_eq!((drained(&third, 0), drained(&third, 1)), (vec!["3".into()], vec!["3".into()]));
+}
+
+#[test]
+fn it_keeps_what_it_may_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool(folder.path(), &["a"], 3);
+    assert_eq!(spool.append(&bodies(&["1", "2"])).unwrap(), 0);
+    assert_eq!(spool.append(&bodies(&["3", "4", "5"])).unwrap(), 2);
+    assert_eq!(spool.append(&bodies(&["6"])).unwrap(), 1);
+    assert_eq!(drained(&spool, 0), ["1", "2", "3"]);
+    assert_eq!(spool.append(&bodies(&["7"])).unwrap(), 0);
+    assert_eq!(drained(&spool, 0), ["7"]);
+}
+
+#[test]
+fn it_is_its_owners() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("made/on/the/way");
+    let spool = spool(&inside, &["a"], 3);
+    spool.append(&bodies(&["1"])).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&inside), 0o700);
+    let mut count = 0;
+    for entry in std::fs::read_dir(&inside).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        count += 1;
+    }
+    // The file, its log and its index, and the lock.
+    assert_eq!(count, 4);
+}
+
+#[test]
+fn folders_that_others_can_write_to() {
+    let folder = tempfile::tempdir().unwrap();
+    for (mode, usable) in
+        [(0o700, true), (0o755, true), (0o770, false), (0o702, false), (0o1777, false), (0o2775, false)]
+    {
+        let inside = folder.path().join(format!("{mode:o}"));
+        std::fs::create_dir(&inside).unwrap();
+        std::fs::set_permissions(&inside, std::fs::Permissions::from_mode(mode)).unwrap();
+        match spool(&inside, &["a"], 3).open() {
+            Ok(()) => assert!(usable, "{mode:o}"),
+            Err(error) => assert!(!usable && error.to_string().contains("chmod go-w"), "{mode:o}: {error}"),
+        }
+        // One that is made in it is our own.
+        spool(&inside.join("spool"), &["a"], 3).open().unwrap();
+    }
+}
+
+#[test]
+fn one_process_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (spool(folder.path(), &["a"], 9), spool(folder.path(), &["a"], 9));
+    first.append(&bodies(&["1"])).unwrap();
+    for error in [second.open().unwrap_err(), second.append(&bodies(&["2"])).unwrap_err(), second.next(0).unwrap_err()]
+    {
+        assert!(matches!(error, SpoolError::Held { .. }), "{error}");
+        assert!(error.to_string().contains(&format!("(process {})", std::process::id())), "{error}");
+    }
+    drop(first);
+    second.append(&bodies(&["2"])).unwrap();
+    assert_eq!(drained(&second, 0), ["1", "2"]);
+}
+
+#[test]
+fn folders_and_files_that_cannot_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for path in [file.join("below"), file, "/proc/nowhere".into(), "/dev/null".into()] {
+        let error = spool(&path, &["a"], 3).open().unwrap_err().to_string();
+        let told =
+            error.starts_with("the folder for reports, ") && error.contains("that the user of the proxy can write to");
+        assert!(told && error.contains(path.to_str().unwrap()), "{error}");
+    }
+    // Files that are no spool, or that of another version.
+    let other = Connection::open(folder.path().join("other.db")).unwrap();
+    other.execute_batch("PRAGMA user_version = 7; CREATE TABLE report (x);").unwrap();
+    drop(other);
+    let table: [(Vec<u8>, &str); 3] = [
+        (b"{\"a\": \"line of JSON\"}\n".repeat(1000), "is damaged (file is not a database"),
+        (vec![0xff; 8192], "is damaged (file is not a database"),
+        (std::fs::read(folder.path().join("other.db")).unwrap(), "by another version of pinproxy (layout 7)"),
+    ];
+    for (number, (octets, part)) in table.into_iter().enumerate() {
+        let inside = folder.path().join(number.to_string());
+        std::fs::create_dir(&inside).unwrap();
+        std::fs::write(inside.join(FILE), &octets).unwrap();
+        let error = spool(&inside, &["a"], 3).open().unwrap_err().to_string();
+        assert!(error.contains(part) && error.to_lowercase().contains("move it away"), "{error}");
+        // What was found there is not touched.
+        assert!(std::fs::read(inside.join(FILE)).unwrap() == octets, "it is not what it was: {error}");
+    }
+}
+
+/// Octets of a spool that was closed in order, each page in turn overwritten: an error or what is still there, never a
+/// panic.
+#[test]
+fn damage_anywhere_is_an_error_at_most() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    {
+        let spool = spool(&whole, &["a"], 100);
+        let texts: Vec<_> = (0..40).map(|n| format!("{n}{}", "x".repeat(2000)).into_bytes()).collect();
+        spool.append(&texts).unwrap();
+    }
+    let octets = std::fs::read(whole.join(FILE)).unwrap();
+    let pages = octets.len() / 4096;
+    assert!(pages > 20, "{pages}");
+    let mut refused = 0;
+    for page in 0..pages {
+        for (at, length) in [(0, 100), (100, 300), (0, 4096), (4000, 96)] {
+            let inside = folder.path().join(format!("{page}-{at}-{length}"));
+            std::fs::create_dir(&inside).unwrap();
+            let mut damaged = octets.clone();
+            let start = page * 4096 + at;
+            damaged[start..start + length].iter_mut().for_each(|octet| *octet ^= 0x5a);
+            std::fs::write(inside.join(FILE), damaged).unwrap();
+            let spool = spool(&inside, &["a"], 100);
+            let used = spool.open().and_then(|()| {
+                while let Some(report) = spool.next(0)? {
+                    spool.done(0, report.number)?;
+                }
+                spool.append(&bodies(&["1"]))
+            });
+            refused += usize::from(used.is_err());
+        }
+    }
+    assert!(refused > pages, "{refused} of {pages} pages");
+}
+
+/// Two threads, as in the proxy: nothing is counted twice, and no count runs below zero.
+#[test]
+fn writers_and_readers_at_once() {
+    const BATCHES: usize = 40;
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool(folder.path(), &["a"], 10_000);
+    spool.open().unwrap();
+    let begin = Barrier::new(2);
+    let read = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            begin.wait();
+            for number in 0..BATCHES {
+                assert_eq!(spool.append(&bodies(&[&number.to_string(), "second"])).unwrap(), 0);
+            }
+        });
+        begin.wait();
+        let mut read = 0;
+        while read < 2 * BATCHES {
+            read += drained(&spool, 0).len();
+            assert!(spool.kept() <= 2 * BATCHES as u64);
+        }
+        writer.join().unwrap();
+        read
+    });
+    assert_eq!((read, figures(&spool)), (2 * BATCHES, (0, vec![0])));
+}
