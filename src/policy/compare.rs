@@ -115,21 +115,9 @@ fn effect(old: Side<'_>, new: Side<'_>, authority: &Authority, at: Timestamp) ->
 /// The moment itself, and every later one at which a rule for this host changes by itself.
 fn moments(old: Side<'_>, new: Side<'_>, authority: &Authority, at: SystemTime) -> BTreeSet<SystemTime> {
     let matching = [old, new].into_iter().flat_map(|side| side.policy.matching(authority));
-    let mut moments: BTreeSet<_> =
-        matching.flat_map(|rule| changes_by_itself(rule)).filter(|time| *time > at).collect();
+    let mut moments: BTreeSet<_> = matching.flat_map(|rule| rule.dates()).filter(|time| *time > at).collect();
     moments.insert(at);
     moments
-}
-
-fn changes_by_itself(rule: &Rule) -> Vec<SystemTime> {
-    match &rule.kind {
-        RuleKind::Exempt { until, .. } => vec![*until],
-        RuleKind::Pinned(pinset) => {
-            let steps = pinset.rollout().into_iter().flat_map(super::rollout::Rollout::steps);
-            steps.map(|step| step.from).chain(pinset.expiry.map(|expiry| expiry.at)).collect()
-        }
-        RuleKind::Tunnel { .. } | RuleKind::Default(_) => Vec::new(),
-    }
 }
 
 fn general(old: Side<'_>, new: Side<'_>) -> Vec<Difference> {

@@ -5,6 +5,7 @@ use super::moment::{Circumstances, Moment};
 use super::pattern::{HostPattern, Scope, ancestors, parent};
 use super::pin::{Pin, Sha256};
 use super::pinset::{Demand, NameCheck, PathElement, Pinset};
+use super::rollout::Rollout;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -325,6 +326,18 @@ impl Rule {
         match &self.kind {
             RuleKind::Pinned(pinset) => Some(pinset),
             _ => None,
+        }
+    }
+
+    /// The moments at which it changes by itself.
+    pub fn dates(&self) -> Vec<SystemTime> {
+        match &self.kind {
+            RuleKind::Exempt { until, .. } => vec![*until],
+            RuleKind::Pinned(pinset) => {
+                let steps = pinset.rollout().into_iter().flat_map(Rollout::steps);
+                steps.map(|step| step.from).chain(pinset.expiry.map(|expiry| expiry.at)).collect()
+            }
+            RuleKind::Tunnel { .. } | RuleKind::Default(_) => Vec::new(),
         }
     }
 

@@ -4,12 +4,20 @@
 use crate::policy::moment::Moment;
 use crate::policy::pinset::{AfterExpiry, Basis, Mode, Pinset, Stance};
 use crate::policy::rules::{Policy, Rule, RuleKind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-/// The dates that are still to come.
+/// The dates of a policy.
 #[derive(Debug, Default)]
-pub(super) struct Calendar(Mutex<Vec<(SystemTime, Arc<Rule>)>>);
+pub(super) struct Calendar {
+    /// Those that are told, and still to come.
+    told: Mutex<Vec<(SystemTime, Arc<Rule>)>>,
+    /// Every moment at which a rule changes by itself and that is still to come, in no order.
+    changes: Mutex<Vec<SystemTime>>,
+    /// Whether there is any such moment, past or to come.
+    has_dates: AtomicBool,
+}
 
 impl Calendar {
     /// Goes over to the dates of a new policy. Those that have come already are not told again.
@@ -24,14 +32,32 @@ impl Calendar {
         });
         // Neither made nor freed under the lock.
         let dates = dates.collect();
-        let replaced = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), dates);
+        let replaced = std::mem::replace(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner), dates);
         drop(replaced);
+        let all: Vec<_> = policy.rules().iter().flat_map(|rule| rule.dates()).collect();
+        self.has_dates.store(!all.is_empty(), Ordering::Relaxed);
+        let to_come = all.into_iter().filter(|date| !moment.loosens(*date)).collect();
+        *self.changes.lock().unwrap_or_else(PoisonError::into_inner) = to_come;
+    }
+
+    /// Whether any rule changes by itself, so that a verdict may be another one after some time.
+    pub(super) fn has_dates(&self) -> bool {
+        self.has_dates.load(Ordering::Relaxed)
+    }
+
+    /// Whether a rule has changed by itself since the last time. Where the clocks disagree, it is asked again: what
+    /// tightens comes with one of them, what loosens with the other.
+    pub(super) fn has_changed(&self, moment: Moment) -> bool {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let come = changes.iter().any(|date| moment.tightens(*date));
+        changes.retain(|date| !moment.loosens(*date));
+        come
     }
 
     /// What has come since the last time, one sentence each.
     pub(super) fn due(&self, moment: Moment) -> Vec<String> {
         let mut told = Vec::new();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(date, rule)| {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).retain(|(date, rule)| {
             let come = has_come(rule, *date, moment);
             if come {
                 told.push(sentence(rule));

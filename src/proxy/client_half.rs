@@ -226,9 +226,10 @@ impl Session {
     /// relay without looking, for which the rule gave the permit.
     fn blind(client: ClientStream, dialled: Dialled, _permit: &Permit, record: &mut Record) -> Ready {
         record.tunnelled();
+        let named = record.event().sni.as_deref().and_then(|name| Host::parse(name).ok());
         let client = BufReader::with_capacity(TUNNEL_BUFFER_BYTES, client);
         let upstream = BufReader::with_capacity(TUNNEL_BUFFER_BYTES, dialled.stream);
-        Ready { pair: Pair::Plain(Box::new(client), Box::new(upstream)), shown: Shown::Nothing }
+        Ready { pair: Pair::Plain(Box::new(client), Box::new(upstream)), shown: Shown::Nothing(named) }
     }
 }
 

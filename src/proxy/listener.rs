@@ -13,6 +13,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -83,7 +84,19 @@ async fn watch_dates(proxy: Arc<Proxy>) {
     let mut ticks = interval(DATES_INTERVAL);
     loop {
         ticks.tick().await;
-        proxy.keep_time();
+        if proxy.keep_time() {
+            // A task would wait for it, and others for the task.
+            let proxy = Arc::clone(&proxy);
+            let judged = thread::Builder::new().name("pinproxy-dates".to_owned()).spawn(move || {
+                let closed = proxy.judge_open_sessions();
+                if closed > 0 {
+                    tracing::warn!("{closed} open sessions are closed: a date has come, and the rules refuse them now");
+                }
+            });
+            if let Err(error) = judged {
+                tracing::error!("open sessions could not be judged again: {error}");
+            }
+        }
     }
 }
 

@@ -162,12 +162,14 @@ impl Proxy {
 
     /// Tells what the dates of the policy have brought since the last time, takes the steps of rollouts that are due,
     /// and holds the wall clock against the steady one. [`serve`] calls it every second.
-    pub fn keep_time(&self) {
+    /// Whether a rule has changed by itself, so that open sessions are to be judged again.
+    pub fn keep_time(&self) -> bool {
         let moment = self.time.moment();
         for sentence in self.calendar.due(moment) {
             tracing::warn!("{sentence}");
         }
-        self.rollouts.advance(moment, self.time.elapsed());
+        let has_stepped = self.rollouts.advance(moment, self.time.elapsed());
+        self.calendar.has_changed(moment) || has_stepped
     }
 
     /// The CA that signs what clients see.

@@ -275,7 +275,8 @@ impl Record {
         let Refused { generation, rejection, chain } = refused;
         self.event.decision = Decided::Refuse;
         self.event.failure_class = Some(rejection.class);
-        self.event.detail = Some(format!("closed, since generation {generation} refuses it: {}", rejection.detail));
+        self.event.detail = Some(format!("closed: generation {generation} refuses it now: {}", rejection.detail));
+        (self.event.matched_position, self.event.matched_pin) = (None, None);
         self.event.policy_generation = *generation;
         self.event.ended = Some(CLOSED_BY_POLICY.to_owned());
         if let Some((attempt, rule)) = chain {

@@ -156,12 +156,15 @@ impl Rollouts {
         }
     }
 
-    /// Takes the steps that are due, whether or not there are sessions, and tells of them.
-    pub(super) fn advance(&self, moment: Moment, now: Duration) {
+    /// Takes the steps that are due, whether or not there are sessions, and tells of them. Whether there is news.
+    pub(super) fn advance(&self, moment: Moment, now: Duration) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut has_stepped = false;
         for text in known.iter_mut().filter_map(|(name, progress)| progress.advance(name, moment, now)) {
             tracing::warn!("{text}");
+            has_stepped = true;
         }
+        has_stepped
     }
 }
 

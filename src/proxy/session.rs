@@ -146,6 +146,8 @@ impl Session {
         check_framing(request.headers())?;
         let target = Authority::parse(&asked)?;
         record.target(&target, self.generation.policy.generation());
+        // The rules may have changed since the connection was accepted.
+        self.generation.access.check_client(self.client.ip())?;
         self.generation.access.check_target(&target)?;
         Ok(target)
     }
@@ -208,7 +210,8 @@ impl Session {
             Ok(Ready { pair, shown }) => {
                 let client = self.client.ip().to_canonical();
                 let grounds = Grounds { asked: target, client, address: record.event().upstream_address, shown };
-                let listed = Listed::new(self.proxy, grounds, &self.generation);
+                let may_have_changed = record.event().overridden || self.proxy.calendar.has_dates();
+                let listed = Listed::new(self.proxy, grounds, &self.generation, may_have_changed);
                 if listed.tell_refusal(&mut record) {
                     // The rules have changed since the verdict: nothing of the client may get through.
                     record.finish();

@@ -59,8 +59,8 @@ pub(super) struct Grounds {
 pub(super) enum Shown {
     /// Certificates, for the host that was asked for, or for this one. There are many of these, so nothing is told twice.
     Chain(Option<Host>, Arc<[CertificateDer<'static>]>),
-    /// Nothing that was looked at.
-    Nothing,
+    /// Nothing that was looked at; but its client may have named this host in a ClientHello.
+    Nothing(Option<Host>),
 }
 
 /// Why a session is ended before its time.
@@ -123,13 +123,19 @@ impl Standing {
 }
 
 impl Listed {
-    /// Lists a session that was judged by a generation. One that has been replaced meanwhile is not the last word.
-    pub(super) fn new(proxy: Arc<Proxy>, grounds: Grounds, judged_by: &Arc<Generation>) -> Self {
+    /// Lists a session that was judged by a generation. One that has been replaced meanwhile is not the last word, nor is
+    /// a verdict that time or an operator may have changed since, as `may_have_changed` says.
+    pub(super) fn new(
+        proxy: Arc<Proxy>,
+        grounds: Grounds,
+        judged_by: &Arc<Generation>,
+        may_have_changed: bool,
+    ) -> Self {
         let standing = Arc::new(Standing { grounds, bell: Notify::new(), why: OnceLock::new() });
         let number = proxy.standings.enter(Arc::clone(&standing));
         // Whoever replaced the generation, or ended the proxy, before this line may not have seen it in the list.
         let now = proxy.generation();
-        if !Arc::ptr_eq(&now, judged_by) {
+        if may_have_changed || !Arc::ptr_eq(&now, judged_by) {
             Judge::new(&proxy, now).judge(&standing);
         }
         if proxy.ending.is_cancelled() {
@@ -217,16 +223,17 @@ impl<'p> Judge<'p> {
             return Some(self.refused(FailureClass::Access, error.to_string()));
         }
         let Some(rule) = rule_of(&self.generation.policy, grounds, self.moment).cloned() else {
-            return Some(
-                self.refused(FailureClass::Client, "the names of this session fall under different rules now"),
-            );
+            return Some(self.refused(FailureClass::Client, "its two names do not go together under these rules"));
         };
         match (&rule.kind, &grounds.shown) {
-            (RuleKind::Tunnel { .. } | RuleKind::Default(Unpinned::Tunnel), _) => None,
+            (RuleKind::Tunnel { .. } | RuleKind::Default(Unpinned::Tunnel), Shown::Chain(..)) => None,
+            (RuleKind::Tunnel { .. } | RuleKind::Default(Unpinned::Tunnel), Shown::Nothing(named)) => {
+                self.refusal_of_name(&rule, grounds, named.as_ref()?)
+            }
             (RuleKind::Default(Unpinned::Deny), _) => {
                 Some(self.refused(FailureClass::Access, "hosts without a pinset are denied now"))
             }
-            (_, Shown::Nothing) => {
+            (_, Shown::Nothing(_)) => {
                 let detail = format!("it was relayed blindly, and its rule is {} now, which judges", rule.label());
                 Some(self.refused(FailureClass::Pin, detail))
             }
@@ -236,11 +243,27 @@ impl<'p> Judge<'p> {
         }
     }
 
+    /// A blind tunnel to one host whose ClientHello names another is no way round the rule of that one, as when it begins.
+    fn refusal_of_name(&self, rule: &Rule, grounds: &Grounds, named: &Host) -> Option<Arc<Refused>> {
+        let policy = &self.generation.policy;
+        let named = Authority { host: named.clone(), port: grounds.asked.port };
+        let found = policy.select(&named, self.moment);
+        let goes_together = match (&rule.kind, &grounds.asked.host) {
+            _ if named == grounds.asked => true,
+            (RuleKind::Tunnel { .. }, _) => found.pinset().is_none(),
+            (_, Host::Address(_)) => matches!(found.kind, RuleKind::Default(Unpinned::Tunnel)),
+            (_, Host::Name(_)) => policy.select_for_mismatch(&grounds.asked, &named, self.moment).is_some(),
+        };
+        let detail =
+            || format!("it was relayed blindly, and its ClientHello names {named}, whose rule is {}", found.label());
+        (!goes_together).then(|| self.refused(FailureClass::Client, detail()))
+    }
+
     fn check_access(&self, grounds: &Grounds) -> Result<(), AccessError> {
         let access = &self.generation.access;
         access.check_client(grounds.client)?;
         access.check_target(&grounds.asked)?;
-        if let Shown::Chain(Some(host), _) = &grounds.shown {
+        if let Shown::Chain(Some(host), _) | Shown::Nothing(Some(host)) = &grounds.shown {
             access.check_target(&Authority { host: host.clone(), port: grounds.asked.port })?;
         }
         grounds.address.map_or(Ok(()), |address| access.check_address(address.ip()))

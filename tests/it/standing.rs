@@ -127,7 +127,7 @@ async fn a_session_ends_when_the_new_rules_refuse_its_chain() {
             assert_eq!((event.stage, event.ended.as_deref()), (Stage::Relay, Some("policy")), "{what}: {event}");
             assert_eq!((event.policy_generation, event.bytes.client), (number, 4), "{what}: {event}");
             let told = event.detail.unwrap_or_default();
-            let begin = format!("closed, since generation {number} refuses it: ");
+            let begin = format!("closed: generation {number} refuses it now: ");
             assert!(told.starts_with(&begin) && told.contains(detail), "{what}: {told}");
         } else {
             assert_eq!(client.exchange(b"pong", 4).await.unwrap(), b"pong", "{what}");
@@ -166,8 +166,7 @@ async fn a_blind_tunnel_ends_when_its_host_is_judged() {
     assert!(client.read_exact(1).await.is_err());
     let event = scene.event().await;
     assert_eq!((event.decision, event.failure_class), (Decided::Refuse, Some(FailureClass::Pin)), "{event}");
-    let detail =
-        "closed, since generation 4 refuses it: it was relayed blindly, and its rule is bank now, which judges";
+    let detail = "closed: generation 4 refuses it now: it was relayed blindly, and its rule is bank now, which judges";
     assert_eq!(event.detail.as_deref(), Some(detail));
 }
 
@@ -229,4 +228,106 @@ async fn the_end_of_an_override_ends_what_lived_by_it() {
     let event = scene.event().await;
     assert_eq!((event.decision, event.failure_class), (Decided::Refuse, Some(FailureClass::Pin)), "{event}");
     assert!(event.enforced && !event.overridden, "{event}");
+}
+
+/// A pinned name inside a blind tunnel is no way round its rule, though the rule came later than the tunnel.
+#[tokio::test]
+async fn a_blind_tunnel_ends_when_the_host_in_its_hello_is_judged() {
+    let table = ["[[tunnel]]\nhosts = [\"127.0.0.1\"]\nreason = \"x\"\n", "[defaults]\nunpinned = \"tunnel\"\n"];
+    for begin in table {
+        for before_the_hello in [false, true] {
+            let mut scene = Scene::start(|_| begin.to_owned()).await;
+            let then = format!("{begin}{}", pinset(&scene.chain.pin(), ""));
+            let mut client = RawClient::connect(scene.proxy.addr).await.expect("the proxy listens");
+            let reply = client.connect_to(&format!("127.0.0.1:{}", scene.origin.port())).await.expect("a reply");
+            assert_eq!(reply.status, 200, "{begin}");
+            let settings = ClientTls::to(HOST).trusting([&scene.root]).build();
+            if before_the_hello {
+                assert_eq!(scene.judged(&then, 2).await, 0, "it does not relay yet");
+                assert!(client.tls(&settings).await.is_err(), "{begin}: it passes");
+            } else {
+                let mut client = client.tls(&settings).await.expect("the client shakes hands");
+                assert_eq!(client.exchange(b"ping", 4).await.unwrap(), b"ping");
+                assert_eq!(scene.judged(begin, 2).await, 0);
+                assert_eq!(scene.judged(&then, 3).await, 1, "{begin}");
+                assert!(client.read_exact(1).await.is_err(), "{begin}: it goes on");
+            }
+            let event = scene.event().await;
+            assert_eq!((event.decision, event.failure_class), (Decided::Refuse, Some(FailureClass::Client)), "{event}");
+            let told = event.detail.unwrap_or_default();
+            assert!(
+                told.contains(&format!("its ClientHello names {HOST}:")) && told.ends_with("whose rule is bank"),
+                "{told}"
+            );
+        }
+    }
+}
+
+/// What changes by itself changes for sessions that are open, and for those that are about to be.
+#[tokio::test]
+async fn the_end_of_an_exemption_ends_what_lived_by_it() {
+    for relays in [true, false] {
+        let now = SystemTime::now();
+        let end = now + Duration::from_secs(3_600);
+        let until = pinproxy::report::date_time(end);
+        let hole = format!("[[exempt]]\nhosts = [\"{HOST}\"]\nreason = \"r\"\nuntil = {until}\n");
+        let wide = |_: &Chain| pinset(&Key::p256().pin(), "").replace(HOST, "**.bank.example") + &hole;
+        let mut scene = Scene::at(wide, Some(now)).await;
+        let mut client = RawClient::connect(scene.proxy.addr).await.expect("the proxy listens");
+        let reply = client.connect_to(&format!("{HOST}:{}", scene.origin.port())).await.expect("a reply");
+        assert_eq!(reply.status, 200);
+        let settings = tls(&scene.proxy, HOST).build();
+        if relays {
+            let mut client = client.tls(&settings).await.expect("the client shakes hands");
+            assert_eq!(client.exchange(b"ping", 4).await.unwrap(), b"ping");
+            scene.proxy.set_time(end + Duration::from_secs(1));
+            assert!(client.read_exact(1).await.is_err(), "it goes on");
+        } else {
+            scene.proxy.set_time(end + Duration::from_secs(1));
+            if let Ok(mut client) = client.tls(&settings).await {
+                assert!(client.exchange(b"ping", 4).await.is_err(), "it passes");
+            }
+            assert_eq!(scene.origin.until_ended(1).await.unwrap().received(), 0, "nothing of the client got through");
+        }
+        let event = scene.event().await;
+        assert_eq!((event.decision, event.failure_class), (Decided::Refuse, Some(FailureClass::Pin)), "{event}");
+        assert_eq!(event.pinset.as_deref(), Some("bank"), "{event}");
+    }
+}
+
+/// The override is gone before the client has shaken hands.
+#[tokio::test]
+async fn an_override_that_ends_before_the_relay() {
+    let wrong = Key::p256().pin();
+    let mut scene = Scene::start(|_| pinset(&wrong, "")).await;
+    let target = pinproxy::policy::host::Authority::parse(&format!("{HOST}:{}", scene.origin.port())).unwrap();
+    let proxy = Arc::clone(&scene.proxy.proxy);
+    let (since, until) = (SystemTime::now(), SystemTime::now() + Duration::from_secs(3_600));
+    let (reason, by) = ("CHG-1".to_owned(), "ann".to_owned());
+    let given = pinproxy::policy::overrides::Override { target: target.clone(), since, until, reason, by };
+    let policy = Arc::clone(&proxy.generation().policy);
+    proxy.set_overrides(proxy.overrides().with(given, &policy, proxy.moment()).unwrap());
+    let mut client = RawClient::connect(scene.proxy.addr).await.expect("the proxy listens");
+    assert_eq!(client.connect_to(&target.to_string()).await.expect("a reply").status, 200);
+    let (without, _) = proxy.overrides().without(&target).expect("the override");
+    proxy.set_overrides(without);
+    if let Ok(mut client) = client.tls(&tls(&scene.proxy, HOST).build()).await {
+        assert!(client.exchange(b"ping", 4).await.is_err(), "it passes");
+    }
+    let event = scene.event().await;
+    assert_eq!((event.decision, event.failure_class), (Decided::Refuse, Some(FailureClass::Pin)), "{event}");
+    assert_eq!(scene.origin.until_ended(1).await.unwrap().received(), 0, "nothing of the client got through");
+}
+
+/// Who was let in by rules that are gone has not asked yet.
+#[tokio::test]
+async fn a_client_that_may_not_ask_any_more() {
+    let open = "[access]\ndestinations_deny = []\nports_allow = [";
+    let root = Ca::root("root");
+    let proxy = ProxyBuilder::new(format!("{open}443]\n")).trusting([&root]).start().await;
+    let mut client = RawClient::connect(proxy.addr).await.expect("the proxy listens");
+    proxy.until_open(1).await;
+    drop(proxy.replace(&format!("{open}443]\nclients = [\"10.0.0.0/8\"]\n"), 2));
+    let reply = client.connect_to("bank.example:443").await.expect("a reply");
+    assert_eq!(reply.status, 403, "{}", reply.text());
 }
