@@ -4,6 +4,7 @@ use super::answer::{Refusal, no_such_method, no_such_path};
 use super::connections::Peer;
 use crate::operate::{Cause, Operator, OverrideRequest, Reloaded, Status, StatusOfOverride};
 use crate::policy::host::{Authority, HostError};
+use crate::policy::overrides::check_text;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
@@ -88,7 +89,7 @@ async fn add_override(
     let request = OverrideRequest { target: target_of(&target)?, lifetime: Duration::from_secs(seconds), reason, by };
     let given = operator.add_override(request, &peer.to_string());
     let given = given.map_err(|error| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, &error))?;
-    Ok(Json(StatusOfOverride::from(&given)))
+    Ok(Json(operator.told(&given)))
 }
 
 async fn remove_override(
@@ -98,12 +99,13 @@ async fn remove_override(
 ) -> Result<Json<StatusOfOverride>, Refusal> {
     let Json(UnwantedOverride { target, by }) = unwanted?;
     let target = target_of(&target)?;
+    check_text("who removes it", &by).map_err(|error| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, &error))?;
     let removed = operator.remove_override(&target, &by, &peer.to_string());
     let Some(removed) = removed else {
         return Err(Refusal::new(StatusCode::NOT_FOUND, &format!("there is no override for {target}")));
     };
     operator.judge_open_sessions().await;
-    Ok(Json(StatusOfOverride::from(&removed)))
+    Ok(Json(operator.told(&removed)))
 }
 
 /// A host, with a port or without.

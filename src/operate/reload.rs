@@ -303,7 +303,7 @@ impl Reloader {
         self.told.inputs.store(Arc::new(self.inputs_with(inputs, stamps, read.is_ok())));
         let Wanted { config, warnings, materials, faults } = read?;
         let number = self.generation + 1;
-        let authority = self.authority(&config)?;
+        let (authority, doubt) = self.authority(&config)?;
         let own = authority
             .as_ref()
             .map_or_else(|| self.proxy.authority().certificates().to_vec(), |new| new.certificates().to_vec());
@@ -325,7 +325,7 @@ impl Reloader {
         });
         let looser = self.go_over(&old, &config);
         self.replaced.push(old);
-        let warnings = kept.into_iter().chain(warnings.iter().map(sentence)).collect();
+        let warnings = kept.into_iter().chain(doubt).chain(warnings.iter().map(sentence)).collect();
         Ok(Reloaded { generation: number, rules, closed, looser, warnings, at_next_start: self.unchangeable(&config) })
     }
 
@@ -351,26 +351,25 @@ impl Reloader {
         inputs
     }
 
-    /// The CA, if its certificates are others than those in force. One that cannot be read is no reason to stop signing
-    /// with the one that is there.
-    fn authority(&self, config: &Config) -> Result<Option<CertificateAuthority>, String> {
+    /// The CA, if its certificates are others than those in force; and what a start would have against the one that is there.
+    /// That is no reason to stop signing with the one in force, nor to keep other changes out.
+    fn authority(&self, config: &Config) -> Result<(Option<CertificateAuthority>, Option<String>), String> {
         let found = authority::peek(&self.ca_directory);
-        if found.is_empty() {
-            let directory = self.ca_directory.display();
-            tracing::warn!(
-                "no certificate of a CA can be read in {directory} any more; the one in force stays in force"
-            );
-            return Ok(None);
-        }
-        if found == self.proxy.authority().certificates() {
-            return Ok(None);
-        }
         let settings: Settings = ca_settings(config).map_err(|error| error.to_string())?;
-        let now = self.proxy.moment().latest();
-        let authority = authority::load(&self.ca_directory, settings, now).map_err(|error| error.to_string())?;
-        let (subject, fingerprint) = (authority.subject(), authority.fingerprint_sha256());
-        tracing::info!("the CA is another one now: {subject}, SHA-256 fingerprint {fingerprint}");
-        Ok(Some(authority))
+        let loaded = authority::load(&self.ca_directory, settings, self.proxy.moment().latest());
+        let is_another = !found.is_empty() && found != self.proxy.authority().certificates();
+        match loaded {
+            Ok(authority) if is_another => {
+                let (subject, fingerprint) = (authority.subject(), authority.fingerprint_sha256());
+                tracing::info!("the CA is another one now: {subject}, SHA-256 fingerprint {fingerprint}");
+                Ok((Some(authority), None))
+            }
+            Ok(_) => Ok((None, None)),
+            Err(error) if is_another => Err(error.to_string()),
+            Err(error) => {
+                Ok((None, Some(format!("the CA in force stays in force, but the next start would fail: {error}"))))
+            }
+        }
     }
 
     /// A configuration without faults is not put in force when it loses so many pins: that is more often half a file, or

@@ -2,7 +2,7 @@
 
 use super::Operator;
 use super::reload::{Cause, Last, Reloaded};
-use crate::policy::overrides::Override;
+use crate::policy::overrides::{Override, Overrides};
 use crate::report::date_time;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -66,6 +66,8 @@ pub struct StatusOfOverride {
     pub reason: String,
     /// Who gave it.
     pub by: String,
+    /// Why it changes nothing under the rules in force; null where it does.
+    pub idle: Option<String>,
 }
 
 /// A CA.
@@ -96,13 +98,27 @@ impl Operator {
             generation_since: date_time(self.generation_since()),
             rules: generation.policy.rules().len(),
             last_reload: self.reloads.last().map(LastReload::from),
-            overrides: overrides.list().iter().map(StatusOfOverride::from).collect(),
+            overrides: overrides.list().iter().map(|given| self.told(given)).collect(),
             ca: StatusOfCa {
                 subject: authority.subject().to_owned(),
                 fingerprint: authority.fingerprint_sha256(),
                 not_after: date_time(authority.not_after()),
             },
             lost_events: proxy.lost_events(),
+        }
+    }
+
+    /// An override, and whether it changes anything.
+    pub fn told(&self, given: &Override) -> StatusOfOverride {
+        let Override { target, since, until, reason, by } = given;
+        let idle = Overrides::idle(given, &self.proxy.generation().policy, self.proxy.moment());
+        StatusOfOverride {
+            target: target.to_string(),
+            since: date_time(*since),
+            until: date_time(*until),
+            reason: reason.clone(),
+            by: by.clone(),
+            idle: idle.map(|why| why.to_string()),
         }
     }
 
@@ -116,13 +132,5 @@ impl From<Last> for LastReload {
     fn from(Last { at, cause, outcome }: Last) -> Self {
         let (taken, refused) = outcome.map_or_else(|refused| (None, Some(refused)), |taken| (Some(taken), None));
         Self { at: date_time(at), cause, taken, refused }
-    }
-}
-
-impl From<&Override> for StatusOfOverride {
-    fn from(given: &Override) -> Self {
-        let Override { target, since, until, reason, by } = given;
-        let (since, until) = (date_time(*since), date_time(*until));
-        Self { target: target.to_string(), since, until, reason: reason.clone(), by: by.clone() }
     }
 }

@@ -85,10 +85,8 @@ impl Overrides {
         if lifetime.is_zero() || lifetime > OVERRIDE_LIFETIME_MAX {
             return Err(OverrideError::Lifetime);
         }
-        for (what, text) in [("a reason", &given.reason), ("who gives it", &given.by)] {
-            let fits = !text.trim().is_empty() && text.len() <= OVERRIDE_TEXT_MAX && !text.contains(char::is_control);
-            fits.then_some(()).ok_or(OverrideError::Text(what))?;
-        }
+        check_text("a reason", &given.reason)?;
+        check_text("who gives it", &given.by)?;
         check_enforced(&given.target, policy, moment)?;
         let others = self.list.iter().filter(|other| other.target != given.target && other.is_in_force(moment));
         let mut list: Vec<_> = others.cloned().collect();
@@ -113,6 +111,11 @@ impl Overrides {
         (Self { list }, ended)
     }
 
+    /// Why one of them has no effect under these rules; none where it has.
+    pub fn idle(given: &Override, policy: &Policy, moment: Moment) -> Option<OverrideError> {
+        check_enforced(&given.target, policy, moment).err()
+    }
+
     /// All of them, the earliest first.
     pub fn list(&self) -> &[Override] {
         &self.list
@@ -124,6 +127,15 @@ impl Override {
     fn is_in_force(&self, moment: Moment) -> bool {
         !moment.tightens(self.until)
     }
+}
+
+/// Whether a text can stand in the audit.
+///
+/// # Errors
+/// [`OverrideError::Text`].
+pub fn check_text(what: &'static str, text: &str) -> Result<(), OverrideError> {
+    let fits = !text.trim().is_empty() && text.len() <= OVERRIDE_TEXT_MAX && !text.contains(char::is_control);
+    fits.then_some(()).ok_or(OverrideError::Text(what))
 }
 
 /// Whether there is something that an override softens.

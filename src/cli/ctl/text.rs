@@ -43,7 +43,13 @@ pub(super) fn status(value: &Value) -> String {
 fn last_reload(rows: &mut Rows, last: &Value) {
     let (at, cause) = (text(last, "at"), text(last, "cause"));
     match last.get("refused").and_then(Value::as_str) {
-        None => rows.row("last reload", &format!("taken at {at} ({cause})")),
+        None => {
+            rows.row("last reload", &format!("taken at {at} ({cause})"));
+            let taken = last.get("taken").unwrap_or(&Value::Null);
+            for section in list(taken, "at-next-start").iter().filter_map(Value::as_str) {
+                rows.more(&format!("{section} has changed; that takes effect at the next start"));
+            }
+        }
         Some(why) => {
             rows.row("last reload", &format!("REFUSED at {at} ({cause}); what was in force stays in force:"));
             why.lines().for_each(|line| rows.more(line));
@@ -97,5 +103,6 @@ pub(super) fn overrides(value: &Value) -> String {
 
 fn override_line(given: &Value) -> String {
     let [target, until, by, reason] = ["target", "until", "by", "reason"].map(|name| text(given, name));
-    format!("{target} until {until}, by {by}: {reason}")
+    let idle = given.get("idle").and_then(Value::as_str).map(|why| format!(" (without effect: {why})"));
+    format!("{target} until {until}, by {by}: {reason}{}", idle.unwrap_or_default())
 }

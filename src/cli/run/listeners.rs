@@ -2,6 +2,7 @@
 
 use super::super::Failure;
 use listenfd::ListenFd;
+use socket2::SockRef;
 use std::io;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
@@ -18,6 +19,9 @@ impl Handed {
         let sockets = (0..handed.len()).map(|number| {
             let taken = handed.take_tcp_listener(number).and_then(|socket| {
                 let socket = socket.ok_or_else(|| io::Error::other("it is taken already"))?;
+                if !SockRef::from(&socket).is_listener()? {
+                    return Err(io::Error::other("it does not listen"));
+                }
                 socket.set_nonblocking(true)?;
                 Ok(socket)
             });
