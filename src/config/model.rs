@@ -209,6 +209,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// Entries of the journal of systemd, with fields.
+    Journald,
 }
 
 /// The least serious log line that is written.

@@ -110,7 +110,8 @@ pub(super) const REPORTS: Keys = Keys::new(&[
     Key::planned("deduplicate_for"),
 ]);
 pub(super) const LOG: Keys = Keys::new(&[
-    Key::new("format", Shape::Word(&LOG_FORMATS), "How log lines look.").by_default("\"text\""),
+    Key::new("format", Shape::Word(&LOG_FORMATS), "For people, for machines, or entries of the journal of systemd.")
+        .by_default("\"text\""),
     Key::new("level", Shape::Word(&LOG_LEVELS), "The least serious line that is written.").by_default("\"info\""),
     Key::new("access", Shape::Path, "One JSON object for each session; else no file."),
 ]);
@@ -138,7 +139,7 @@ const TRANSPARENCY: &[Word<()>] = &[("off", Some(())), ("report", None), ("requi
 const CLIENT_IDS: &[Word<ClientId>] =
     &[("none", Some(ClientId::None)), ("hashed", Some(ClientId::Hashed)), ("plain", Some(ClientId::Plain))];
 const LOG_FORMATS: &[Word<LogFormat>] =
-    &[("text", Some(LogFormat::Text)), ("json", Some(LogFormat::Json)), ("journald", None)];
+    &[("text", Some(LogFormat::Text)), ("json", Some(LogFormat::Json)), ("journald", Some(LogFormat::Journald))];
 const LOG_LEVELS: &[Word<LogLevel>] = &[
     ("error", Some(LogLevel::Error)),
     ("warn", Some(LogLevel::Warn)),

@@ -137,7 +137,6 @@ fn not_implemented_yet() {
         ("[reports]\nurls = []", 2, 1, "reports.urls"),
         ("[reports]\nspool = \"x\"", 2, 1, "reports.spool"),
         ("[reports]\ndeduplicate_for = \"1h\"", 2, 1, "reports.deduplicate_for"),
-        ("[log]\nformat = \"journald\"", 2, 10, "log.format = \"journald\""),
     ];
     for (text, line, column, part) in table {
         refuse_each(&[(text, &[(Code::E18, line, column, &format!("not implemented yet: {part}") as &str)])]);

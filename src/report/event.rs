@@ -218,3 +218,44 @@ impl fmt::Display for Event {
         write!(f, " ms={}", self.duration.as_millis())
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests_support {
+    use super::*;
+
+    /// The event of a session that was refused for its pins.
+    pub(crate) fn event() -> Event {
+        Event {
+            date_time: SystemTime::UNIX_EPOCH,
+            session: "00000000-7".to_owned(),
+            client: Client(SocketAddr::from(([127, 0, 0, 1], 50_000))),
+            connect_authority: "bank.example:443".to_owned(),
+            hostname: Some("bank.example".to_owned()),
+            port: Some(443),
+            sni: None,
+            stage: Stage::Pin,
+            decision: Decided::Refuse,
+            failure_class: Some(FailureClass::Pin),
+            detail: Some("no verified path of the upstream's chain holds a pinned key".to_owned()),
+            status: Some(502),
+            pinset: Some("bank".to_owned()),
+            enforced: true,
+            overridden: false,
+            policy_generation: 1,
+            matched_position: None,
+            matched_pin: None,
+            exempted: false,
+            seen_pins: vec![Pin::Spki([7; 32]), Pin::Spki([8; 32])],
+            candidate_paths: 1,
+            upstream_address: Some(SocketAddr::from(([192, 0, 2, 7], 443))),
+            upstream_tls: Some("1.3"),
+            client_tls: None,
+            alpn: None,
+            upstream_certificate: Some([9; 32]),
+            leaf_serial: None,
+            bytes: Bytes::default(),
+            ended: None,
+            duration: Duration::from_millis(42),
+        }
+    }
+}

@@ -1,11 +1,15 @@
 //! One event a session: to the log for people, to files for machines. Nothing here makes a session wait.
 
 mod event;
+mod journal;
 mod queue;
 mod sink;
 mod violation;
 
 pub use event::{Bytes, Client, Decided, Event, Stage, date_time};
+pub use journal::{
+    JOURNAL_ENTRY_OCTETS_MAX, JOURNAL_SOCKET, JOURNAL_VALUE_OCTETS_MAX, Journal, JournalError, Priority,
+};
 pub use queue::{Queue, QueueGuard, Writing};
 pub use sink::{ACCESS_LINES_MAX, AccessFile, JsonLines, Sink, SinkError, TextLog, VIOLATION_LINES_MAX, ViolationFile};
 pub use violation::{ClientId, RandomError, Violation};
