@@ -13,14 +13,14 @@ use crate::policy::pattern::{HostPattern, Scope};
 use crate::policy::pinset::Demand;
 use crate::policy::rules::Rule;
 use crate::relay::{Counters, Outcome};
-use crate::report::{Bytes, Client, Decided, Event, Reporter, Stage, Violation};
+use crate::report::{Bytes, Client, Decided, Event, Reporter, Stage, Told, Violation};
 use crate::tls::chain::Attempt;
 use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::time::Instant;
-use words::{ended, expected, noted_host, pins_of, rfc7469_pin, tellable, tls_version};
+use words::{ended, expected, noted_host, pins_of, rfc7469_pin, tls_version};
 
 /// An event in the making.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Record {
             date_time: now,
             session,
             client: Client(client),
-            connect_authority: String::new(),
+            connect_authority: Told::default(),
             hostname: None,
             port: None,
             sni: None,
@@ -95,12 +95,12 @@ impl Record {
 
     /// What the client asked for, as far as it may be told.
     pub(super) fn asked_for(&mut self, target: &str) {
-        self.event.connect_authority = tellable(target);
+        self.event.connect_authority = Told::target(target);
     }
 
     pub(super) fn target(&mut self, target: &Authority, generation: u64) {
-        self.event.connect_authority = target.to_string();
-        self.event.hostname = Some(target.host.to_string());
+        self.event.connect_authority = Told::words(target.to_string());
+        self.event.hostname = Some(Told::words(target.host.to_string()));
         self.event.port = Some(target.port.get());
         self.event.policy_generation = generation;
     }
@@ -119,12 +119,12 @@ impl Record {
     }
 
     pub(super) fn server_name(&mut self, name: &Host) {
-        self.event.sni = Some(name.to_string());
+        self.event.sni = Some(Told::words(name.to_string()));
     }
 
     /// The host that is judged, when it is not the one of the CONNECT.
     pub(super) fn judged_as(&mut self, host: &Host) {
-        self.event.hostname = Some(host.to_string());
+        self.event.hostname = Some(Told::words(host.to_string()));
     }
 
     pub(super) const fn dialled(&mut self, address: SocketAddr) {
@@ -133,7 +133,7 @@ impl Record {
 
     pub(super) fn upstream_tls(&mut self, version: Option<rustls::ProtocolVersion>, alpn: Option<&[u8]>) {
         self.event.upstream_tls = version.and_then(tls_version);
-        self.event.alpn = alpn.map(|protocol| String::from_utf8_lossy(protocol).into_owned());
+        self.event.alpn = alpn.map(|protocol| Told::words(String::from_utf8_lossy(protocol)));
     }
 
     pub(super) fn client_tls(&mut self, version: Option<rustls::ProtocolVersion>, leaf_serial: Arc<str>) {
@@ -170,7 +170,7 @@ impl Record {
                 self.event.stage = Stage::Pin;
                 self.event.decision = Decided::Report;
                 self.event.failure_class = Some(violation.class);
-                self.event.detail = Some(violation.detail.clone());
+                self.event.detail = Some(Told::words(&violation.detail));
                 self.violated(violation, attempt, rule);
             }
             Decision::Refused(rejection) => {
@@ -227,7 +227,7 @@ impl Record {
     pub(super) fn fail(&mut self, error: &SessionError) {
         self.event.stage = error.stage().unwrap_or(self.event.stage);
         self.event.failure_class = Some(error.class());
-        self.event.detail = Some(error.to_string());
+        self.event.detail = Some(Told::words(error.to_string()));
         if error.is_refusal() {
             self.event.decision = Decided::Refuse;
         }
@@ -240,7 +240,7 @@ impl Record {
     /// Ends the session with what became of its relay.
     pub(super) fn relayed(&mut self, outcome: &Outcome, counters: Counters) {
         self.event.bytes = Bytes { upstream: counters.upstream, client: counters.client };
-        self.event.ended = Some(ended(outcome));
+        self.event.ended = Some(Told::words(ended(outcome)));
     }
 
     /// A later generation refuses what was let through.
@@ -248,9 +248,10 @@ impl Record {
         let Refused { generation, rejection, chain } = refused;
         self.event.decision = Decided::Refuse;
         self.event.failure_class = Some(rejection.class);
-        self.event.detail = Some(format!("closed, since generation {generation} refuses it: {}", rejection.detail));
+        let detail = format!("closed, since generation {generation} refuses it: {}", rejection.detail);
+        self.event.detail = Some(Told::words(detail));
         self.event.policy_generation = *generation;
-        self.event.ended = Some("policy".to_owned());
+        self.event.ended = Some(Told::words("policy"));
         if let Some((attempt, rule)) = chain {
             self.event.pinset = Some(rule.label().to_owned());
             (self.event.enforced, self.event.overridden) = (true, false);
@@ -275,11 +276,11 @@ impl Drop for Record {
         if !self.finished {
             if std::thread::panicking() {
                 self.event.failure_class = Some(FailureClass::Internal);
-                self.event.detail = Some("the session ended in a panic".to_owned());
+                self.event.detail = Some(Told::words("the session ended in a panic"));
             } else {
                 // Wherever it was, there is nobody left to tell.
                 self.event.failure_class = Some(SessionError::Gone.class());
-                self.event.detail = Some(SessionError::Gone.to_string());
+                self.event.detail = Some(Told::words(SessionError::Gone.to_string()));
             }
             self.emit();
         }

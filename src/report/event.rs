@@ -1,5 +1,6 @@
 //! The event of a session.
 
+use super::told::Told;
 use crate::policy::decision::FailureClass;
 use crate::policy::pin::{Pin, Sha256, hex};
 use serde::{Serialize, Serializer};
@@ -72,13 +73,13 @@ pub struct Event {
     /// Who asked.
     pub client: Client,
     /// The target as the client wrote it, without userinfo, path and query, and as far as it is printable.
-    pub connect_authority: String,
+    pub connect_authority: Told,
     /// The canonical host that was judged: the CONNECT host, or the SNI of a CONNECT to an address.
-    pub hostname: Option<String>,
+    pub hostname: Option<Told>,
     /// The port.
     pub port: Option<u16>,
     /// The server name in the ClientHello.
-    pub sni: Option<String>,
+    pub sni: Option<Told>,
     /// The last stage that the session came to.
     pub stage: Stage,
     /// The verdict.
@@ -86,7 +87,7 @@ pub struct Event {
     /// The class of the failure that ended the session, or of the violation that was let through.
     pub failure_class: Option<FailureClass>,
     /// The failure or violation in words.
-    pub detail: Option<String>,
+    pub detail: Option<Told>,
     /// Status of the reply to the CONNECT.
     pub status: Option<u16>,
     /// The rule: the name of a pinset, `exempt`, `tunnel` or `unpinned`.
@@ -114,7 +115,7 @@ pub struct Event {
     /// TLS version with the client.
     pub client_tls: Option<&'static str>,
     /// The application protocol that the upstream chose.
-    pub alpn: Option<String>,
+    pub alpn: Option<Told>,
     /// SHA-256 of the upstream's certificate; told in hexadecimal.
     #[serde(serialize_with = "serialize_hex")]
     pub upstream_certificate: Option<Sha256>,
@@ -123,7 +124,7 @@ pub struct Event {
     /// Payload relayed.
     pub bytes: Bytes,
     /// How the relay ended.
-    pub ended: Option<String>,
+    pub ended: Option<Told>,
     /// From the request to the end.
     #[serde(serialize_with = "serialize_milliseconds", rename = "duration-ms")]
     pub duration: Duration,
@@ -189,7 +190,7 @@ impl Decided {
 /// One line for people: verdict and target first, then what explains it.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target = if self.connect_authority.is_empty() { "(no target)" } else { &self.connect_authority };
+        let target = if self.connect_authority.is_empty() { "(no target)" } else { self.connect_authority.as_str() };
         write!(f, "{} {target}", self.decision.as_str())?;
         if let Some(pinset) = &self.pinset {
             write!(f, " pinset={pinset}")?;
@@ -229,14 +230,14 @@ pub(super) mod tests_support {
             date_time: SystemTime::UNIX_EPOCH,
             session: "00000000-7".to_owned(),
             client: Client(SocketAddr::from(([127, 0, 0, 1], 50_000))),
-            connect_authority: "bank.example:443".to_owned(),
-            hostname: Some("bank.example".to_owned()),
+            connect_authority: Told::target("bank.example:443"),
+            hostname: Some(Told::words("bank.example")),
             port: Some(443),
             sni: None,
             stage: Stage::Pin,
             decision: Decided::Refuse,
             failure_class: Some(FailureClass::Pin),
-            detail: Some("no verified path of the upstream's chain holds a pinned key".to_owned()),
+            detail: Some(Told::words("no verified path of the upstream's chain holds a pinned key")),
             status: Some(502),
             pinset: Some("bank".to_owned()),
             enforced: true,

@@ -4,6 +4,7 @@ mod event;
 mod journal;
 mod queue;
 mod sink;
+mod told;
 mod violation;
 
 pub use event::{Bytes, Client, Decided, Event, Stage, date_time};
@@ -12,6 +13,7 @@ pub use journal::{
 };
 pub use queue::{Queue, QueueGuard, Writing};
 pub use sink::{ACCESS_LINES_MAX, AccessFile, JsonLines, Sink, SinkError, TextLog, VIOLATION_LINES_MAX, ViolationFile};
+pub use told::Told;
 pub use violation::{ClientId, RandomError, Violation};
 
 /// Hands the event of each session to every sink.
