@@ -8,6 +8,7 @@ mod clock;
 mod counts;
 mod enforce;
 mod events;
+mod fields;
 mod foreign;
 mod hello;
 mod hosts;

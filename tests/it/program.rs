@@ -3,6 +3,7 @@
 mod check;
 mod control;
 mod large;
+mod logs;
 mod paste;
 mod pins;
 mod probe;
