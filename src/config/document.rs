@@ -20,6 +20,7 @@ use super::sections::{
 use super::shape::{ANY, Key, Keys, Shape};
 use super::span::{FileId, Source, Span};
 use super::table::Table;
+use super::traces::{TRACES, read_traces};
 use super::variables::{Variables, fill_in};
 use crate::files::Stamps;
 use crate::policy::rules;
@@ -69,6 +70,7 @@ pub(super) const ROOT: Keys = Keys::new(&[
     Key::new("blocklist", Shape::Tables(&BLOCKLIST), "Keys that no chain may contain, pinned or not."),
     Key::new("reports", Shape::Table(&REPORTS), "Reports of pin violations.").by_default("{}"),
     Key::new("log", Shape::Table(&LOG), "Logs.").by_default("{}"),
+    Key::new("traces", Shape::Table(&TRACES), "Traces of sessions for a collector of OpenTelemetry.").by_default("{}"),
     Key::new("admin", Shape::Table(&ADMIN), "The doors for operators.").by_default("{}"),
     Key::planned("observe"),
 ]);
@@ -305,6 +307,7 @@ fn read<'a>(
         refusal: defaults.refusal,
         reports,
         log,
+        traces: read_traces(root),
         admin: read_admin(root),
         watch: root.item("watch").and_then(|item| item.flag()).unwrap_or_default(),
     };

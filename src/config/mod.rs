@@ -34,12 +34,14 @@ mod rollout;
 mod rules;
 mod sarif;
 mod schema;
+mod secret;
 mod sections;
 mod shape;
 mod show;
 mod shown;
 mod span;
 mod table;
+mod traces;
 mod variables;
 mod words;
 
@@ -56,7 +58,7 @@ pub use lint::UNREACHED;
 pub use listing::{DIAGNOSTICS_SHOWN_MAX, Listing};
 pub use model::{
     Admin, Ca, ClientId, Config, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Refusal,
-    Reports, Revocation, Roots, RuleSet, Upstream,
+    Reports, Revocation, Roots, RuleSet, Traces, Upstream,
 };
 pub use named::{Named, NamedFile};
 pub use outside::{Found, Kind, Outside, System};
@@ -64,5 +66,6 @@ pub use page::{explanation, lints_page, lints_table, rules_json};
 pub use pem::weakness;
 pub use places::{At, Places, Reading, WrittenPin};
 pub use schema::schema;
+pub use secret::Secret;
 pub use shown::{Shown, Standing};
 pub use variables::FILLED_IN_OCTETS_MAX;

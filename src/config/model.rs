@@ -1,9 +1,11 @@
 //! The configuration as the rest of the program sees it: typed, complete, free of contradictions.
 
+use super::secret::Secret;
 use crate::policy::access::Access;
 use crate::policy::pin::Sha256;
 use crate::policy::pinset::Pinset;
 use crate::policy::rules::{Blocked, Conflict, Defaults, Policy, Rule, Unpinned};
+use http::{HeaderName, Uri};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -40,6 +42,8 @@ pub struct Config {
     pub reports: Reports,
     /// Logs.
     pub log: Log,
+    /// Traces.
+    pub traces: Traces,
     /// The doors for operators.
     pub admin: Admin,
     /// Whether a change of the files is a reload. Default: no.
@@ -195,6 +199,17 @@ pub struct Log {
     pub access: Option<PathBuf>,
 }
 
+/// Traces of sessions for a collector of OpenTelemetry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Traces {
+    /// Where they are sent. Default: nowhere.
+    pub url: Option<Uri>,
+    /// The fraction of sessions that is traced beside those that are refused or fail, 0 to 1. Default: 1.
+    pub sample: f64,
+    /// What the collector wants to be told with each request. Default: nothing.
+    pub headers: Vec<(HeaderName, Secret)>,
+}
+
 /// The doors for operators.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admin {
@@ -242,6 +257,7 @@ impl Config {
             refusal: Refusal::Status,
             reports: Reports::default(),
             log: Log::default(),
+            traces: Traces::default(),
             admin: Admin::default(),
             watch: false,
         }
@@ -299,6 +315,12 @@ impl Default for Reports {
 impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Text, level: LogLevel::Info, access: None }
+    }
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self { url: None, sample: 1.0, headers: Vec::new() }
     }
 }
 

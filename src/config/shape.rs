@@ -65,6 +65,11 @@ impl Key {
         Self { required: true, ..self }
     }
 
+    /// Its value is never shown.
+    pub(super) const fn secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
+
     /// What holds when it is left out.
     pub(super) fn default_value(&self) -> Option<toml::Value> {
         let text = format!("default = {}", self.default?);

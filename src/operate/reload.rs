@@ -351,6 +351,7 @@ impl Reloader {
             ("[limits]", old.limits == config.limits),
             ("[reports]", old.reports == config.reports),
             ("[log]", old.log == config.log),
+            ("[traces]", old.traces == config.traces),
             ("[admin]", old.admin == config.admin),
             ("watch", old.watch == config.watch),
         ];

@@ -67,6 +67,7 @@ impl Record {
             bytes: Bytes::default(),
             ended: None,
             duration: std::time::Duration::ZERO,
+            stages: reporter.wants_stages().then(Box::default),
         };
         Box::new(Self {
             reporter: Arc::clone(reporter),
@@ -89,8 +90,11 @@ impl Record {
     }
 
     /// The session has come to this stage.
-    pub(super) const fn at(&mut self, stage: Stage) {
+    pub(super) fn at(&mut self, stage: Stage) {
         self.event.stage = stage;
+        if let Some(stages) = &mut self.event.stages {
+            stages.enter(stage, self.started.elapsed());
+        }
     }
 
     /// What the client asked for, as far as it may be told.
@@ -158,7 +162,7 @@ impl Record {
         }
         match decision {
             Decision::Allowed { matched, violation: None, exempted, .. } => {
-                self.event.stage = Stage::Pin;
+                self.at(Stage::Pin);
                 self.event.exempted = *exempted;
                 self.event.matched_position = matched.map(|matched| matched.position);
                 self.event.matched_pin = matched.map(|matched| matched.pin);
@@ -167,7 +171,7 @@ impl Record {
                 }
             }
             Decision::Allowed { violation: Some(violation), .. } => {
-                self.event.stage = Stage::Pin;
+                self.at(Stage::Pin);
                 self.event.decision = Decided::Report;
                 self.event.failure_class = Some(violation.class);
                 self.event.detail = Some(Told::words(&violation.detail));
@@ -225,7 +229,7 @@ impl Record {
 
     /// Ends the session with an error.
     pub(super) fn fail(&mut self, error: &SessionError) {
-        self.event.stage = error.stage().unwrap_or(self.event.stage);
+        self.at(error.stage().unwrap_or(self.event.stage));
         self.event.failure_class = Some(error.class());
         self.event.detail = Some(Told::words(error.to_string()));
         if error.is_refusal() {

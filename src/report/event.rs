@@ -1,5 +1,6 @@
 //! The event of a session.
 
+use super::stages::StageTimes;
 use super::told::Told;
 use crate::policy::decision::FailureClass;
 use crate::policy::pin::{Pin, Sha256, hex};
@@ -128,6 +129,9 @@ pub struct Event {
     /// From the request to the end.
     #[serde(serialize_with = "serialize_milliseconds", rename = "duration-ms")]
     pub duration: Duration,
+    /// When it came to its stages; only where a sink wants it. In no line.
+    #[serde(skip)]
+    pub stages: Option<Box<StageTimes>>,
 }
 
 /// A moment as RFC 3339 in UTC, always with three digits of milliseconds.
@@ -257,6 +261,7 @@ pub(super) mod tests_support {
             bytes: Bytes::default(),
             ended: None,
             duration: Duration::from_millis(42),
+            stages: None,
         }
     }
 }

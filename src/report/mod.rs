@@ -4,7 +4,10 @@ mod event;
 mod journal;
 mod queue;
 mod sink;
+mod spans;
+mod stages;
 mod told;
+mod traces;
 mod violation;
 
 pub use event::{Bytes, Client, Decided, Event, Stage, date_time};
@@ -13,19 +16,29 @@ pub use journal::{
 };
 pub use queue::{Queue, QueueGuard, Writing};
 pub use sink::{ACCESS_LINES_MAX, AccessFile, JsonLines, Sink, SinkError, TextLog, VIOLATION_LINES_MAX, ViolationFile};
+pub use spans::export_request;
+pub use stages::{STAGE_CHANGES_MAX, StageTimes};
 pub use told::Told;
+pub use traces::{Lost, TRACES_WAITING_MAX, Traces};
 pub use violation::{ClientId, RandomError, Violation};
 
 /// Hands the event of each session to every sink.
 #[derive(Debug)]
 pub struct Reporter {
     sinks: Vec<Box<dyn Sink>>,
+    wants_stages: bool,
 }
 
 impl Reporter {
     /// A reporter over sinks.
     pub fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
-        Self { sinks }
+        let wants_stages = sinks.iter().any(|sink| sink.wants_stages());
+        Self { sinks, wants_stages }
+    }
+
+    /// Whether events have to tell when the session came to its stages.
+    pub fn wants_stages(&self) -> bool {
+        self.wants_stages
     }
 
     /// Takes the event of a session that has ended, and the violation if there was one.

@@ -29,5 +29,6 @@ mod standing;
 mod structure;
 mod support;
 mod support_selftest;
+mod traces;
 mod vectors;
 mod wire;

@@ -113,7 +113,15 @@ fn what_has_errors_is_not_shown() {
     assert_eq!(errors.diagnostics()[0].code(), Code::E01);
 }
 
-/// No key of this version is a secret by itself.
+#[test]
+fn headers_of_traces() {
+    let memory =
+        Memory::new(&[(MAIN, "[traces]\nurl = \"https://x.example/\"\nheaders = [\"a: s3cret\", \"b: ${B}\"]")])
+            .with("B", "x");
+    let text = Config::show_from(&memory, Path::new(MAIN), now()).unwrap().0;
+    assert!(text.contains("\"***\"") && !text.contains("s3cret") && !text.contains("${B}"), "{text}");
+}
+
 #[test]
 fn secrets() {
     const INNER: Keys = Keys::new(&[
