@@ -91,7 +91,7 @@ fn read_header(item: &Item<'_>, number: usize) -> Option<(HeaderName, Secret)> {
     let parsed = text.split_once(':').and_then(|(name, value)| {
         let value = value.trim();
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        HeaderValue::from_str(value).ok().filter(|_| !value.is_empty())?;
+        HeaderValue::from_str(value).ok().filter(|_| value.is_ascii() && !value.is_empty())?;
         Some((name, Secret::new(value)))
     });
     let refuse = |message: &str, help: &str| {

@@ -66,6 +66,14 @@ pub(crate) fn documented(heading: &str) -> Vec<Field> {
     fields
 }
 
+/// The attributes of traces on the page.
+pub(crate) fn documented_attributes() -> Vec<String> {
+    let page = page();
+    let section = page.split("\n## ").find(|section| section.starts_with("Traces")).expect("the heading");
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('|').next());
+    cells.flat_map(|cell| cell.split("`, `").map(|name| name.trim().trim_end_matches('`').to_owned())).collect()
+}
+
 /// Asserts that each line has these fields and no others, in this order, and what they say of null.
 pub(crate) fn assert_documented(lines: &[&str], fields: &[Field]) {
     for line in lines {

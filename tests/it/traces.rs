@@ -1,5 +1,6 @@
 //! Traces: one for each session, with its stages as spans, for collectors that are up, slow, down, and up again.
 
+use crate::fields::documented_attributes;
 use crate::support::client::{Ending, RawClient};
 use crate::support::collector::{Collector, Manner, Posted};
 use crate::support::origin::{Behaviour, Origin, OriginConfig};
@@ -213,6 +214,14 @@ async fn a_session_that_relays_and_one_that_is_refused() {
     assert_eq!(root.message, "no verified path of the upstream's chain holds a pinned key");
     let errors: Vec<_> = refused.iter().filter(|span| span.status == 2).map(|span| span.name.as_str()).collect();
     assert_eq!(errors, ["CONNECT", "pin"], "the stage that failed is the last one");
+    let mut told: Vec<_> = all.iter().flatten().flat_map(|span| span.attributes.keys().cloned()).collect();
+    let mut documented = documented_attributes();
+    // The two sessions have no application protocol.
+    documented.retain(|name| name != "tls.next_protocol");
+    told.sort();
+    told.dedup();
+    documented.sort();
+    assert_eq!(told, documented, "config/FIELDS.md");
     assert_eq!(traced.lost().await, 0);
     assert!(collector.is_idle(), "each session is sent once");
 }
