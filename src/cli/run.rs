@@ -3,24 +3,26 @@
 mod front;
 mod greeting;
 mod listeners;
+mod log;
 mod service;
 
 use super::{Exit, Failure, usual_ca_directory};
 use crate::admin::{self, ControlSocket};
 use crate::authority;
-use crate::config::{self, At, Code, Config, Diagnostic, Listing, OPEN_HELP, Openness, Places, Severity};
+use crate::config::{At, Code, Config, Diagnostic, Listing, OPEN_HELP, Openness, Places, Severity};
 use crate::files::Stamps;
 use crate::inspect::{self, Admission, CaDirectory, Checked, Occasion, Synchronisation, World};
 use crate::metrics::{Counting, Counts, Scrapes};
 use crate::operate::background::in_background;
 use crate::operate::{Beginning, Cause, Operator, Read, Reloads, Wanted, tend, watch};
 use crate::proxy::{Assembled, Clock, Generation, Proxy, assemble, ca_settings, serve, tell_losses};
-use crate::report::{Queue, QueueGuard, Sink, TextLog, Writing};
+use crate::report::Sink;
 use crate::upstream::doors::Doors;
 use crate::upstream::names::Remembering;
 use crate::upstream::resolve::SystemResolver;
 use front::Front;
 use listeners::Handed;
+use log::Started;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,10 +31,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
-use tracing::Level;
-
-/// Lines of the log that wait for a terminal or pipe that nobody reads; further ones are dropped and counted.
-const LOG_LINES_MAX: usize = 10_000;
 
 /// Run the proxy
 ///
@@ -86,7 +84,7 @@ async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
         // There is no log yet: its own settings are among what was read.
         drop(writeln!(io::stderr().lock(), "{}", Listing::new(&warnings).render(false)));
     }
-    let (queue, log) = start_log(&config).map_err(Failure::unreachable)?;
+    let Started { sink, guard: log } = log::start(&config.log).map_err(Failure::unreachable)?;
     let directory = match config.ca.directory.clone() {
         Some(directory) => directory,
         None => usual_ca_directory().ok_or_else(|| {
@@ -107,7 +105,7 @@ async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
     };
     let doors = Doors::at(front.as_ref().map(|front| front.address));
     let counts = Arc::new(Counts::default());
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(TextLog { queue }), Box::new(Counting(Arc::clone(&counts)))];
+    let sinks: Vec<Box<dyn Sink>> = vec![sink, Box::new(Counting(Arc::clone(&counts)))];
     let assembled = assemble(&config, generation, &authority, resolver, clock, doors, sinks);
     let Assembled { proxy, sinks, outbox } = assembled.map_err(Failure::unreachable)?;
     // Signals are taken before the address is told: who reads it may send one at once.
@@ -250,27 +248,6 @@ fn prepare_rsa(proxy: &Arc<Proxy>) {
     if let Err(error) = prepared {
         tracing::warn!("the RSA key is made when the first client needs it: {error}");
     }
-}
-
-/// Log lines go through a queue, so that a terminal or pipe that nobody reads does not stop the sessions.
-fn start_log(config: &Config) -> io::Result<(Queue, QueueGuard)> {
-    let (queue, guard) = Queue::start("pinproxy-log", LOG_LINES_MAX, Writing::to(io::stderr()), io::stderr())?;
-    let written = queue.clone();
-    let writer = move || written.clone();
-    let level = match config.log.level {
-        config::LogLevel::Error => Level::ERROR,
-        config::LogLevel::Warn => Level::WARN,
-        config::LogLevel::Info => Level::INFO,
-        config::LogLevel::Debug => Level::DEBUG,
-        config::LogLevel::Trace => Level::TRACE,
-    };
-    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(writer);
-    // Set once, here; in a test that runs commands in one process the first log stays.
-    let _already_set = match config.log.format {
-        config::LogFormat::Text => subscriber.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
-        config::LogFormat::Json => subscriber.json().try_init(),
-    };
-    Ok((queue, guard))
 }
 
 /// SIGTERM and SIGINT.

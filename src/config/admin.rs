@@ -2,7 +2,8 @@
 
 use super::code::Code;
 use super::item::{Item, Located};
-use super::model::{Admin, AdminAddress, AdminTls, Secret};
+use super::model::{Admin, AdminAddress, AdminTls};
+use super::secret::Secret;
 use super::sections::read_socket_address;
 use super::shape::{ANY, Key, Keys, SOCKET_ADDRESS, Shape};
 use super::table::Table;

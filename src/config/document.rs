@@ -21,6 +21,7 @@ use super::sections::{
 use super::shape::{ANY, Key, Keys, Shape};
 use super::span::{FileId, Source, Span};
 use super::table::Table;
+use super::traces::{TRACES, read_traces};
 use super::variables::{Variables, fill_in};
 use crate::files::Stamps;
 use crate::policy::rules;
@@ -70,6 +71,7 @@ pub(super) const ROOT: Keys = Keys::new(&[
     Key::new("blocklist", Shape::Tables(&BLOCKLIST), "Keys that no chain may contain, pinned or not."),
     Key::new("reports", Shape::Table(&REPORTS), "Reports of pin violations.").by_default("{}"),
     Key::new("log", Shape::Table(&LOG), "Logs.").by_default("{}"),
+    Key::new("traces", Shape::Table(&TRACES), "Traces of sessions for a collector of OpenTelemetry.").by_default("{}"),
     Key::new("admin", Shape::Table(&ADMIN), "The doors for operators.").by_default("{}"),
     Key::planned("observe"),
 ]);
@@ -308,6 +310,7 @@ fn read<'a>(
         reports,
         log,
         admin,
+        traces: read_traces(root),
         watch: root.item("watch").and_then(|item| item.flag()).unwrap_or_default(),
     };
     let marks = if with_places { Marks::of(&config, &pinsets, met, defaults.expiry_warning) } else { Marks::default() };

@@ -36,6 +36,7 @@ mod rollout;
 mod rules;
 mod sarif;
 mod schema;
+mod secret;
 mod sections;
 mod shape;
 mod show;
@@ -43,6 +44,7 @@ mod shown;
 mod span;
 pub mod surroundings;
 mod table;
+mod traces;
 mod variables;
 mod words;
 
@@ -59,7 +61,7 @@ pub use lint::UNREACHED;
 pub use listing::{DIAGNOSTICS_SHOWN_MAX, Listing};
 pub use model::{
     Admin, AdminAddress, AdminTls, Ca, Config, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel,
-    Refusal, Revocation, Roots, RuleSet, Secret, Upstream,
+    Refusal, Revocation, Roots, RuleSet, Traces, Upstream,
 };
 pub use named::{Named, NamedFile};
 pub use outside::{Found, Kind, Outside, System};
@@ -68,5 +70,6 @@ pub use pem::weakness;
 pub use places::{At, Places, Reading, WrittenPin};
 pub use reports::{ClientId, REPORT_URLS_MAX, ReportUrl, ReportUrlError, Reports, SyslogAddress};
 pub use schema::schema;
+pub use secret::Secret;
 pub use shown::{Shown, Standing};
 pub use variables::FILLED_IN_OCTETS_MAX;

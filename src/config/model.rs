@@ -1,12 +1,13 @@
 //! The configuration as the rest of the program sees it: typed, complete, free of contradictions.
 
 use super::reports::Reports;
+use super::secret::Secret;
 use crate::policy::access::Access;
 use crate::policy::pin::Sha256;
 use crate::policy::pinset::Pinset;
 use crate::policy::rules::{Blocked, Conflict, Defaults, Policy, Rule, Unpinned};
+use http::{HeaderName, Uri};
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub struct Config {
     pub reports: Reports,
     /// Logs.
     pub log: Log,
+    /// Traces.
+    pub traces: Traces,
     /// The doors for operators.
     pub admin: Admin,
     /// Whether a change of the files is a reload. Default: no.
@@ -177,6 +180,17 @@ pub struct Log {
     pub access: Option<PathBuf>,
 }
 
+/// Traces of sessions for a collector of OpenTelemetry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Traces {
+    /// Where they are sent. Default: nowhere.
+    pub url: Option<Uri>,
+    /// The fraction of sessions that is traced beside those that are refused or fail, 0 to 1. Default: 1.
+    pub sample: f64,
+    /// What the collector wants to be told with each request. Default: nothing.
+    pub headers: Vec<(HeaderName, Secret)>,
+}
+
 /// The doors for operators.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admin {
@@ -208,28 +222,6 @@ pub struct AdminTls {
     pub client_ca: Option<PathBuf>,
 }
 
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Of this text.
-    pub fn new(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-
-    /// The text. Whoever asks for it keeps it out of what is told.
-    pub const fn reveal(&self) -> &str {
-        self.0.as_str()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -237,6 +229,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// Entries of the journal of systemd, with fields.
+    Journald,
 }
 
 /// The least serious log line that is written.
@@ -268,6 +262,7 @@ impl Config {
             refusal: Refusal::Status,
             reports: Reports::default(),
             log: Log::default(),
+            traces: Traces::default(),
             admin: Admin::default(),
             watch: false,
         }
@@ -319,6 +314,12 @@ impl Default for Limits {
 impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Text, level: LogLevel::Info, access: None }
+    }
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self { url: None, sample: 1.0, headers: Vec::new() }
     }
 }
 

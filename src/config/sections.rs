@@ -102,7 +102,8 @@ pub(super) const LIMITS: Keys = Keys::new(&[
         .by_default("\"30s\""),
 ]);
 pub(super) const LOG: Keys = Keys::new(&[
-    Key::new("format", Shape::Word(&LOG_FORMATS), "How log lines look.").by_default("\"text\""),
+    Key::new("format", Shape::Word(&LOG_FORMATS), "For people, for machines, or entries of the journal of systemd.")
+        .by_default("\"text\""),
     Key::new("level", Shape::Word(&LOG_LEVELS), "The least serious line that is written.").by_default("\"info\""),
     Key::new("access", Shape::Path, "One JSON object for each session; else no file."),
 ]);
@@ -119,7 +120,7 @@ const REVOCATIONS: &[Word<Revocation>] = &[
 ];
 const TRANSPARENCY: &[Word<()>] = &[("off", Some(())), ("report", None), ("require", None)];
 const LOG_FORMATS: &[Word<LogFormat>] =
-    &[("text", Some(LogFormat::Text)), ("json", Some(LogFormat::Json)), ("journald", None)];
+    &[("text", Some(LogFormat::Text)), ("json", Some(LogFormat::Json)), ("journald", Some(LogFormat::Journald))];
 const LOG_LEVELS: &[Word<LogLevel>] = &[
     ("error", Some(LogLevel::Error)),
     ("warn", Some(LogLevel::Warn)),

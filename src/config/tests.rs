@@ -133,10 +133,68 @@ fn not_implemented_yet() {
         ("[upstream]\nno_parent = []", 2, 1, "upstream.no_parent"),
         ("[upstream]\nclient_certificates = []", 2, 1, "upstream.client_certificates"),
         ("[access]\nusers = \"x\"", 2, 1, "access.users"),
-        ("[log]\nformat = \"journald\"", 2, 10, "log.format = \"journald\""),
     ];
     for (text, line, column, part) in table {
         refuse_each(&[(text, &[(Code::E18, line, column, &format!("not implemented yet: {part}") as &str)])]);
+    }
+}
+
+#[test]
+fn traces() {
+    let read = config(
+        "[traces]\nurl = \"https://collector.example/v1/traces\"\nsample = 0.25\nheaders = [\"Authorization: Bearer s3cret\"]",
+    );
+    let traces = &read.traces;
+    assert_eq!(traces.url.as_ref().unwrap(), "https://collector.example/v1/traces");
+    assert!((traces.sample - 0.25).abs() < f64::EPSILON);
+    let [(name, secret)] = traces.headers.as_slice() else { panic!("{traces:?}") };
+    assert_eq!((name.as_str(), secret.reveal()), ("authorization", "Bearer s3cret"));
+    assert_eq!((secret.to_string().as_str(), format!("{secret:?}").as_str()), ("***", "***"));
+    assert!(!format!("{read:?}").contains("s3cret"));
+    assert_eq!(config("[traces]").traces, Config::builtin().traces);
+    for url in
+        ["http://127.0.0.1:4318/v1/traces", "http://[::1]:4318", "http://localhost", "HTTPS://x.example:1/a@b?c=d"]
+    {
+        config(&format!("[traces]\nurl = \"{url}\"\nheaders = [\"a: b\"]"));
+    }
+    config("[traces]\nurl = \"http://collector.example/v1/traces\"");
+}
+
+#[test]
+fn refused_traces() {
+    let is_none = "traces.url is no URL of a collector";
+    for url in [
+        "",
+        "x",
+        "collector.example:4318",
+        "ftp://x.example/",
+        "http://",
+        "https://u:p@x.example/",
+        "http://x.example/#a",
+        "/v1/traces",
+        "http://x y/",
+    ] {
+        let errors = parse(&format!("[traces]\nurl = \"{url}\"")).unwrap_err();
+        let [error] = errors.diagnostics() else { panic!("{url}: {errors}") };
+        let expected = if url.is_empty() { "traces.url is empty" } else { is_none };
+        assert_eq!((error.code(), error.message(), error.position()), (Code::E16, expected, Some((2, 7))), "{url}");
+    }
+    refuse_each(&[
+        ("[traces]\nsample = 1.01", &[(Code::E16, 2, 10, "traces.sample is out of bounds")]),
+        ("[traces]\nsample = -0.1", &[(Code::E16, 2, 10, "traces.sample is out of bounds")]),
+        (
+            "[traces]\nurl = \"http://x.example/\"\nheaders = [\"a: b\"]",
+            &[(Code::E16, 2, 7, "would show its headers to everybody on the way")],
+        ),
+    ]);
+    // A header that is none may be a secret that stands in the wrong place: no character of it is told.
+    for header in
+        ["s3cret", "s3cret: ", ": s3cret", "a s3cret: b", "x: s3cret\u{fc}", "host: s3cret", "Content-Type: s3cret"]
+    {
+        let errors = parse(&format!("[traces]\nheaders = [\"a: b\", \"{header}\"]")).unwrap_err();
+        let told = errors.to_string();
+        assert!(told.contains("traces.headers: number 2 is ") && !told.contains("s3cret"), "{header:?}: {told}");
+        assert_eq!(errors.diagnostics().len(), 1, "{told}");
     }
 }
 

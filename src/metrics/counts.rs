@@ -71,6 +71,7 @@ fn verdict(event: &Event) -> Option<Verdict> {
 mod tests {
     use super::*;
     use crate::policy::pin::Pin;
+    use crate::report::Told;
     use crate::report::{Asked, Bytes, Client};
     use std::net::SocketAddr;
     use std::time::{Duration, SystemTime};
@@ -80,7 +81,7 @@ mod tests {
             date_time: SystemTime::UNIX_EPOCH,
             session: String::new(),
             client: Client(SocketAddr::from(([192, 0, 2, 1], 1))),
-            connect_authority: String::new(),
+            connect_authority: Told::default(),
             hostname: None,
             port: None,
             sni: None,
@@ -111,6 +112,7 @@ mod tests {
             upstream_handshake: Some(Duration::from_millis(3)),
             client_handshake: None,
             duration: Duration::ZERO,
+            stages: None,
         }
     }
 
@@ -186,7 +188,7 @@ mod tests {
         (refused.stage, refused.decision, refused.failure_class) =
             (Stage::Pin, Decided::Refuse, Some(FailureClass::Pin));
         let mut ended = refused.clone();
-        (ended.stage, ended.ended) = (Stage::Relay, Some("policy".to_owned()));
+        (ended.stage, ended.ended) = (Stage::Relay, Some(Told::words("policy")));
         for event in [&event(), &refused, &ended] {
             counts.count(event);
         }

@@ -406,6 +406,7 @@ impl Reloader {
             ("[limits]", old.limits == config.limits),
             ("[reports]", old.reports == config.reports),
             ("[log]", old.log == config.log),
+            ("[traces]", old.traces == config.traces),
             ("[admin]", old.admin == config.admin),
             ("watch", old.watch == config.watch),
         ];
@@ -426,6 +427,7 @@ fn without_rules(config: &Config) -> Config {
         refusal: config.refusal,
         reports: config.reports.clone(),
         log: config.log.clone(),
+        traces: config.traces.clone(),
         admin: config.admin.clone(),
         watch: config.watch,
     }

@@ -2,7 +2,7 @@ use super::*;
 
 use crate::config::SyslogAddress;
 use crate::policy::decision::FailureClass;
-use crate::report::{Bytes, Client, ClientId, Decided, Stage};
+use crate::report::{Bytes, Client, ClientId, Decided, Stage, Told};
 use tokio::net::UdpSocket;
 
 /// How long a test waits for anything.
@@ -14,8 +14,8 @@ fn violation(kind: u32) -> (Event, Violation) {
         date_time: SystemTime::UNIX_EPOCH,
         session: format!("session-{kind}"),
         client: Client("192.0.2.1:1".parse().unwrap()),
-        connect_authority: format!("api-{kind}.bank.example:443"),
-        hostname: Some(format!("api-{kind}.bank.example")),
+        connect_authority: Told::target(&format!("api-{kind}.bank.example:443")),
+        hostname: Some(Told::words(format!("api-{kind}.bank.example"))),
         port: Some(443),
         sni: None,
         stage: Stage::Pin,
@@ -45,6 +45,7 @@ fn violation(kind: u32) -> (Event, Violation) {
         upstream_handshake: None,
         client_handshake: None,
         duration: Duration::ZERO,
+        stages: None,
     };
     let violation = Violation {
         class: FailureClass::Pin,

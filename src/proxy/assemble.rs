@@ -1,5 +1,6 @@
 //! From a configuration to a proxy. The program and the tests are put together by the same function.
 
+use super::collector::{Collector, CollectorError, CollectorGuard};
 use super::{Clock, Generation, Parts, Proxy};
 use crate::authority::{CertificateAuthority, LeafKeyKind, LeafLifetime, LeafLifetimeError, Settings};
 use crate::config::{self, Config};
@@ -8,7 +9,7 @@ use crate::materials::{Materials, MaterialsError};
 use crate::outbox::{Outbox, OutboxError};
 use crate::report::{
     ACCESS_LINES_MAX, AccessFile, ClientId, JsonLines, Naming, QueueGuard, RandomError, Reporter, Sink, SinkError,
-    VIOLATION_LINES_MAX, ViolationFile,
+    Traces, VIOLATION_LINES_MAX, ViolationFile,
 };
 use crate::upstream::doors::Doors;
 use crate::upstream::resolve::Resolve;
@@ -22,10 +23,17 @@ use std::sync::Arc;
 pub struct Assembled {
     /// The proxy.
     pub proxy: Arc<Proxy>,
-    /// Write out what is queued for the files when they are dropped.
-    pub sinks: Vec<QueueGuard>,
+    /// What is queued for files and for the collector of traces.
+    pub sinks: Guards,
     /// Sends reports, where the configuration says to whom; to be ended when no session is left.
     pub outbox: Option<Outbox>,
+}
+
+/// Write out, or deliver, what is queued when they are dropped.
+#[derive(Debug, Default)]
+pub struct Guards {
+    files: Vec<QueueGuard>,
+    collector: Option<CollectorGuard>,
 }
 
 /// Why a configuration cannot be put into practice. The texts are shown to operators.
@@ -40,6 +48,9 @@ pub enum AssembleError {
     /// Randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
+    /// The collector of traces.
+    #[error(transparent)]
+    Collector(#[from] CollectorError),
     /// The TLS library.
     #[error("TLS towards clients cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -58,10 +69,10 @@ pub fn assemble(
     doors: Doors,
     mut sinks: Vec<Box<dyn Sink>>,
 ) -> Result<Assembled, AssembleError> {
-    let mut guards = Vec::new();
+    let mut guards = Guards::default();
     let mut open = |path: &Path, lines_max| -> Result<JsonLines, SinkError> {
         let (file, guard) = JsonLines::open(path, lines_max)?;
-        guards.push(guard);
+        guards.files.push(guard);
         Ok(file)
     };
     if let Some(path) = &config.log.access {
@@ -81,6 +92,11 @@ pub fn assemble(
         }
         _ => None,
     };
+    if let Some(collector) = Collector::of(&config.traces, &generation.materials.common)? {
+        let (traces, taken, lost) = Traces::new(config.traces.sample);
+        guards.collector = Some(collector.start(taken, lost)?);
+        sinks.push(Box::new(traces));
+    }
     let leaf_key = match config.ca.leaf_key {
         config::LeafKey::Auto => LeafKeyChoice::Auto,
         config::LeafKey::P256 => LeafKeyChoice::Always(LeafKeyKind::EcdsaP256),

@@ -6,6 +6,7 @@ mod calendar;
 mod capacity;
 mod client_half;
 mod clock;
+mod collector;
 mod error;
 mod head;
 mod listener;
@@ -17,8 +18,9 @@ mod sides;
 mod standing;
 mod upstream_half;
 
-pub use assemble::{AssembleError, Assembled, assemble, ca_settings};
+pub use assemble::{AssembleError, Assembled, Guards, assemble, ca_settings};
 pub use clock::Clock;
+pub use collector::{CollectorError, CollectorGuard, TRACES_A_REQUEST_MAX};
 pub use listener::{serve, tell_losses};
 
 use crate::authority::CertificateAuthority;

@@ -13,14 +13,14 @@ use crate::policy::pattern::{HostPattern, Scope};
 use crate::policy::pinset::Demand;
 use crate::policy::rules::Rule;
 use crate::relay::{Counters, Outcome};
-use crate::report::{Asked, Bytes, CLOSED_BY_POLICY, Client, Decided, Event, Reporter, Stage, Violation};
+use crate::report::{Asked, Bytes, CLOSED_BY_POLICY, Client, Decided, Event, Reporter, Stage, Told, Violation};
 use crate::tls::chain::Attempt;
 use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
-use words::{ended, expected, noted_host, pins_of, rfc7469_pin, tellable, tls_version};
+use words::{ended, expected, noted_host, pins_of, rfc7469_pin, tls_version};
 
 /// An event in the making.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Record {
             date_time: now,
             session,
             client: Client(client),
-            connect_authority: String::new(),
+            connect_authority: Told::default(),
             hostname: None,
             port: None,
             sni: None,
@@ -71,6 +71,7 @@ impl Record {
             upstream_handshake: None,
             client_handshake: None,
             duration: Duration::ZERO,
+            stages: reporter.wants_stages().then(Box::default),
         };
         Box::new(Self {
             reporter: Arc::clone(reporter),
@@ -93,18 +94,21 @@ impl Record {
     }
 
     /// The session has come to this stage.
-    pub(super) const fn at(&mut self, stage: Stage) {
+    pub(super) fn at(&mut self, stage: Stage) {
         self.event.stage = stage;
+        if let Some(stages) = &mut self.event.stages {
+            stages.enter(stage, self.started.elapsed());
+        }
     }
 
     /// What the client asked for, as far as it may be told.
     pub(super) fn asked_for(&mut self, target: &str) {
-        self.event.connect_authority = tellable(target);
+        self.event.connect_authority = Told::target(target);
     }
 
     pub(super) fn target(&mut self, target: &Authority, generation: u64) {
-        self.event.connect_authority = target.to_string();
-        self.event.hostname = Some(target.host.to_string());
+        self.event.connect_authority = Told::words(target.to_string());
+        self.event.hostname = Some(Told::words(target.host.to_string()));
         self.event.port = Some(target.port.get());
         self.event.policy_generation = generation;
     }
@@ -131,12 +135,12 @@ impl Record {
     }
 
     pub(super) fn server_name(&mut self, name: &Host) {
-        self.event.sni = Some(name.to_string());
+        self.event.sni = Some(Told::words(name.to_string()));
     }
 
     /// The host that is judged, when it is not the one of the CONNECT.
     pub(super) fn judged_as(&mut self, host: &Host) {
-        self.event.hostname = Some(host.to_string());
+        self.event.hostname = Some(Told::words(host.to_string()));
     }
 
     pub(super) const fn dialled(&mut self, address: SocketAddr) {
@@ -145,7 +149,7 @@ impl Record {
 
     pub(super) fn upstream_tls(&mut self, version: Option<rustls::ProtocolVersion>, alpn: Option<&[u8]>) {
         self.event.upstream_tls = version.and_then(tls_version);
-        self.event.alpn = alpn.map(|protocol| String::from_utf8_lossy(protocol).into_owned());
+        self.event.alpn = alpn.map(|protocol| Told::words(String::from_utf8_lossy(protocol)));
     }
 
     /// How long the handshake with the upstream took.
@@ -185,7 +189,7 @@ impl Record {
         }
         match decision {
             Decision::Allowed { matched, violation: None, exempted, .. } => {
-                self.event.stage = Stage::Pin;
+                self.at(Stage::Pin);
                 self.event.exempted = *exempted;
                 self.event.matched_position = matched.map(|matched| matched.position);
                 self.event.matched_pin = matched.map(|matched| matched.pin);
@@ -194,10 +198,10 @@ impl Record {
                 }
             }
             Decision::Allowed { violation: Some(violation), .. } => {
-                self.event.stage = Stage::Pin;
+                self.at(Stage::Pin);
                 self.event.decision = Decided::Report;
                 self.event.failure_class = Some(violation.class);
-                self.event.detail = Some(violation.detail.clone());
+                self.event.detail = Some(Told::words(&violation.detail));
                 self.violated(violation, attempt, rule);
             }
             Decision::Refused(rejection) => {
@@ -252,9 +256,9 @@ impl Record {
 
     /// Ends the session with an error.
     pub(super) fn fail(&mut self, error: &SessionError) {
-        self.event.stage = error.stage().unwrap_or(self.event.stage);
+        self.at(error.stage().unwrap_or(self.event.stage));
         self.event.failure_class = Some(error.class());
-        self.event.detail = Some(error.to_string());
+        self.event.detail = Some(Told::words(error.to_string()));
         if error.is_refusal() {
             self.event.decision = Decided::Refuse;
         }
@@ -267,7 +271,7 @@ impl Record {
     /// Ends the session with what became of its relay.
     pub(super) fn relayed(&mut self, outcome: &Outcome, counters: Counters) {
         self.event.bytes = Bytes { upstream: counters.upstream, client: counters.client };
-        self.event.ended = Some(ended(outcome));
+        self.event.ended = Some(Told::words(ended(outcome)));
     }
 
     /// A later generation refuses what was let through.
@@ -275,10 +279,11 @@ impl Record {
         let Refused { generation, rejection, chain } = refused;
         self.event.decision = Decided::Refuse;
         self.event.failure_class = Some(rejection.class);
-        self.event.detail = Some(format!("closed: generation {generation} refuses it now: {}", rejection.detail));
+        let detail = format!("closed: generation {generation} refuses it now: {}", rejection.detail);
+        self.event.detail = Some(Told::words(detail));
         (self.event.matched_position, self.event.matched_pin) = (None, None);
         self.event.policy_generation = *generation;
-        self.event.ended = Some(CLOSED_BY_POLICY.to_owned());
+        self.event.ended = Some(Told::words(CLOSED_BY_POLICY));
         if let Some((attempt, rule)) = chain {
             self.event.pinset = Some(rule.label().to_owned());
             (self.event.enforced, self.event.overridden) = (true, false);
@@ -303,11 +308,11 @@ impl Drop for Record {
         if !self.finished {
             if std::thread::panicking() {
                 self.event.failure_class = Some(FailureClass::Internal);
-                self.event.detail = Some("the session ended in a panic".to_owned());
+                self.event.detail = Some(Told::words("the session ended in a panic"));
             } else {
                 // Wherever it was, there is nobody left to tell.
                 self.event.failure_class = Some(SessionError::Gone.class());
-                self.event.detail = Some(SessionError::Gone.to_string());
+                self.event.detail = Some(Told::words(SessionError::Gone.to_string()));
             }
             self.emit();
         }

@@ -5,7 +5,7 @@ use super::error::SessionError;
 use crate::policy::decision::FailureClass;
 use crate::policy::pin::Pin;
 use crate::policy::pinset::Position;
-use crate::report::Event;
+use crate::report::{Event, Told};
 use crate::upstream::dial::DialError;
 use crate::upstream::handshake::HandshakeError;
 use bytes::Bytes;
@@ -37,9 +37,9 @@ pub(super) struct Refusal {
     #[serde(skip)]
     alert: Option<rustls::AlertDescription>,
     error: &'static str,
-    reason: String,
-    connect_authority: String,
-    hostname: Option<String>,
+    reason: Told,
+    connect_authority: Told,
+    hostname: Option<Told>,
     pinset: Option<String>,
     enforced: bool,
     seen_pins: Vec<Pin>,
@@ -92,7 +92,7 @@ impl Refusal {
             proxy_error,
             alert,
             error: error.class().as_str(),
-            reason: error.to_string(),
+            reason: Told::words(error.to_string()),
             connect_authority: event.connect_authority.clone(),
             hostname: event.hostname.clone(),
             pinset: event.pinset.clone(),

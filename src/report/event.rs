@@ -1,5 +1,7 @@
 //! The event of a session.
 
+use super::stages::StageTimes;
+use super::told::Told;
 use crate::policy::decision::FailureClass;
 use crate::policy::pin::{Pin, Sha256, hex};
 use serde::{Serialize, Serializer};
@@ -93,13 +95,13 @@ pub struct Event {
     /// Who asked.
     pub client: Client,
     /// The target as the client wrote it, without userinfo, path and query, and as far as it is printable.
-    pub connect_authority: String,
+    pub connect_authority: Told,
     /// The canonical host that was judged: the CONNECT host, or the SNI of a CONNECT to an address.
-    pub hostname: Option<String>,
+    pub hostname: Option<Told>,
     /// The port.
     pub port: Option<u16>,
     /// The server name in the ClientHello.
-    pub sni: Option<String>,
+    pub sni: Option<Told>,
     /// The last stage that the session came to.
     pub stage: Stage,
     /// The verdict.
@@ -107,7 +109,7 @@ pub struct Event {
     /// The class of the failure that ended the session, or of the violation that was let through.
     pub failure_class: Option<FailureClass>,
     /// The failure or violation in words.
-    pub detail: Option<String>,
+    pub detail: Option<Told>,
     /// Status of the reply to the CONNECT.
     pub status: Option<u16>,
     /// The rule: the name of a pinset, `exempt`, `tunnel` or `unpinned`.
@@ -137,7 +139,7 @@ pub struct Event {
     /// TLS version with the client.
     pub client_tls: Option<&'static str>,
     /// The application protocol that the upstream chose.
-    pub alpn: Option<String>,
+    pub alpn: Option<Told>,
     /// SHA-256 of the upstream's certificate; told in hexadecimal.
     #[serde(serialize_with = "serialize_hex")]
     pub upstream_certificate: Option<Sha256>,
@@ -149,7 +151,7 @@ pub struct Event {
     /// Payload relayed.
     pub bytes: Bytes,
     /// How the relay ended.
-    pub ended: Option<String>,
+    pub ended: Option<Told>,
     /// The TLS handshake with the upstream, verification included; the last one where there were two.
     #[serde(serialize_with = "serialize_maybe_milliseconds", rename = "upstream-handshake-ms")]
     pub upstream_handshake: Option<Duration>,
@@ -159,6 +161,9 @@ pub struct Event {
     /// From the request to the end.
     #[serde(serialize_with = "serialize_milliseconds", rename = "duration-ms")]
     pub duration: Duration,
+    /// When it came to its stages; only where a sink wants it. In no line.
+    #[serde(skip)]
+    pub stages: Option<Box<StageTimes>>,
 }
 
 /// A moment as RFC 3339 in UTC, always with three digits of milliseconds.
@@ -264,7 +269,7 @@ impl Event {
 /// One line for people: verdict and target first, then what explains it.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target = if self.connect_authority.is_empty() { "(no target)" } else { &self.connect_authority };
+        let target = if self.connect_authority.is_empty() { "(no target)" } else { self.connect_authority.as_str() };
         write!(f, "{} {target}", self.decision.as_str())?;
         if let Some(pinset) = &self.pinset {
             write!(f, " pinset={pinset}")?;
@@ -291,5 +296,51 @@ impl fmt::Display for Event {
             write!(f, " sent={} received={} ended={ended:?}", self.bytes.upstream, self.bytes.client)?;
         }
         write!(f, " ms={}", self.duration.as_millis())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests_support {
+    use super::*;
+
+    /// The event of a session that was refused for its pins.
+    pub(crate) fn event() -> Event {
+        Event {
+            date_time: SystemTime::UNIX_EPOCH,
+            session: "00000000-7".to_owned(),
+            client: Client(SocketAddr::from(([127, 0, 0, 1], 50_000))),
+            connect_authority: Told::target("bank.example:443"),
+            hostname: Some(Told::words("bank.example")),
+            port: Some(443),
+            sni: None,
+            stage: Stage::Pin,
+            decision: Decided::Refuse,
+            failure_class: Some(FailureClass::Pin),
+            detail: Some(Told::words("no verified path of the upstream's chain holds a pinned key")),
+            status: Some(502),
+            pinset: Some("bank".to_owned()),
+            enforced: true,
+            overridden: false,
+            asked: None,
+            policy_generation: 1,
+            matched_position: None,
+            matched_pin: None,
+            exempted: false,
+            seen_pins: vec![Pin::Spki([7; 32]), Pin::Spki([8; 32])],
+            candidate_paths: 1,
+            upstream_address: Some(SocketAddr::from(([192, 0, 2, 7], 443))),
+            upstream_tls: Some("1.3"),
+            client_tls: None,
+            alpn: None,
+            upstream_certificate: Some([9; 32]),
+            upstream_not_after: None,
+            leaf_serial: None,
+            bytes: Bytes::default(),
+            ended: None,
+            upstream_handshake: None,
+            client_handshake: None,
+            duration: Duration::from_millis(42),
+            stages: None,
+        }
     }
 }

@@ -1,25 +1,44 @@
 //! One event a session: to the log for people, to files for machines. Nothing here makes a session wait.
 
 mod event;
+mod journal;
 mod queue;
 mod sink;
+mod spans;
+mod stages;
+mod told;
+mod traces;
 mod violation;
 
 pub use event::{Asked, Bytes, CLOSED_BY_POLICY, Client, Decided, Event, Stage, date_time};
+pub use journal::{
+    JOURNAL_ENTRY_OCTETS_MAX, JOURNAL_SOCKET, JOURNAL_VALUE_OCTETS_MAX, Journal, JournalError, Priority,
+};
 pub use queue::{Queue, QueueGuard, Writing};
 pub use sink::{ACCESS_LINES_MAX, AccessFile, JsonLines, Sink, SinkError, TextLog, VIOLATION_LINES_MAX, ViolationFile};
+pub use spans::export_request;
+pub use stages::{STAGE_CHANGES_MAX, StageTimes};
+pub use told::Told;
+pub use traces::{Lost, TRACES_WAITING_MAX, Traces};
 pub use violation::{ClientId, Naming, RandomError, Violation};
 
 /// Hands the event of each session to every sink.
 #[derive(Debug)]
 pub struct Reporter {
     sinks: Vec<Box<dyn Sink>>,
+    wants_stages: bool,
 }
 
 impl Reporter {
     /// A reporter over sinks.
     pub fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
-        Self { sinks }
+        let wants_stages = sinks.iter().any(|sink| sink.wants_stages());
+        Self { sinks, wants_stages }
+    }
+
+    /// Whether events have to tell when the session came to its stages.
+    pub fn wants_stages(&self) -> bool {
+        self.wants_stages
     }
 
     /// Takes the event of a session that has ended, and the violation if there was one.

@@ -21,6 +21,11 @@ pub trait Sink: Debug + Send + Sync {
     /// Takes the event of a session, with the violation if there was one.
     fn take(&self, event: &Event, violation: Option<&Violation>);
 
+    /// Whether events have to tell when the session came to its stages. Asked once, at the start.
+    fn wants_stages(&self) -> bool {
+        false
+    }
+
     /// Opens its file anew, which somebody may have moved away.
     fn reopen(&self) {}
 

@@ -4,6 +4,7 @@ mod admin;
 mod check;
 mod control;
 mod large;
+mod logs;
 mod paste;
 mod pins;
 mod probe;

@@ -138,7 +138,7 @@ async fn every_session_is_one_line_in_the_access_file() {
     reporting.proxy.told().await;
 
     let (sessions, violations) = reporting.end().await;
-    let documented = documented("A line of the access log");
+    let documented = documented("Access line");
     assert_eq!(sessions.len(), 2);
     assert!(sessions.iter().all(|session| names(session) == documented), "{sessions:?}");
     assert_ne!(sessions[0]["session"], sessions[1]["session"]);

@@ -121,6 +121,15 @@ fn the_token_of_the_admin_address_is_not_shown() {
 }
 
 #[test]
+fn headers_of_traces() {
+    let memory =
+        Memory::new(&[(MAIN, "[traces]\nurl = \"https://x.example/\"\nheaders = [\"a: s3cret\", \"b: ${B}\"]")])
+            .with("B", "x");
+    let text = Config::show_from(&memory, Path::new(MAIN), now()).unwrap().0;
+    assert!(text.contains("\"***\"") && !text.contains("s3cret") && !text.contains("${B}"), "{text}");
+}
+
+#[test]
 fn secrets() {
     const INNER: Keys = Keys::new(&[
         Key { secret: true, ..Key::new("token", Shape::List(&Shape::Text(ANY)), "A secret.") },

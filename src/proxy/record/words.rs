@@ -1,4 +1,4 @@
-//! The words of an event: targets, pins and ends as they may be told.
+//! The words of an event: pins, versions and ends as they may be told.
 
 use crate::policy::pattern::{HostPattern, Scope};
 use crate::policy::pin::Pin;
@@ -7,35 +7,12 @@ use crate::policy::rules::Rule;
 use crate::proxy::reply::ExpectedPin;
 use crate::relay::{End, Outcome, SideName};
 
-/// How much of a target is told; a valid one has at most 259.
-const TARGET_CHARACTERS_MAX: usize = 300;
-
 /// The host that a pattern is noted under: the name behind its star, or the host itself.
 pub(super) fn noted_host(pattern: &HostPattern) -> String {
     match &pattern.scope {
         Scope::Exact(host) => host.to_string(),
         Scope::OneLabel(suffix) | Scope::Subtree(suffix) => suffix.to_string(),
     }
-}
-
-/// A target for logs and replies: without userinfo, path and query, which may hold secrets, and printable, so that
-/// nothing a client sends can break a line.
-pub(super) fn tellable(target: &str) -> String {
-    let (scheme, rest) = target.split_once("://").map_or(("", target), |(scheme, rest)| (scheme, rest));
-    // Userinfo first, up to the last @: a password may contain what would end an authority.
-    let (userinfo, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("...@", rest));
-    let (host, cut) = rest.find(['/', '?', '#']).map_or((rest, ""), |end| (&rest[..end], "/..."));
-    let separator = if scheme.is_empty() { "" } else { "://" };
-    let shown = scheme.chars().chain(separator.chars()).chain(userinfo.chars()).chain(host.chars());
-    let mut printable = String::with_capacity(rest.len());
-    for c in shown.take(TARGET_CHARACTERS_MAX) {
-        if c == ' ' || c.is_ascii_graphic() {
-            printable.push(c);
-        } else {
-            printable.extend(c.escape_default());
-        }
-    }
-    printable + cut
 }
 
 pub(super) fn pins_of(path: &[PathElement]) -> Vec<Pin> {
@@ -86,29 +63,5 @@ pub(super) fn ended(outcome: &Outcome) -> String {
         Outcome::Idle => "idle timeout".to_owned(),
         Outcome::Lifetime => "session lifetime".to_owned(),
         Outcome::Shutdown => "shutdown".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::tellable;
-
-    #[test]
-    fn secrets_and_line_breaks_are_not_told() {
-        let table = [
-            ("user:secret@bank.example:443", "...@bank.example:443"),
-            ("http://user:secret@bank.example/path?token=1#f", "http://...@bank.example/..."),
-            ("user:se/cret@bank.example:443", "...@bank.example:443"),
-            ("http://bank.example?token=1", "http://bank.example/..."),
-            ("bank.example:443/path", "bank.example:443/..."),
-            ("/path?token=1", "/..."),
-            ("bank.example:443\r\nx: y", "bank.example:443\\r\\nx: y"),
-            ("b\u{fc}cher.example\u{202e}:443", "b\\u{fc}cher.example\\u{202e}:443"),
-            ("bank.example:443", "bank.example:443"),
-        ];
-        for (target, expected) in table {
-            assert_eq!(tellable(target), expected);
-        }
-        assert!(tellable(&"a".repeat(10_000)).len() <= 300);
     }
 }

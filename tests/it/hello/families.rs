@@ -59,7 +59,7 @@ async fn without_an_rsa_ca_a_client_with_rsa_alone_fails_and_the_event_says_what
             assert_eq!(failed, (Decided::Allow, Some(FailureClass::Client), Stage::ClientTls), "{event}");
             let alert =
                 format!("the client ended the TLS handshake with the alert {:?}", AlertDescription::DecryptError);
-            assert_eq!(event.detail, Some(alert + &advice(&proxy)), "{version:?}");
+            assert_eq!(event.detail.as_deref(), Some((alert + &advice(&proxy)).as_str()), "{version:?}");
         }
     }
 }

@@ -187,7 +187,7 @@ async fn another_server_name_than_the_connect_host_is_an_unrecognized_name() {
         assert_eq!((event.decision, event.sni.as_deref()), (Decided::Refuse, Some(other)));
         assert_eq!((event.hostname.as_deref(), event.leaf_serial), (Some(HOST), None), "{other}");
         let detail = format!("the client asked for {HOST} by CONNECT and for {other} in its ClientHello");
-        assert_eq!(event.detail, Some(detail));
+        assert_eq!(event.detail.as_deref(), Some(detail.as_str()));
     }
     assert_eq!(setting.origin.until_ended(4).await.unwrap().received(), 0);
 }

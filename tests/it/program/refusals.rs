@@ -127,3 +127,16 @@ async fn a_folder_that_cannot_be_made() {
     let says = [&format!("the CA directory {} cannot be used: ", folder.display())[..]];
     fails(user.run(None).arg("--ca-dir").arg(&folder), 3, &says).await;
 }
+
+#[tokio::test]
+async fn a_journal_that_is_not_there() {
+    if Path::new(pinproxy::report::JOURNAL_SOCKET).exists() {
+        return process::tell_skipped("there is a journal on this machine");
+    }
+    let user = User::new();
+    let config = user.file("pinproxy.toml", "[log]\nformat = \"journald\"");
+    let says =
+        ["no journal at /run/systemd/journal/socket: No such file or directory", "write format = \"text\" or \"json\""];
+    fails(user.run(Some(&config)), 3, &says).await;
+    assert!(!user.folder().join("data").exists(), "nothing is made before there is a log");
+}

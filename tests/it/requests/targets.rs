@@ -25,7 +25,7 @@ async fn targets_without_canonical_form_are_refused_and_looked_up_nowhere() {
         let (reply, event) = unreached.refuses(&request, 400, &reason(error)).await;
         assert_eq!(event.failure_class, Some(FailureClass::Request), "{target:?}");
         assert_eq!(event.decision, Decided::Refuse, "{target:?}");
-        assert_eq!(event.detail, Some(format!("bad CONNECT target: {error}")), "{target:?}");
+        assert_eq!(event.detail.as_deref(), Some(format!("bad CONNECT target: {error}").as_str()), "{target:?}");
         let status = reply.header("proxy-status").unwrap();
         assert!(status.starts_with("pinproxy; error=http_request_error; details=\"bad CONNECT target: "), "{status}");
     }

@@ -7,6 +7,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod client;
+pub(crate) mod collector;
 pub(crate) mod origin;
 pub(crate) mod pki;
 pub(crate) mod process;

@@ -94,7 +94,7 @@ impl Outcome {
             alert: self.handshake.as_ref().and_then(|done| done.as_ref().err()).and_then(TlsFailure::alert),
             decision: event.decision,
             class: event.failure_class,
-            detail: event.detail.clone(),
+            detail: event.detail.as_deref().map(str::to_owned),
             stage: event.stage,
             rule: (event.pinset.clone().unwrap_or_default(), event.enforced),
             seen: texts(&event.seen_pins),

@@ -1,0 +1,304 @@
+//! The way to the collector of traces: OTLP over HTTP/1.1, from a thread of its own. A collector that is slow or gone costs
+//! the sessions nothing; what it does not take is counted and told.
+
+use crate::config;
+use crate::report::{Event, Lost, Told, export_request};
+use crate::tls::anchors::TrustAnchors;
+use crate::tls::client::service_config;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use std::io;
+use std::sync::mpsc as threads;
+use std::thread;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
+
+/// Traces in one request.
+pub const TRACES_A_REQUEST_MAX: usize = 200;
+/// How long traces gather for a request.
+const GATHERING: Duration = Duration::from_secs(1);
+/// For one request, from the name of the collector to the end of its answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pauses before a request that has failed is made again; after the last one its traces are dropped.
+const PAUSES: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
+/// For the last traces to be delivered, when the program ends.
+const LAST_TIMEOUT: Duration = Duration::from_secs(1);
+/// Octets of an answer, of which nothing is used.
+const ANSWER_OCTETS_MAX: usize = 64 << 10;
+
+/// Where traces are sent.
+pub(super) struct Collector {
+    url: Uri,
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    headers: HeaderMap,
+}
+
+/// Delivers what is queued, and ends the thread, when it is dropped.
+#[derive(Debug)]
+pub struct CollectorGuard {
+    closing: CancellationToken,
+    ended: threads::Receiver<()>,
+}
+
+/// Why traces cannot be sent. The texts are shown to operators.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectorError {
+    /// The name in the URL.
+    #[error("traces.url: {0:?} is no name that a certificate can be for")]
+    Name(String),
+    /// The TLS library.
+    #[error("TLS towards the collector of traces cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// A header of the configuration.
+    #[error("traces.headers: a value of {0} that cannot be sent")]
+    Header(HeaderName),
+    /// The system gives no thread.
+    #[error("no thread for the collector of traces: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// Why a request has failed.
+#[derive(Debug, thiserror::Error)]
+enum Undelivered {
+    #[error("it cannot be reached: {0}")]
+    Unreachable(#[from] io::Error),
+    #[error("it does not answer as a collector does: {0}")]
+    Protocol(String),
+    #[error("it answers {0}")]
+    Status(StatusCode),
+    #[error("no answer within {REQUEST_TIMEOUT:?}")]
+    Timeout,
+    #[error("{0}")]
+    Unwritten(String),
+}
+
+impl Undelivered {
+    /// Whether the same request may do better later (the OTLP specification, "Failures").
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Protocol(_) | Self::Timeout => true,
+            Self::Status(status) => matches!(status.as_u16(), 429 | 502..=504),
+            Self::Unwritten(_) => false,
+        }
+    }
+}
+
+impl Collector {
+    /// The collector that a configuration names, if it does.
+    pub(super) fn of(settings: &config::Traces, anchors: &TrustAnchors) -> Result<Option<Self>, CollectorError> {
+        let Some(url) = settings.url.clone() else { return Ok(None) };
+        let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let is_https = url.scheme_str() == Some("https");
+        let tls = if is_https {
+            let name = ServerName::try_from(host.clone()).map_err(|_| CollectorError::Name(host.clone()))?;
+            Some((TlsConnector::from(service_config(anchors)?), name))
+        } else {
+            None
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("pinproxy/", env!("CARGO_PKG_VERSION"))));
+        for (name, secret) in &settings.headers {
+            let mut value = HeaderValue::from_str(secret.reveal()).map_err(|_| CollectorError::Header(name.clone()))?;
+            value.set_sensitive(true);
+            headers.append(name, value);
+        }
+        let port = url.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        Ok(Some(Self { url, host, port, tls, headers }))
+    }
+
+    /// Begins to deliver what is taken. On a thread of its own, so that writing traces takes no time of the workers that
+    /// sessions run on.
+    pub(super) fn start(self, taken: mpsc::Receiver<Event>, lost: Lost) -> Result<CollectorGuard, CollectorError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let closing = CancellationToken::new();
+        let (last, ended) = threads::channel();
+        let delivery = Delivery { collector: self, lost, closing: closing.clone(), failing: false };
+        thread::Builder::new().name("pinproxy-traces".to_owned()).spawn(move || {
+            runtime.block_on(delivery.run(taken));
+            // A resolver that hangs is left behind.
+            runtime.shutdown_timeout(Duration::ZERO);
+            drop(last);
+        })?;
+        Ok(CollectorGuard { closing, ended })
+    }
+
+    /// Without path and query, which may hold a key.
+    fn shown(&self) -> Told {
+        Told::target(&self.url.to_string())
+    }
+
+    async fn send(&self, body: Bytes) -> Result<(), Undelivered> {
+        let sending = async {
+            let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+            match &self.tls {
+                Some((connector, name)) => self.post(connector.connect(name.clone(), stream).await?, body).await,
+                None => self.post(stream, body).await,
+            }
+        };
+        timeout(REQUEST_TIMEOUT, sending).await.unwrap_or(Err(Undelivered::Timeout))
+    }
+
+    /// One request on a connection of its own: there is one a second at most.
+    async fn post(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        body: Bytes,
+    ) -> Result<(), Undelivered> {
+        let protocol = |error: hyper::Error| Undelivered::Protocol(error.to_string());
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(protocol)?;
+        let authority = self.url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+        let path = self.url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let mut request = Request::post(path)
+            .header(HOST, authority)
+            .body(Full::new(body))
+            .map_err(|error| Undelivered::Unwritten(error.to_string()))?;
+        request.headers_mut().extend(self.headers.clone());
+        let exchange = async {
+            let response = sender.send_request(request).await.map_err(protocol)?;
+            let status = response.status();
+            drop(Limited::new(response.into_body(), ANSWER_OCTETS_MAX).collect().await);
+            if status.is_success() { Ok(()) } else { Err(Undelivered::Status(status)) }
+        };
+        // Not a task: it ends with this request, whatever becomes of it.
+        tokio::pin!(exchange, connection);
+        tokio::select! {
+            ended = &mut exchange => ended,
+            ended = &mut connection => match ended {
+                // The answer is there already.
+                Ok(()) => exchange.await,
+                Err(error) => Err(protocol(error)),
+            },
+        }
+    }
+}
+
+/// The work of the thread.
+struct Delivery {
+    collector: Collector,
+    lost: Lost,
+    closing: CancellationToken,
+    /// Whether the last request failed, so that it is told once and not each time.
+    failing: bool,
+}
+
+impl Delivery {
+    async fn run(mut self, mut taken: mpsc::Receiver<Event>) {
+        let closing = self.closing.clone();
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                () = gather(&mut taken, &mut batch) => {}
+                () = closing.cancelled() => break,
+            }
+            self.deliver(&batch).await;
+            batch.clear();
+        }
+        // What comes from now on is counted where it is taken.
+        taken.close();
+        let until = Instant::now() + LAST_TIMEOUT;
+        loop {
+            batch.extend(std::iter::from_fn(|| taken.try_recv().ok()).take(TRACES_A_REQUEST_MAX));
+            if batch.is_empty() {
+                return;
+            }
+            let delivered = match written(&batch) {
+                Ok(body) => timeout_at(until, self.collector.send(body)).await.is_ok_and(|sent| sent.is_ok()),
+                Err(_) => false,
+            };
+            if !delivered {
+                self.lost.add(batch.len());
+            }
+            batch.clear();
+        }
+    }
+
+    /// Sends one request, and again where that may help; counts its traces where none did.
+    async fn deliver(&mut self, batch: &[Event]) {
+        let error = match written(batch) {
+            Ok(body) => match self.insist(&body).await {
+                Ok(()) => {
+                    if std::mem::take(&mut self.failing) {
+                        tracing::info!("traces are delivered to {} again", self.collector.shown());
+                    }
+                    return;
+                }
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        self.lost.add(batch.len());
+        self.tell(&error);
+    }
+
+    async fn insist(&mut self, body: &Bytes) -> Result<(), Undelivered> {
+        for pause in PAUSES {
+            match self.send(body).await {
+                Err(error) if error.may_pass() && !self.closing.is_cancelled() => self.tell(&error),
+                other => return other,
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                // There is time for one more.
+                () = self.closing.cancelled() => break,
+            }
+        }
+        self.send(body).await
+    }
+
+    /// With less patience once the program ends.
+    async fn send(&self, body: &Bytes) -> Result<(), Undelivered> {
+        let patience_ends = async {
+            self.closing.cancelled().await;
+            sleep(LAST_TIMEOUT).await;
+        };
+        tokio::select! {
+            sent = self.collector.send(body.clone()) => sent,
+            () = patience_ends => Err(Undelivered::Timeout),
+        }
+    }
+
+    fn tell(&mut self, error: &Undelivered) {
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!("traces cannot be delivered to {}: {error}", self.collector.shown());
+        }
+    }
+}
+
+fn written(batch: &[Event]) -> Result<Bytes, Undelivered> {
+    export_request(batch).map(Bytes::from).map_err(|error| Undelivered::Unwritten(error.to_string()))
+}
+
+/// Waits for a trace, and a while for more. Where it is dropped, what has come is in the batch.
+async fn gather(taken: &mut mpsc::Receiver<Event>, batch: &mut Vec<Event>) {
+    taken.recv_many(batch, TRACES_A_REQUEST_MAX).await;
+    let until = Instant::now() + GATHERING;
+    while batch.len() < TRACES_A_REQUEST_MAX {
+        let room = TRACES_A_REQUEST_MAX - batch.len();
+        match timeout_at(until, taken.recv_many(batch, room)).await {
+            Ok(more) if more > 0 => {}
+            _ => return,
+        }
+    }
+}
+
+impl Drop for CollectorGuard {
+    fn drop(&mut self) {
+        self.closing.cancel();
+        // The thread sends nothing; it is heard when it ends. Each of its last waits has an end.
+        let _ended = self.ended.recv_timeout(LAST_TIMEOUT * 4);
+    }
+}
