@@ -1,5 +1,7 @@
 use super::*;
 
+use rusqlite::Connection;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Barrier;
 
 /// 2026-11-21T00:00:00Z.
