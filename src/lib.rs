@@ -46,6 +46,8 @@ pub mod operate;
 
 pub mod metrics;
 
+pub mod overview;
+
 pub mod admin;
 
 pub mod cli;

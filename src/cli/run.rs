@@ -11,6 +11,7 @@ use crate::inspect::{self, Admission, CaDirectory, Checked, Occasion, Synchronis
 use crate::metrics::{Counting, Counts, Scrapes};
 use crate::operate::background::in_background;
 use crate::operate::{Beginning, Cause, Inputs, Operator, Read, Reloads, Wanted, tend, watch};
+use crate::overview::Overview;
 use crate::proxy::{Assembled, Clock, Generation, Proxy, assemble, ca_settings, serve, tell_losses};
 use crate::report::{Queue, QueueGuard, Sink, TextLog, Writing};
 use crate::upstream::doors::Doors;
@@ -95,7 +96,9 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     };
     let doors = Doors::at(front.as_ref().map(|front| front.address));
     let counts = Arc::new(Counts::default());
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(TextLog { queue }), Box::new(Counting(Arc::clone(&counts)))];
+    let overview = Overview::of(Arc::clone(&counts));
+    let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(TextLog { queue }), Box::new(Counting(Arc::clone(&counts)))];
+    sinks.extend(front.is_some().then(|| overview.sink()));
     let assembled = assemble(&config, generation, &authority, resolver, clock, doors, sinks);
     let Assembled { proxy, sinks } = assembled.map_err(Failure::unreachable)?;
     // Signals are taken before the address is told: who reads it may send one at once.
@@ -124,7 +127,7 @@ async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         attending.spawn(watch(Arc::clone(&operator)));
     }
     if let Some(front) = front {
-        attending.spawn(front.serve(Arc::clone(&operator), Scrapes::of(counts)));
+        attending.spawn(front.serve(Arc::clone(&operator), Scrapes::of(counts), overview));
     }
     let _socket = match &control_socket {
         None => None,

@@ -147,6 +147,14 @@ impl Rollouts {
         Some(progress.taken)
     }
 
+    /// In percent, the share of the clients that the rollout of this pinset enforces for, and whether it is on hold.
+    pub(super) fn reached(&self, pinset: &Pinset, moment: Moment) -> Option<(f64, bool)> {
+        let rollout = pinset.rollout()?;
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = known.get(&pinset.name).filter(|progress| progress.rollout == *rollout)?;
+        Some((progress.percent(moment), progress.held))
+    }
+
     /// Counts a session whose chain was judged.
     pub(super) fn count(&self, pinset: &Pinset, violated: bool, now: Duration) {
         let Some(rollout) = held(pinset) else { return };
