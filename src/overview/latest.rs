@@ -2,7 +2,7 @@
 
 use super::seen::{self, ExpectedKey, SeenFrom, SeenKey};
 use crate::metrics::PINSETS_MAX;
-use crate::policy::decision::FailureClass;
+use crate::policy::decision::{FailureClass, PIN_MISMATCH};
 use crate::report::{Asked, Decided, Event, Violation};
 use serde::Serialize;
 use std::collections::{HashMap, VecDeque};
@@ -130,7 +130,7 @@ impl Violated {
             pinset: event.pinset.clone(),
             outcome,
             class: violation.class,
-            detail: event.detail.clone(),
+            detail: detail(event, violation),
             policy_generation: event.policy_generation,
             seen_from,
             seen,
@@ -138,4 +138,12 @@ impl Violated {
             expected_left_out,
         }
     }
+}
+
+/// What was violated, in words. The event of a session that was let through tells how it ended, if that was a failure, too.
+fn detail(event: &Event, violation: &Violation) -> Option<String> {
+    if event.failure_class == Some(violation.class) {
+        return event.detail.clone();
+    }
+    (violation.class == FailureClass::Pin).then(|| PIN_MISMATCH.to_owned())
 }

@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod control;
+mod page;
 mod paste;
 mod pins;
 mod probe;

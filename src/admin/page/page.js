@@ -28,7 +28,12 @@
     const place = focused && (focused.id || (focused.parentElement && focused.parentElement.id));
     const anchor = [...main.querySelectorAll("[id]")].filter((e) => e.getBoundingClientRect().top <= 1).pop();
     const before = anchor && anchor.getBoundingClientRect().top;
+    const scrolled = [...main.querySelectorAll("pre[id]")].map((e) => [e.id, e.scrollTop]);
     main.innerHTML = text;
+    for (const [id, top] of scrolled) {
+      const same = document.getElementById(id);
+      if (same) same.scrollTop = top;
+    }
     for (const [id, open] of chosen) {
       const details = document.getElementById(id);
       if (details) details.open = open; else chosen.delete(id);
