@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 /// The time that the browser believes has passed when it tells what it shows: two updates, and a bit.
 const VIRTUAL_MILLISECONDS: u32 = 12_000;
 
-/// A page of 360 pixels in one of the test, which does what a reader would do and tells what came of it. A browser without
-/// a screen has no window as narrow as that.
+/// A page of 360 pixels in one of the test, which does what a reader would do and tells what came of it; one that is as high
+/// as all that it holds is only looked at. A browser without a screen has no window as narrow as that.
 const READER: &str = r#"<!DOCTYPE html><body style="margin:0"><iframe src="/" style="border:0" width="360" height="HEIGHT"></iframe>
 <p id="told"></p><script>
 onload = () => {
@@ -23,6 +23,7 @@ onload = () => {
   const tell = (text) => document.getElementById("told").append(text + "; ");
   tell("wide " + page.documentElement.scrollWidth + " of " + page.documentElement.clientWidth);
   tell("at first v1 " + of("v1").open + " v2 " + of("v2").open + " v3 " + (of("v3") !== null));
+  if (HEIGHT > 1000) return;
   of("v1").querySelector("summary").click();
   of("v2").querySelector("summary").click();
   of("v1").querySelector("summary").focus();
