@@ -285,6 +285,39 @@ async fn a_pinned_key_at_another_place() {
     shown.program.stop().await;
 }
 
+/// Where no path came to be judged, the keys are those of what was served, and fewer than a peer may serve.
+#[tokio::test]
+async fn violations_without_a_path() {
+    let root = Ca::root("A private CA");
+    let filler = Ca::root("Filler");
+    let chain = (0..60).fold(Leaf::named(HOST).signed_by(&root), |chain, _| chain.append(filler.der()));
+    let origin = Origin::start(OriginConfig::new(chain.clone()).behaviour(Behaviour::Echo)).await;
+    let site = Site { root, chain, origin };
+    let shown = Shown::before(site, "", |site| pinset(&site.chain.pin())).await;
+    assert_eq!(shown.session().await, 502);
+    let violation = shown.violations(1).await["violations"][0].clone();
+    assert_eq!((&violation["class"], &violation["seen-from"]), (&json!("budget"), &json!("served")));
+    let seen = violation["seen"].as_array().expect("a list");
+    assert_eq!((seen.len(), &seen[0]["pinned"], &seen[15]["subject"]), (16, &json!(true), &json!("CN=Filler")));
+    let text = shown.text("/").await;
+    assert!(text.contains("among what was served") && !text.contains("not enough"), "{text}");
+
+    // Refused before anything is served.
+    let toml = std::fs::read_to_string(&shown.path).unwrap();
+    let ended = "[pinset.expiry]\nat = 2020-01-01T00:00:00Z\nthen = \"fail-closed\"\n";
+    std::fs::write(&shown.path, format!("{toml}{ended}")).unwrap();
+    shown.ctl(&["reload"]).await.with_code(0);
+    assert_ne!(shown.session().await, 200);
+    let violation = shown.violations(2).await["violations"][0].clone();
+    assert_eq!((&violation["class"], &violation["seen-from"]), (&json!("pin"), &json!("nothing")));
+    assert_eq!((&violation["seen"], &violation["expected"][0]["seen"]), (&json!([]), &json!(false)));
+    let text = shown.text("/").await;
+    for part in ["No certificate.", "always refused", "2020-01-01, which is past (pinset, then fail-closed)"] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+    shown.program.stop().await;
+}
+
 /// A large configuration and many violations are told in part, and it is said what is left out.
 #[tokio::test]
 async fn what_is_told_has_bounds() {

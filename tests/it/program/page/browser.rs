@@ -56,8 +56,8 @@ struct Relay {
 
 impl Relay {
     async fn before(shown: &Arc<Shown>, news: News) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let (shown, log) = (Arc::clone(shown), Arc::clone(&asked));
         let serving = tokio::spawn(async move {
@@ -72,7 +72,7 @@ impl Relay {
 
     /// How often this was asked for.
     fn count(&self, line: &str) -> usize {
-        self.asked.lock().unwrap().iter().filter(|asked| asked.starts_with(line)).count()
+        self.asked.lock().expect("the list").iter().filter(|asked| asked.starts_with(line)).count()
     }
 }
 
@@ -92,7 +92,7 @@ async fn relay(mut browser: TcpStream, shown: &Shown, news: News, log: &Mutex<Ve
     }
     let head = String::from_utf8_lossy(&head).replace("Connection: keep-alive", "Connection: close");
     let is_first = {
-        let mut log = log.lock().unwrap();
+        let mut log = log.lock().expect("the list");
         log.push(head.lines().next().unwrap_or_default().to_owned());
         log.iter().filter(|line| line.starts_with("GET /main ")).count() == 1
     };
@@ -105,7 +105,7 @@ async fn relay(mut browser: TcpStream, shown: &Shown, news: News, log: &Mutex<Ve
         match news {
             News::Silence => return Ok(()),
             News::Violation if is_first => {
-                let total = shown.json("/api/violations").await["total"].as_u64().unwrap();
+                let total = shown.json("/api/violations").await["total"].as_u64().expect("a number");
                 shown.session().await;
                 shown.violations(total + 1).await;
             }
@@ -140,7 +140,7 @@ async fn browse(chromium: &Path, shown: &Shown, url: &str, name: &str, size: (u3
         .await
         .with_code(0);
     let png = std::fs::read(&picture).unwrap_or_else(|error| panic!("{error}: {done}"));
-    let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
+    let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().expect("four octets"));
     assert_eq!((&png[1..4], number(16), number(20)), (&b"PNG"[..], width, height));
     done
 }
@@ -163,7 +163,7 @@ async fn furnished() -> Arc<Shown> {
     shown.override_site("CHG-4711: the partner has changed its keys over night", "ann@example.org").await;
     assert_eq!(shown.session().await, 200);
     shown.violations(2).await;
-    std::fs::write(&shown.path, "[[pinset]]\nname = \"site\"\nhost = [\"localhost\"]\n").unwrap();
+    std::fs::write(&shown.path, "[[pinset]]\nname = \"site\"\nhost = [\"localhost\"]\n").expect("it is written");
     shown.ctl(&["reload"]).await.with_code(1);
     Arc::new(shown)
 }
