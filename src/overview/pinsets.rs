@@ -150,3 +150,49 @@ impl PinsetNow {
         Self { protection, enforced_percent: Some(percent), on_hold, ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::pinset::Expiry;
+    use crate::policy::tests_support::{day, pinset, rollout, rule, with_stance};
+
+    /// What is shown on a day of a rollout that its dates have brought to everybody, and a hold has not.
+    fn told(own: &Pinset, reached: Option<(f64, bool)>) -> (Protection, Option<f64>, bool) {
+        let (rule, moment) = (rule(own.clone(), "bank.example"), Moment::at(day(9)));
+        let told = PinsetNow::of(&rule, own, moment, None).rolled_out(own, reached, moment);
+        (told.protection, told.enforced_percent, told.on_hold)
+    }
+
+    #[test]
+    fn a_rollout_is_shown_as_far_as_it_has_come() {
+        let rolling = with_stance("bank", rollout(&[(1, 25.0)], 2, Some(0.1)));
+        let share = |percent| Protection::Partly(Share::from_percent(percent).unwrap());
+        let table = [
+            (Some((0.0, true)), (Protection::Reported, Some(0.0), true)),
+            (Some((25.0, true)), (share(25.0), Some(25.0), true)),
+            (Some((100.0, false)), (Protection::Enforced, Some(100.0), false)),
+            (None, (Protection::Enforced, None, false)),
+        ];
+        for (reached, expected) in table {
+            assert_eq!(told(&rolling, reached), expected);
+        }
+        // Its end counts for more.
+        let expiry = Some(Expiry { at: day(5), then: AfterExpiry::FailClosed });
+        let ended = Pinset { expiry, ..rolling };
+        assert_eq!(told(&ended, Some((100.0, false))), (Protection::Refused, None, false));
+    }
+
+    #[test]
+    fn the_very_one_then_those_with_trouble_then_by_name() {
+        let (own, rule) = (pinset("any"), rule(pinset("any"), "any.example"));
+        let names: Vec<_> = (0..300).map(|number| format!("p{number:03}")).collect();
+        let found = names.iter().rev().map(|name| (name != "p250", name != "p270", &**name, &rule, &own));
+        let (total, told) = first(found.collect());
+        let told: Vec<_> = told.iter().map(|(_, _, name, ..)| *name).collect();
+        assert_eq!(
+            (total, told.len(), &told[..3], told.last()),
+            (300, 200, &["p250", "p270", "p000"][..], Some(&"p197"))
+        );
+    }
+}

@@ -230,10 +230,12 @@ mod tests {
         }
         assert_eq!(limit(day(2), 2 * MINUTE), Some(1), "2 of 10 are more than a tenth");
         assert_eq!(limit(day(3), 2 * MINUTE), Some(1), "and the next step is held too");
+        assert_eq!(rollouts.reached(&pinset, Moment::at(day(3))), Some((5.0, true)));
         for _ in 0..10 {
             rollouts.count(&pinset, false, 3 * MINUTE);
         }
         assert_eq!(limit(day(3), 3 * MINUTE), Some(3), "2 of 20 are a tenth, not more");
+        assert_eq!(rollouts.reached(&pinset, Moment::at(day(3))), Some((100.0, false)));
         for _ in 0..100 {
             rollouts.count(&pinset, true, 4 * MINUTE);
         }
