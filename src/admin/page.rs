@@ -99,7 +99,8 @@ impl<'a> Main<'a> {
         let status = &self.shown.status;
         let mut concerns = Vec::new();
         if status.draining {
-            let what = "It is draining: open sessions may end, and no new ones are taken.".to_owned();
+            let what =
+                "It is draining: it takes no new sessions, or soon none, and ends when the open ones have.".to_owned();
             concerns.push(Concern { what, why: None });
         }
         let refused = status.last_reload.as_ref().and_then(|last| Some((last, last.refused.as_deref()?)));

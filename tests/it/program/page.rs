@@ -318,6 +318,24 @@ async fn violations_without_a_path() {
     shown.program.stop().await;
 }
 
+/// The first thing that is seen says whether something has to be done.
+#[tokio::test]
+async fn health_in_one_line() {
+    let shown = Shown::start(|_| "[limits]\ndrain_delay = \"5m\"\n".to_owned()).await;
+    assert!(shown.text("/").await.contains("Running, and nothing is wrong with the proxy itself"));
+    std::fs::write(&shown.path, "[[pinset").unwrap();
+    shown.ctl(&["reload"]).await.with_code(1);
+    assert!(shown.text("/").await.contains("Running; one thing to look at"));
+    assert!(shown.text("/").await.contains("was refused; generation 1 stays in force:"));
+    shown.program.running.signal("TERM").await;
+    let draining = async { while !shown.text("/").await.contains("Draining; 2 things to look at") {} };
+    within_deadline(draining).await.expect("the page tells of it");
+    assert!(shown.text("/main").await.contains("It is draining: "));
+    // The end of the delay, and of everything.
+    shown.program.running.signal("TERM").await;
+    shown.program.running.ended().await.with_code(1);
+}
+
 /// A large configuration and many violations are told in part, and it is said what is left out.
 #[tokio::test]
 async fn what_is_told_has_bounds() {
