@@ -48,6 +48,8 @@ pub mod operate;
 
 pub mod metrics;
 
+pub mod overview;
+
 pub mod admin;
 
 pub mod cli;

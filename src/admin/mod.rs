@@ -5,6 +5,7 @@ mod answer;
 mod connections;
 mod control;
 mod guard;
+mod page;
 mod socket;
 mod tell;
 mod tls;

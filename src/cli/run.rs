@@ -15,6 +15,7 @@ use crate::inspect::{self, Admission, CaDirectory, Checked, Occasion, Synchronis
 use crate::metrics::{Counting, Counts, Scrapes};
 use crate::operate::background::in_background;
 use crate::operate::{Beginning, Cause, Operator, Read, Reloads, Wanted, tend, watch};
+use crate::overview::Overview;
 use crate::proxy::{Assembled, Clock, Generation, Proxy, assemble, ca_settings, serve, tell_losses};
 use crate::report::Sink;
 use crate::upstream::doors::Doors;
@@ -105,7 +106,9 @@ async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
     };
     let doors = Doors::at(front.as_ref().map(|front| front.address));
     let counts = Arc::new(Counts::default());
-    let sinks: Vec<Box<dyn Sink>> = vec![sink, Box::new(Counting(Arc::clone(&counts)))];
+    let overview = Overview::of(Arc::clone(&counts));
+    let mut sinks: Vec<Box<dyn Sink>> = vec![sink, Box::new(Counting(Arc::clone(&counts)))];
+    sinks.extend(front.is_some().then(|| overview.sink()));
     let assembled = assemble(&config, generation, &authority, resolver, clock, doors, sinks);
     let Assembled { proxy, sinks, outbox } = assembled.map_err(Failure::unreachable)?;
     // Signals are taken before the address is told: who reads it may send one at once.
@@ -131,7 +134,7 @@ async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
         attending.spawn(watch(Arc::clone(&operator)));
     }
     if let Some(front) = front {
-        attending.spawn(front.serve(Arc::clone(&operator), Scrapes::of(counts)));
+        attending.spawn(front.serve(Arc::clone(&operator), Scrapes::of(counts), overview));
     }
     // The file goes when the process does.
     let _socket = control.map(|(socket, listener)| {

@@ -10,11 +10,13 @@ mod histogram;
 mod pinsets;
 mod scrape;
 mod series;
+mod tally;
 
 pub use counts::Counts;
 pub use ends::ENDS_MAX;
 pub use pinsets::PINSETS_MAX;
 pub use scrape::Scrapes;
+pub use tally::{Tallies, Tally};
 
 use crate::report::{Event, Sink, Violation};
 use std::sync::Arc;

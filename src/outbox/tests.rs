@@ -52,6 +52,7 @@ fn violation(kind: u32) -> (Event, Violation) {
         served: Vec::new(),
         validated: Vec::new(),
         known_pins: Vec::new(),
+        expected: Vec::new(),
         noted_hostname: None,
         include_subdomains: false,
         expires: None,

@@ -31,6 +31,7 @@ use crate::policy::access::Access;
 use crate::policy::host::Authority;
 use crate::policy::moment::{Circumstances, Moment};
 use crate::policy::overrides::Overrides;
+use crate::policy::pinset::Pinset;
 use crate::policy::rules::{Policy, Rule};
 use crate::report::Reporter;
 use crate::tls::memory::ChainMemory;
@@ -211,6 +212,12 @@ impl Proxy {
     /// The moment that rules are held against.
     pub fn moment(&self) -> Moment {
         self.time.moment()
+    }
+
+    /// In percent, the share of the clients that the rollout of this pinset of the policy in force enforces for, and
+    /// whether it is on hold; `None` where it has none.
+    pub fn rollout_reached(&self, pinset: &Pinset, moment: Moment) -> Option<(f64, bool)> {
+        self.rollouts.reached(pinset, moment)
     }
 
     /// What a judgement of this host by this rule depends on.

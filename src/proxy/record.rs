@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
-use words::{ended, expected, noted_host, pins_of, rfc7469_pin, tls_version};
+use words::{ended, expected, noted_host, pins_of, placed, rfc7469_pin, tls_version};
 
 /// An event in the making.
 #[derive(Debug)]
@@ -242,6 +242,7 @@ impl Record {
             served,
             validated,
             known_pins: rule.expected_pins().iter().map(rfc7469_pin).collect(),
+            expected: placed(rule).collect(),
             include_subdomains: noted.as_ref().is_some_and(|pattern| !matches!(pattern.scope, Scope::Exact(_))),
             noted_hostname: noted.map(|pattern| noted_host(&pattern)),
             expires: rule.pinset().and_then(|pinset| pinset.expiry).map(|expiry| expiry.at),

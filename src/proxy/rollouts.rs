@@ -147,6 +147,14 @@ impl Rollouts {
         Some(progress.taken)
     }
 
+    /// In percent, the share of the clients that the rollout of this pinset enforces for, and whether it is on hold.
+    pub(super) fn reached(&self, pinset: &Pinset, moment: Moment) -> Option<(f64, bool)> {
+        let rollout = pinset.rollout()?;
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = known.get(&pinset.name).filter(|progress| progress.rollout == *rollout)?;
+        Some((progress.percent(moment), progress.held))
+    }
+
     /// Counts a session whose chain was judged.
     pub(super) fn count(&self, pinset: &Pinset, violated: bool, now: Duration) {
         let Some(rollout) = held(pinset) else { return };
@@ -225,10 +233,12 @@ mod tests {
         }
         assert_eq!(limit(day(2), 2 * MINUTE), Some(1), "2 of 10 are more than a tenth");
         assert_eq!(limit(day(3), 2 * MINUTE), Some(1), "and the next step is held too");
+        assert_eq!(rollouts.reached(&pinset, Moment::at(day(3))), Some((5.0, true)));
         for _ in 0..10 {
             rollouts.count(&pinset, false, 3 * MINUTE);
         }
         assert_eq!(limit(day(3), 3 * MINUTE), Some(3), "2 of 20 are a tenth, not more");
+        assert_eq!(rollouts.reached(&pinset, Moment::at(day(3))), Some((100.0, false)));
         for _ in 0..100 {
             rollouts.count(&pinset, true, 4 * MINUTE);
         }

@@ -3,6 +3,7 @@
 use super::event::{Event, date_time};
 use crate::policy::decision::FailureClass;
 use crate::policy::pin::{Pin, hex};
+use crate::policy::pinset::Position;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -22,6 +23,8 @@ pub struct Violation {
     pub validated: Vec<Vec<u8>>,
     /// The pins that would have been accepted.
     pub known_pins: Vec<String>,
+    /// The same, each with where in a path its key has to stand.
+    pub expected: Vec<(Position, Pin)>,
     /// The host that the pinset names: the one asked for, or the one above it that a wildcard was written for.
     pub noted_hostname: Option<String>,
     /// Whether the pinset covers names below that host.

@@ -5,6 +5,7 @@ mod check;
 mod control;
 mod large;
 mod logs;
+mod page;
 mod paste;
 mod pins;
 mod probe;

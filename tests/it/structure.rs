@@ -51,8 +51,13 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
         &["tokio", "rustls", "webpki", "rcgen", "hyper", "dangerous", "SystemTime::now"],
     ),
     (
+        "overview",
+        &["policy", "report", "proxy", "operate", "metrics"],
+        &["tokio", "rustls", "webpki", "rcgen", "hyper", "dangerous", "SystemTime::now"],
+    ),
+    (
         "admin",
-        &["files", "policy", "config", "tls::provider", "operate", "metrics"],
+        &["files", "policy", "config", "tls::provider", "operate", "metrics", "overview"],
         &["webpki", "rcgen", "dangerous", "SystemTime::now"],
     ),
     (
@@ -72,6 +77,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "proxy",
             "operate",
             "metrics",
+            "overview",
             "admin",
         ],
         &["webpki", "rcgen", "dangerous"],

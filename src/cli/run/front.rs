@@ -6,6 +6,7 @@ use crate::admin::{self, AdminTlsInForce, Guard, TlsDoor};
 use crate::config::{AdminAddress, Secret};
 use crate::metrics::Scrapes;
 use crate::operate::{Beside, Operator};
+use crate::overview::Overview;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -45,9 +46,9 @@ impl Front {
     }
 
     /// Tells whoever asks.
-    pub(super) async fn serve(self, operator: Arc<Operator>, scrapes: Scrapes) {
+    pub(super) async fn serve(self, operator: Arc<Operator>, scrapes: Scrapes, overview: Overview) {
         let Self { listener, tls, guard, .. } = self;
-        let router = admin::tell(operator, Arc::new(scrapes), guard);
+        let router = admin::tell(operator, Arc::new(scrapes), Arc::new(overview), guard);
         match tls {
             None => admin::serve(listener, router).await,
             Some(tls) => admin::serve(TlsDoor { listener, tls }, router).await,

@@ -2,7 +2,7 @@
 
 use crate::policy::pattern::{HostPattern, Scope};
 use crate::policy::pin::Pin;
-use crate::policy::pinset::{Clause, PathElement};
+use crate::policy::pinset::{PathElement, Position};
 use crate::policy::rules::Rule;
 use crate::proxy::reply::ExpectedPin;
 use crate::relay::{End, Outcome, SideName};
@@ -20,13 +20,14 @@ pub(super) fn pins_of(path: &[PathElement]) -> Vec<Pin> {
 }
 
 /// The pins of a rule, each with where it has to stand.
-pub(super) fn expected(rule: &Rule) -> Vec<ExpectedPin> {
+pub(super) fn placed(rule: &Rule) -> impl Iterator<Item = (Position, Pin)> {
     let clauses = rule.pinset().into_iter().flat_map(|pinset| pinset.accepts().clauses());
-    let told = |clause: &Clause| {
-        let pins = clause.pins().iter().map(|pin| ExpectedPin { pin: pin.to_string(), position: clause.position() });
-        pins.collect()
-    };
-    clauses.flat_map::<Vec<ExpectedPin>, _>(told).collect()
+    clauses.flat_map(|clause| clause.pins().iter().map(|pin| (clause.position(), *pin)))
+}
+
+/// The same in words, for replies.
+pub(super) fn expected(rule: &Rule) -> Vec<ExpectedPin> {
+    placed(rule).map(|(position, pin)| ExpectedPin { pin: pin.to_string(), position }).collect()
 }
 
 /// `pin-sha256="…"` (RFC 7469 section 3); a certificate pin, which that RFC does not know, in our own form.
