@@ -10,9 +10,11 @@ use crate::tls::name::server_name;
 use crate::tls::provider::provider;
 use crate::tls::words::words;
 use arc_swap::ArcSwap;
+use quick_cache::sync::Cache;
 use rustls::server::{ClientHello as RustlsClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{AlertDescription, PeerIncompatible, ServerConfig};
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -30,6 +32,9 @@ pub enum LeafKeyChoice {
     Always(LeafKeyKind),
 }
 
+/// TLS configurations that sessions with one leaf share; the least used one goes first.
+const SHARED_CONFIGS_MAX: usize = 1_024;
+
 /// Accepts clients: the local CA and what their sessions share.
 #[derive(Debug)]
 pub struct Acceptor {
@@ -37,6 +42,25 @@ pub struct Acceptor {
     leaf_key: LeafKeyChoice,
     handshake_timeout: Duration,
     template: ServerConfig,
+    /// A connection keeps its configuration for as long as it lives, so one of each kind is enough.
+    shared: Cache<Kind, Arc<ServerConfig>>,
+}
+
+/// What the configurations of two sessions differ in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Kind {
+    /// Where the leaf is. The configuration has it, so no other one comes to be there meanwhile.
+    leaf: usize,
+    protocol: Protocol,
+    client_orders: bool,
+}
+
+/// The application protocols that nearly every session has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Protocol {
+    None,
+    Http1,
+    Http2,
 }
 
 /// A client that has shaken hands.
@@ -124,7 +148,8 @@ impl Acceptor {
         template.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         // rustls sends two. A client that resumes has one from each of its connections; the second costs every session.
         template.send_tls13_tickets = 1;
-        Ok(Self { authority: ArcSwap::new(authority), leaf_key, handshake_timeout, template })
+        let shared = Cache::new(SHARED_CONFIGS_MAX);
+        Ok(Self { authority: ArcSwap::new(authority), leaf_key, handshake_timeout, template, shared })
     }
 
     /// Issues the leaf that the usual client will need, or finds it, ahead of its ClientHello. The leaf stays in the
@@ -183,13 +208,9 @@ impl Acceptor {
             }
         };
         let only_family = hello.only_family();
-        let mut config = self.template.clone();
-        // AES-128 is the cheapest suite for both, unless the client is one without hardware for AES.
-        config.ignore_client_order = !hello.prefers_chacha();
-        config.cert_resolver = Arc::new(OneLeaf(Arc::clone(&leaf.certified_key)));
-        config.alpn_protocols = alpn.map(<[u8]>::to_vec).into_iter().collect();
+        let config = self.config(&leaf.certified_key, alpn, hello.prefers_chacha());
         let stream = stream.with_prefix(&hello.rest);
-        let handshake = StartHandshake::from_parts(hello.accepted, stream).into_stream(Arc::new(config));
+        let handshake = StartHandshake::from_parts(hello.accepted, stream).into_stream(config);
         match timeout(self.handshake_timeout, handshake).await {
             Err(_) => Err(AcceptError::Timeout(self.handshake_timeout)),
             Ok(Err(error)) => {
@@ -201,6 +222,26 @@ impl Acceptor {
             }
             Ok(Ok(stream)) => Ok(Acceptance { stream, leaf }),
         }
+    }
+
+    /// The configuration for a leaf and an application protocol.
+    fn config(&self, leaf: &Arc<CertifiedKey>, alpn: Option<&[u8]>, client_orders: bool) -> Arc<ServerConfig> {
+        let make = || {
+            let mut config = self.template.clone();
+            // AES-128 is the cheapest suite for both, unless the client is one without hardware for AES.
+            config.ignore_client_order = !client_orders;
+            config.cert_resolver = Arc::new(OneLeaf(Arc::clone(leaf)));
+            config.alpn_protocols = alpn.map(<[u8]>::to_vec).into_iter().collect();
+            Arc::new(config)
+        };
+        let protocol = match alpn {
+            None => Protocol::None,
+            Some(b"http/1.1") => Protocol::Http1,
+            Some(b"h2") => Protocol::Http2,
+            Some(_) => return make(),
+        };
+        let kind = Kind { leaf: Arc::as_ptr(leaf).addr(), protocol, client_orders };
+        self.shared.get_or_insert_with(&kind, || Ok::<_, Infallible>(make())).unwrap_or_else(|never| match never {})
     }
 
     /// Whether it is the configuration that left the client without a leaf that it can verify.

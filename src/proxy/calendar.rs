@@ -1,10 +1,11 @@
 //! Tells what the dates of a policy bring, at the moment they bring it. The sessions need no telling: each is judged by
 //! its own moment. The operator does.
 
+use super::clock::microseconds;
 use crate::policy::moment::Moment;
 use crate::policy::pinset::{AfterExpiry, Basis, Mode, Pinset, Stance};
 use crate::policy::rules::{Policy, Rule, RuleKind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -15,8 +16,10 @@ pub(super) struct Calendar {
     told: Mutex<Vec<(SystemTime, Arc<Rule>)>>,
     /// Every moment at which a rule changes by itself and that is still to come, in no order.
     changes: Mutex<Vec<SystemTime>>,
-    /// Whether there is any such moment, past or to come.
-    has_dates: AtomicBool,
+    /// The first of them, in microseconds since 1970.
+    next: AtomicU64,
+    /// How often some of them have come.
+    turns: AtomicU64,
 }
 
 impl Calendar {
@@ -34,15 +37,17 @@ impl Calendar {
         let dates = dates.collect();
         let replaced = std::mem::replace(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner), dates);
         drop(replaced);
-        let all: Vec<_> = policy.rules().iter().flat_map(|rule| rule.dates()).collect();
-        self.has_dates.store(!all.is_empty(), Ordering::Relaxed);
-        let to_come = all.into_iter().filter(|date| !moment.loosens(*date)).collect();
-        *self.changes.lock().unwrap_or_else(PoisonError::into_inner) = to_come;
+        let dates = policy.rules().iter().flat_map(|rule| rule.dates());
+        let to_come: Vec<_> = dates.filter(|date| !moment.loosens(*date)).collect();
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.next.store(first(&to_come, moment), Ordering::Relaxed);
+        *changes = to_come;
     }
 
-    /// Whether any rule changes by itself, so that a verdict may be another one after some time.
-    pub(super) fn has_dates(&self) -> bool {
-        self.has_dates.load(Ordering::Relaxed)
+    /// A number that is another one when rules have changed by themselves.
+    pub(super) fn turn(&self, moment: Moment) -> u64 {
+        let has_come = microseconds(moment.latest()) >= self.next.load(Ordering::Relaxed);
+        self.turns.load(Ordering::Relaxed) + u64::from(has_come)
     }
 
     /// Whether a rule has changed by itself since the last time. Where the clocks disagree, it is asked again: what
@@ -51,6 +56,10 @@ impl Calendar {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         let come = changes.iter().any(|date| moment.tightens(*date));
         changes.retain(|date| !moment.loosens(*date));
+        if come {
+            self.next.store(first(&changes, moment), Ordering::Relaxed);
+            self.turns.fetch_add(1, Ordering::Relaxed);
+        }
         come
     }
 
@@ -66,6 +75,12 @@ impl Calendar {
         });
         told
     }
+}
+
+/// The first of these dates that no clock has reached.
+fn first(dates: &[SystemTime], moment: Moment) -> u64 {
+    let to_come = dates.iter().filter(|date| !moment.tightens(**date));
+    to_come.map(|date| microseconds(*date)).min().unwrap_or(u64::MAX)
 }
 
 fn has_come(rule: &Rule, date: SystemTime, moment: Moment) -> bool {

@@ -114,7 +114,7 @@ impl Timekeeper {
     }
 }
 
-fn microseconds(time: SystemTime) -> u64 {
+pub(super) fn microseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

@@ -46,6 +46,8 @@ pub(super) struct Session {
     pub(super) now: SystemTime,
     /// What the rules are held against.
     pub(super) moment: Moment,
+    /// Tells whether rules have changed by themselves since.
+    turn: u64,
 }
 
 /// How far a session is when it gets its 200.
@@ -68,10 +70,12 @@ pub(super) async fn open(
 ) -> Response<Full<Bytes>> {
     let now = record.event().date_time;
     let user_agent = request.headers().get(USER_AGENT).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let moment = proxy.time.moment();
     let session = Session {
+        turn: proxy.calendar.turn(moment),
         generation: proxy.generation(),
         client_key: proxy.offers.key(client.ip(), user_agent),
-        moment: proxy.time.moment(),
+        moment,
         proxy,
         client,
         now,
@@ -210,7 +214,8 @@ impl Session {
             Ok(Ready { pair, shown }) => {
                 let client = self.client.ip().to_canonical();
                 let grounds = Grounds { asked: target, client, address: record.event().upstream_address, shown };
-                let may_have_changed = record.event().overridden || self.proxy.calendar.has_dates();
+                let turned = self.proxy.calendar.turn(self.proxy.time.moment()) != self.turn;
+                let may_have_changed = turned || record.event().overridden;
                 let listed = Listed::new(self.proxy, grounds, &self.generation, may_have_changed);
                 if listed.tell_refusal(&mut record) {
                     // The rules have changed since the verdict: nothing of the client may get through.

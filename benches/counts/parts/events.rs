@@ -2,7 +2,7 @@
 
 use super::{HOST, PIN, SPARE, now};
 use pinproxy::policy::pin::Pin;
-use pinproxy::report::{Asked, Bytes, Client, Decided, Event, Stage};
+use pinproxy::report::{Asked, Bytes, Client, Decided, Event, Stage, Told};
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,15 +28,16 @@ pub(super) fn as_text() -> Box<dyn FnMut(usize)> {
 /// Of a session that was allowed and has come to its end.
 fn event() -> Event {
     let text = |text: &str| Some(text.to_owned());
+    let told = |text: &str| Some(Told::words(text));
     let pin = |text: &str| Pin::parse(text).expect("a pin");
     Event {
         date_time: now(),
         session: "8a238b53-3".to_owned(),
         client: Client(SocketAddr::from(([10, 1, 2, 3], 40_000))),
-        connect_authority: format!("{HOST}:443"),
-        hostname: text(HOST),
+        connect_authority: Told::target(&format!("{HOST}:443")),
+        hostname: told(HOST),
         port: Some(443),
-        sni: text(HOST),
+        sni: told(HOST),
         stage: Stage::Relay,
         decision: Decided::Allow,
         failure_class: None,
@@ -55,14 +56,15 @@ fn event() -> Event {
         upstream_address: Some(SocketAddr::from(([192, 0, 2, 1], 443))),
         upstream_tls: Some("1.3"),
         client_tls: Some("1.3"),
-        alpn: text("h2"),
+        alpn: told("h2"),
         upstream_certificate: Some([0x5e; 32]),
         upstream_not_after: Some(now() + Duration::from_secs(86_400)),
         leaf_serial: Some("5E".repeat(16).into()),
         bytes: Bytes { upstream: 1_234, client: 56_789 },
-        ended: text("both sides closed"),
+        ended: told("both sides closed"),
         upstream_handshake: Some(Duration::from_millis(12)),
         client_handshake: Some(Duration::from_millis(3)),
         duration: Duration::from_millis(1_234),
+        stages: None,
     }
 }
