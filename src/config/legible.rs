@@ -30,7 +30,7 @@ pub(super) fn legible(text: &str) -> String {
 }
 
 /// Keys whose texts are not shown where a line of the file is: those that are described as secret.
-pub(super) const SECRET_KEYS: &[&str] = &["token"];
+pub(super) const SECRET_KEYS: &[&str] = &["token", "headers"];
 
 /// A line of a file, and the marked part of it. Each character of a password or a secret becomes one star, so that what is marked
 /// keeps its place; tabs stay.

@@ -318,11 +318,15 @@ impl Reloader {
         let old = self.proxy.replace(generation);
         (self.generation, self.faults, self.pinned) = (number, faults, pinned(&config));
         self.proxy.reopen_logs();
+        tracing::info!("reloaded the configuration: generation {number} with {rules} rules is in force");
         // What is in force is in force, whether its open sessions could be judged or not.
         let closed = self.judging.judge().blocking_recv().unwrap_or_else(|_| {
             tracing::error!("open sessions could not be judged again; restart the proxy");
             0
         });
+        if closed > 0 {
+            tracing::warn!("{closed} open sessions are closed: generation {number} refuses them");
+        }
         let looser = self.go_over(&old, &config);
         self.replaced.push(old);
         let warnings = kept.into_iter().chain(doubt).chain(warnings.iter().map(sentence)).collect();
@@ -446,15 +450,12 @@ fn sentence(found: &Diagnostic) -> String {
     format!("{}:{line}:{column}: {}: {}", found.place().file.display(), found.code(), found.message())
 }
 
+/// What there is to say behind it.
 fn tell(done: &Reloaded) {
     for warning in &done.warnings {
         tracing::warn!("{warning}");
     }
-    let Reloaded { generation, rules, closed, .. } = done;
-    tracing::info!("reloaded the configuration: generation {generation} with {rules} rules is in force");
-    if *closed > 0 {
-        tracing::warn!("{closed} open sessions are closed: generation {generation} refuses them");
-    }
+    let generation = done.generation;
     for line in &done.looser {
         tracing::warn!("generation {generation} lets more through than the last one: {line}");
     }
