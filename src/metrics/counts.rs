@@ -71,48 +71,23 @@ fn verdict(event: &Event) -> Option<Verdict> {
 mod tests {
     use super::*;
     use crate::policy::pin::Pin;
-    use crate::report::Told;
-    use crate::report::{Asked, Bytes, Client};
-    use std::net::SocketAddr;
-    use std::time::{Duration, SystemTime};
+    use crate::report::{Asked, Bytes, Told, tests_support};
+    use std::time::Duration;
 
+    /// Of a session that was allowed and has relayed.
     fn event() -> Event {
         Event {
-            date_time: SystemTime::UNIX_EPOCH,
-            session: String::new(),
-            client: Client(SocketAddr::from(([192, 0, 2, 1], 1))),
-            connect_authority: Told::default(),
-            hostname: None,
-            port: None,
-            sni: None,
             stage: Stage::Relay,
             decision: Decided::Allow,
             failure_class: None,
             detail: None,
             status: None,
             pinset: Some("site".to_owned()),
-            enforced: true,
-            overridden: false,
             asked: Some(Asked::Enforce),
-            policy_generation: 1,
-            matched_position: None,
-            matched_pin: None,
-            exempted: false,
-            seen_pins: Vec::new(),
-            candidate_paths: 0,
-            upstream_address: None,
-            upstream_tls: None,
-            client_tls: None,
-            alpn: None,
-            upstream_certificate: None,
-            upstream_not_after: None,
-            leaf_serial: None,
             bytes: Bytes { upstream: 3, client: 4 },
-            ended: None,
             upstream_handshake: Some(Duration::from_millis(3)),
-            client_handshake: None,
             duration: Duration::ZERO,
-            stages: None,
+            ..tests_support::event()
         }
     }
 

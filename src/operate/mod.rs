@@ -6,6 +6,7 @@ mod judging;
 mod loosened;
 mod overriding;
 mod reload;
+mod reloader;
 mod status;
 mod watch;
 

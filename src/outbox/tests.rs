@@ -2,7 +2,8 @@ use super::*;
 
 use crate::config::SyslogAddress;
 use crate::policy::decision::FailureClass;
-use crate::report::{Bytes, Client, ClientId, Decided, Stage, Told};
+use crate::report::tests_support::event;
+use crate::report::{Client, ClientId, Told};
 use tokio::net::UdpSocket;
 
 /// How long a test waits for anything.
@@ -10,42 +11,16 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A violation of a kind of its own.
 fn violation(kind: u32) -> (Event, Violation) {
+    let host = format!("api-{kind}.bank.example");
     let event = Event {
         date_time: SystemTime::UNIX_EPOCH,
         session: format!("session-{kind}"),
         client: Client("192.0.2.1:1".parse().unwrap()),
-        connect_authority: Told::target(&format!("api-{kind}.bank.example:443")),
-        hostname: Some(Told::words(format!("api-{kind}.bank.example"))),
-        port: Some(443),
-        sni: None,
-        stage: Stage::Pin,
-        decision: Decided::Refuse,
-        failure_class: Some(FailureClass::Pin),
+        connect_authority: Told::target(&format!("{host}:443")),
+        hostname: Some(Told::words(host)),
         detail: None,
-        status: Some(502),
-        pinset: Some("bank".into()),
-        enforced: true,
-        overridden: false,
-        asked: None,
-        policy_generation: 1,
-        matched_position: None,
-        matched_pin: None,
-        exempted: false,
         seen_pins: Vec::new(),
-        candidate_paths: 1,
-        upstream_address: None,
-        upstream_tls: None,
-        client_tls: None,
-        alpn: None,
-        upstream_certificate: None,
-        upstream_not_after: None,
-        leaf_serial: None,
-        bytes: Bytes::default(),
-        ended: None,
-        upstream_handshake: None,
-        client_handshake: None,
-        duration: Duration::ZERO,
-        stages: None,
+        ..event()
     };
     let violation = Violation {
         class: FailureClass::Pin,

@@ -4,11 +4,12 @@
 //! dates and blocked keys refuse as ever, and so does a host whose pin is all that makes it trusted. It is part of no file
 //! and ends with the process.
 
-use super::host::Authority;
+use super::host::{Authority, Host};
 use super::moment::Moment;
 use super::pinset::Basis;
 use super::protection::Protection;
 use super::rules::Policy;
+use std::num::NonZeroU16;
 use std::time::{Duration, SystemTime};
 
 /// Longest time for which an override is given; who needs it longer gives it again, or changes the pins.
@@ -72,8 +73,9 @@ pub enum OverrideError {
 
 impl Overrides {
     /// Whether the pins of this host are reported instead of enforced.
-    pub fn cover(&self, target: &Authority, moment: Moment) -> bool {
-        self.list.iter().any(|given| given.target == *target && given.is_in_force(moment))
+    pub fn cover(&self, host: &Host, port: NonZeroU16, moment: Moment) -> bool {
+        let covers = |given: &Override| given.target.host == *host && given.target.port == port;
+        self.list.iter().any(|given| covers(given) && given.is_in_force(moment))
     }
 
     /// With one more, in place of an earlier one for the same host. What has ended is left out.
@@ -240,7 +242,8 @@ mod tests {
             ("192.0.2.1:443", Moment::at(day(0)), false),
         ];
         for (target, moment, expected) in table {
-            assert_eq!(overrides.cover(&authority(target), moment), expected, "{target} {moment:?}");
+            let Authority { host, port } = authority(target);
+            assert_eq!(overrides.cover(&host, port, moment), expected, "{target} {moment:?}");
         }
         assert_eq!(overrides.divided(Moment::at(day(0))), (overrides.clone(), Vec::new()));
         assert_eq!(overrides.divided(Moment::at(end)), (Overrides::default(), overrides.list().to_vec()));

@@ -81,8 +81,7 @@ impl Session {
         let hello = self.client_hello(&mut client).await?;
         let judged = async {
             let (host, rule) = self.rule_by_hello(target, &hello, record)?;
-            let judged = Authority { host: host.clone(), port: target.port };
-            record.rule(&rule, &self.circumstances(&rule, &judged));
+            record.rule(&rule, &self.circumstances(&rule, &host, target.port));
             if let Some(permit) = Permit::tunnel(&rule, &host) {
                 return Ok(Judged::Blind(dialled, permit));
             }

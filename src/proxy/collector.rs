@@ -4,7 +4,7 @@
 use crate::config;
 use crate::report::{Event, Lost, Told, export_request};
 use crate::tls::anchors::TrustAnchors;
-use crate::tls::client::service_config;
+use crate::tls::ordinary::ordinary;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
@@ -13,6 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc as threads;
 use std::thread;
 use std::time::Duration;
@@ -104,7 +105,7 @@ impl Collector {
         let is_https = url.scheme_str() == Some("https");
         let tls = if is_https {
             let name = ServerName::try_from(host.clone()).map_err(|_| CollectorError::Name(host.clone()))?;
-            Some((TlsConnector::from(service_config(anchors)?), name))
+            Some((TlsConnector::from(Arc::new(ordinary(anchors)?)), name))
         } else {
             None
         };

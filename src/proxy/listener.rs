@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -81,23 +81,28 @@ pub async fn serve(listeners: Vec<TcpListener>, proxy: Arc<Proxy>, shutdown: imp
 
 /// Sees to the dates of the policy.
 async fn watch_dates(proxy: Arc<Proxy>) {
+    let (mut is_due, mut judging) = (false, None);
     let mut ticks = interval(DATES_INTERVAL);
     loop {
         ticks.tick().await;
-        if proxy.keep_time() {
-            // A task would wait for it, and others for the task.
-            let proxy = Arc::clone(&proxy);
-            let judged = thread::Builder::new().name("pinproxy-dates".to_owned()).spawn(move || {
-                let closed = proxy.judge_open_sessions();
-                if closed > 0 {
-                    tracing::warn!("{closed} open sessions are closed: a date has come, and the rules refuse them now");
-                }
-            });
-            if let Err(error) = judged {
-                tracing::error!("open sessions could not be judged again: {error}");
-            }
+        is_due |= proxy.keep_time();
+        if is_due && judging.as_ref().is_none_or(JoinHandle::is_finished) {
+            judging = judge_by_date(&proxy);
+            is_due = judging.is_none();
         }
     }
+}
+
+/// Judges open sessions again since a date has come. On a thread: a task would wait for it, and others for the task.
+fn judge_by_date(proxy: &Arc<Proxy>) -> Option<JoinHandle<()>> {
+    let proxy = Arc::clone(proxy);
+    let judging = thread::Builder::new().name("pinproxy-dates".to_owned()).spawn(move || {
+        let closed = proxy.judge_open_sessions();
+        if closed > 0 {
+            tracing::warn!("{closed} open sessions are closed: a date has come, and the rules refuse them now");
+        }
+    });
+    judging.map_err(|error| tracing::error!("open sessions could not be judged again yet: {error}")).ok()
 }
 
 /// Says how many events were lost since the start, if any were.

@@ -28,7 +28,7 @@ use crate::config::{Config, Limits};
 use crate::intercept::Acceptor;
 use crate::materials::Materials;
 use crate::policy::access::Access;
-use crate::policy::host::Authority;
+use crate::policy::host::Host;
 use crate::policy::moment::{Circumstances, Moment};
 use crate::policy::overrides::Overrides;
 use crate::policy::pinset::Pinset;
@@ -48,6 +48,7 @@ use standing::Standings;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -220,11 +221,18 @@ impl Proxy {
         self.rollouts.reached(pinset, moment)
     }
 
-    /// What a judgement of this host by this rule depends on.
-    fn circumstances(&self, rule: &Rule, judged: &Authority, client: IpAddr, moment: Moment) -> Circumstances {
+    /// What a judgement of this host and port by this rule depends on.
+    fn circumstances(
+        &self,
+        rule: &Rule,
+        host: &Host,
+        port: NonZeroU16,
+        client: IpAddr,
+        moment: Moment,
+    ) -> Circumstances {
         let rollout = rule.pinset().filter(|pinset| pinset.rollout().is_some());
         let hold = rollout.and_then(|pinset| self.rollouts.limit(pinset, moment, self.time.elapsed()));
-        let overridden = rule.pinset().is_some() && self.overrides.load().cover(judged, moment);
+        let overridden = rule.pinset().is_some() && self.overrides.load().cover(host, port, moment);
         Circumstances { moment, client: client.to_canonical(), hold, overridden }
     }
 

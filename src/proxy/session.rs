@@ -33,6 +33,7 @@ use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -135,9 +136,9 @@ fn established() -> Response<Full<Bytes>> {
 }
 
 impl Session {
-    /// What a judgement of this host by this rule depends on.
-    pub(super) fn circumstances(&self, rule: &Rule, judged: &Authority) -> Circumstances {
-        self.proxy.circumstances(rule, judged, self.client.ip(), self.moment)
+    /// What a judgement of this host and port by this rule depends on.
+    pub(super) fn circumstances(&self, rule: &Rule, host: &Host, port: NonZeroU16) -> Circumstances {
+        self.proxy.circumstances(rule, host, port, self.client.ip(), self.moment)
     }
 
     /// request: who asks, for what, and may they?
@@ -159,7 +160,7 @@ impl Session {
     /// policy, dial, and for an upstream that is known by name: upstream_tls and pin.
     async fn approach(&self, target: &Authority, record: &mut Record) -> Result<Approach, SessionError> {
         let rule = self.generation.policy.select(target, self.moment);
-        let circumstances = self.circumstances(rule, target);
+        let circumstances = self.circumstances(rule, &target.host, target.port);
         record.rule(rule, &circumstances);
         check_expiry(rule, &circumstances, record)?;
         match (&rule.kind, &target.host) {

@@ -276,8 +276,7 @@ impl<'p> Judge<'p> {
         host: &Host,
         served: &Arc<[CertificateDer<'static>]>,
     ) -> Option<Arc<Refused>> {
-        let target = Authority { host: host.clone(), port: grounds.asked.port };
-        let circumstances = self.proxy.circumstances(rule, &target, grounds.client, self.moment);
+        let circumstances = self.proxy.circumstances(rule, host, grounds.asked.port, grounds.client, self.moment);
         let same = Same {
             served: Arc::as_ptr(served).addr(),
             rule: Arc::as_ptr(rule).addr(),
@@ -301,12 +300,12 @@ impl<'p> Judge<'p> {
         let attempt = self.generation.chains.verify(&question, end_entity, others, &circumstances);
         let chain = attempt.result.as_ref().map_err(Clone::clone);
         let refused = match evaluate(&self.generation.policy, rule, &circumstances, chain) {
-            // That a certificate has ended since is no change of the rules.
-            Decision::Refused(rejection) if rejection.class != FailureClass::Validity => {
+            // Also where a certificate has ended since: what else the rules have against the chain would not be known.
+            Decision::Refused(rejection) => {
                 let generation = self.generation.policy.generation();
                 Some(Arc::new(Refused { generation, rejection, chain: Some((attempt, Arc::clone(rule))) }))
             }
-            Decision::Refused(_) | Decision::Allowed { .. } => None,
+            Decision::Allowed { .. } => None,
         };
         self.known.insert(same, refused.clone());
         refused

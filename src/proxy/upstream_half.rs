@@ -55,7 +55,7 @@ impl Session {
         offer: Offer,
         record: &mut Record,
     ) -> Result<Verified, SessionError> {
-        let circumstances = self.circumstances(rule, &Authority { host: host.clone(), port: target.port });
+        let circumstances = self.circumstances(rule, host, target.port);
         check_expiry(rule, &circumstances, record)?;
         record.at(Stage::UpstreamTls);
         let question = Arc::new(Question {

@@ -300,7 +300,7 @@ impl fmt::Display for Event {
 }
 
 #[cfg(test)]
-pub(super) mod tests_support {
+pub(crate) mod tests_support {
     use super::*;
 
     /// The event of a session that was refused for its pins.

@@ -10,6 +10,8 @@ mod told;
 mod traces;
 mod violation;
 
+#[cfg(test)]
+pub(crate) use event::tests_support;
 pub use event::{Asked, Bytes, CLOSED_BY_POLICY, Client, Decided, Event, Stage, date_time};
 pub use journal::{
     JOURNAL_ENTRY_OCTETS_MAX, JOURNAL_SOCKET, JOURNAL_VALUE_OCTETS_MAX, Journal, JournalError, Priority,

@@ -1,6 +1,5 @@
 //! TLS client configurations whose verifier is the rule of one session.
 
-use super::anchors::TrustAnchors;
 use super::chain::Attempt;
 use super::memory::ChainMemory;
 use super::provider::provider;
@@ -100,17 +99,6 @@ impl SessionVerifier {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The configuration towards a service that the operator of the proxy has named, such as a collector of traces: a chain to
-/// one of these anchors, and the name. No rule of the policy speaks of it.
-///
-/// # Errors
-/// When the provider lacks what the protocol versions need.
-pub fn service_config(anchors: &TrustAnchors) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let roots = RootCertStore { roots: anchors.anchors().to_vec() };
-    let config = ClientConfig::builder_with_provider(Arc::clone(provider())).with_safe_default_protocol_versions()?;
-    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// What verification found, out of the error a handshake ended with. `None` for an error that is not about

@@ -187,18 +187,23 @@ async fn a_session_between_verdict_and_relay_is_judged_again_too() {
     assert_eq!(scene.origin.until_ended(1).await.unwrap().received(), 0, "nothing of the client got through");
 }
 
-/// A certificate that has ended since is no change of the rules.
+/// Time alone ends no session. But a certificate that has ended since does not keep one out of reach of other rules either.
 #[tokio::test]
-async fn time_alone_ends_no_session() {
-    let now = SystemTime::now();
-    let mut scene = Scene::at(|chain| pinset(&chain.pin(), ""), Some(now)).await;
-    let toml = pinset(&scene.chain.pin(), "");
-    let mut client = scene.connected().await;
-    scene.proxy.set_time(now + Duration::from_secs(100 * 365 * 24 * 60 * 60));
-    assert_eq!(scene.judged(&toml, 2).await, 0);
-    assert_eq!(client.exchange(b"pong", 4).await.unwrap(), b"pong");
-    client.shutdown().await.unwrap();
-    assert_eq!(scene.event().await.ended.as_deref(), Some("closed"));
+async fn an_ended_certificate_hides_nothing() {
+    for blocks in [true, false] {
+        let now = SystemTime::now();
+        let mut scene = Scene::at(|chain| pinset(&chain.pin(), ""), Some(now)).await;
+        let mut client = scene.connected().await;
+        scene.proxy.set_time(now + Duration::from_secs(100 * 365 * 24 * 60 * 60));
+        assert_eq!(client.exchange(b"pong", 4).await.unwrap(), b"pong");
+        let same = pinset(&scene.chain.pin(), "");
+        let then = if blocks { same + &blocked(&scene.issuing.pin()) } else { same };
+        assert_eq!(scene.judged(&then, 2).await, 1, "blocked: {blocks}");
+        assert!(client.read_exact(1).await.is_err(), "blocked: {blocks}: the session goes on");
+        let event = scene.event().await;
+        assert_eq!((event.decision, event.ended.as_deref()), (Decided::Refuse, Some("policy")), "{event}");
+        assert_eq!(event.failure_class, Some(FailureClass::Validity), "{event}");
+    }
 }
 
 /// Who lives by an override ends with it, whether somebody takes it back or its time is over.
