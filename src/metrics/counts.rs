@@ -82,7 +82,7 @@ mod tests {
             failure_class: None,
             detail: None,
             status: None,
-            pinset: Some("site".to_owned()),
+            pinset: Some("site".into()),
             asked: Some(Asked::Enforce),
             bytes: Bytes { upstream: 3, client: 4 },
             upstream_handshake: Some(Duration::from_millis(3)),

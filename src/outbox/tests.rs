@@ -14,12 +14,12 @@ fn violation(kind: u32) -> (Event, Violation) {
     let host = format!("api-{kind}.bank.example");
     let event = Event {
         date_time: SystemTime::UNIX_EPOCH,
-        session: format!("session-{kind}"),
+        session: format!("session-{kind}").into(),
         client: Client("192.0.2.1:1".parse().unwrap()),
         connect_authority: Told::target(&format!("{host}:443")),
         hostname: Some(Told::words(host)),
         detail: None,
-        seen_pins: Vec::new(),
+        seen_pins: Box::default(),
         ..event()
     };
     let violation = Violation {

@@ -34,11 +34,11 @@ pub struct Violated {
     #[serde(serialize_with = "super::serialize_moment")]
     pub date_time: SystemTime,
     /// The session, as replies and logs name it.
-    pub session: String,
+    pub session: Box<str>,
     /// The host and port that were judged.
     pub target: String,
     /// The pinset.
-    pub pinset: Option<String>,
+    pub pinset: Option<Box<str>>,
     /// What became of it.
     pub outcome: Outcome,
     /// What was violated.
@@ -75,7 +75,7 @@ struct Kept {
     total: u64,
     latest: VecDeque<Arc<Violated>>,
     /// By pinset; as many as have counters of their own.
-    last: HashMap<String, SystemTime>,
+    last: HashMap<Box<str>, SystemTime>,
 }
 
 impl Latest {
@@ -104,7 +104,7 @@ impl Latest {
         Violations { total: kept.total, violations: kept.latest.iter().cloned().collect() }
     }
 
-    pub(super) fn last_by_pinset(&self) -> HashMap<String, SystemTime> {
+    pub(super) fn last_by_pinset(&self) -> HashMap<Box<str>, SystemTime> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).last.clone()
     }
 }

@@ -78,7 +78,7 @@ impl Pinsets {
         proxy: &Proxy,
         moment: Moment,
         tallies: &Tallies,
-        last: &HashMap<String, SystemTime>,
+        last: &HashMap<Box<str>, SystemTime>,
         part: &str,
     ) -> Self {
         let generation = proxy.generation();
@@ -93,7 +93,7 @@ impl Pinsets {
         let (total, found) = first(named.collect());
         let pinsets = found.iter().map(|(.., rule, pinset)| {
             let told = PinsetNow::of(rule, pinset, moment, tallies.of(&pinset.name));
-            let last_violation = last.get(&pinset.name).copied();
+            let last_violation = last.get(pinset.name.as_str()).copied();
             PinsetNow { last_violation, ..told }.rolled_out(pinset, proxy.rollout_reached(pinset, moment), moment)
         });
         Self { total, left_out: total - found.len(), pinsets: pinsets.collect() }

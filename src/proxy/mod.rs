@@ -267,8 +267,8 @@ impl Proxy {
         self.capacity.taken()
     }
 
-    fn session_name(&self) -> String {
-        format!("{:08x}-{}", self.session_prefix, self.session_count.fetch_add(1, Ordering::Relaxed))
+    fn session_name(&self) -> Box<str> {
+        format!("{:08x}-{}", self.session_prefix, self.session_count.fetch_add(1, Ordering::Relaxed)).into()
     }
 }
 

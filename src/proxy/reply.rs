@@ -40,12 +40,12 @@ pub(super) struct Refusal {
     reason: Told,
     connect_authority: Told,
     hostname: Option<Told>,
-    pinset: Option<String>,
+    pinset: Option<Box<str>>,
     enforced: bool,
-    seen_pins: Vec<Pin>,
+    seen_pins: Box<[Pin]>,
     expected_pins: Vec<ExpectedPin>,
     remedy: &'static str,
-    session: String,
+    session: Box<str>,
 }
 
 /// A pin that the rule would have accepted.
@@ -53,6 +53,12 @@ pub(super) struct Refusal {
 pub(super) struct ExpectedPin {
     pub(super) pin: String,
     pub(super) position: Position,
+}
+
+impl From<&(Position, Pin)> for ExpectedPin {
+    fn from((position, pin): &(Position, Pin)) -> Self {
+        Self { pin: pin.to_string(), position: *position }
+    }
 }
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");

@@ -91,7 +91,7 @@ pub struct Event {
     #[serde(serialize_with = "serialize_date_time")]
     pub date_time: SystemTime,
     /// Number of the session, unique within the life of the process; replies name it too.
-    pub session: String,
+    pub session: Box<str>,
     /// Who asked.
     pub client: Client,
     /// The target as the client wrote it, without userinfo, path and query, and as far as it is printable.
@@ -113,7 +113,7 @@ pub struct Event {
     /// Status of the reply to the CONNECT.
     pub status: Option<u16>,
     /// The rule: the name of a pinset, `exempt`, `tunnel` or `unpinned`.
-    pub pinset: Option<String>,
+    pub pinset: Option<Box<str>>,
     /// Whether a pin mismatch would have refused the session.
     pub enforced: bool,
     /// Whether an operator has overridden the enforcement for this host.
@@ -123,15 +123,15 @@ pub struct Event {
     /// The policy generation it was judged by.
     pub policy_generation: u64,
     /// Position of the certificate that matched: 0 is the end entity.
-    pub matched_position: Option<usize>,
+    pub matched_position: Option<u32>,
     /// The pin that matched.
     pub matched_pin: Option<Pin>,
     /// Pins were demanded, none matched, and the trust anchor exempts its chains from them.
     pub exempted: bool,
     /// Keys of the verified path that was judged, end entity first, as pins.
-    pub seen_pins: Vec<Pin>,
+    pub seen_pins: Box<[Pin]>,
     /// Paths that verified and were turned down.
-    pub candidate_paths: usize,
+    pub candidate_paths: u32,
     /// The address that was dialled.
     pub upstream_address: Option<SocketAddr>,
     /// TLS version with the upstream.
@@ -307,7 +307,7 @@ pub(crate) mod tests_support {
     pub(crate) fn event() -> Event {
         Event {
             date_time: SystemTime::UNIX_EPOCH,
-            session: "00000000-7".to_owned(),
+            session: "00000000-7".into(),
             client: Client(SocketAddr::from(([127, 0, 0, 1], 50_000))),
             connect_authority: Told::target("bank.example:443"),
             hostname: Some(Told::words("bank.example")),
@@ -318,7 +318,7 @@ pub(crate) mod tests_support {
             failure_class: Some(FailureClass::Pin),
             detail: Some(Told::words("no verified path of the upstream's chain holds a pinned key")),
             status: Some(502),
-            pinset: Some("bank".to_owned()),
+            pinset: Some("bank".into()),
             enforced: true,
             overridden: false,
             asked: None,
@@ -326,7 +326,7 @@ pub(crate) mod tests_support {
             matched_position: None,
             matched_pin: None,
             exempted: false,
-            seen_pins: vec![Pin::Spki([7; 32]), Pin::Spki([8; 32])],
+            seen_pins: [Pin::Spki([7; 32]), Pin::Spki([8; 32])].into(),
             candidate_paths: 1,
             upstream_address: Some(SocketAddr::from(([192, 0, 2, 7], 443))),
             upstream_tls: Some("1.3"),

@@ -137,7 +137,7 @@ fn attributes_of_stage(stage: Stage, event: &Event) -> Attributes {
         }
         Stage::Pin => {
             let pin = event.matched_pin.as_ref().map(ToString::to_string);
-            let position = event.matched_position.and_then(|position| u64::try_from(position).ok());
+            let position = event.matched_position.map(u64::from);
             attributes.maybe("pinproxy.matched_pin", pin.as_deref()).number("pinproxy.matched_position", position)
         }
         Stage::ClientTls => {

@@ -12,7 +12,7 @@ const TARGET_CHARACTERS_MAX: usize = 300;
 /// of this type holds nothing that has not gone through one of them.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
-pub struct Told(String);
+pub struct Told(Box<str>);
 
 impl Told {
     /// A target: without userinfo, path and query, which may hold secrets, and ASCII.
@@ -31,7 +31,7 @@ impl Told {
                 printable.extend(c.escape_default());
             }
         }
-        Self(printable + cut)
+        Self((printable + cut).into())
     }
 
     /// A sentence or a name; what is not printable is escaped. Not for URLs: it leaves nothing out.
@@ -40,7 +40,7 @@ impl Told {
         // As nearly every text is, and quickly seen.
         let is_ascii = text.bytes().all(|octet| octet == b' ' || octet.is_ascii_graphic());
         if is_ascii || text.chars().all(is_printable) {
-            return Self(text);
+            return Self(text.into());
         }
         let mut printable = String::with_capacity(text.len() + 16);
         for c in text.chars() {
@@ -50,7 +50,7 @@ impl Told {
                 printable.extend(c.escape_default());
             }
         }
-        Self(printable)
+        Self(printable.into())
     }
 
     /// The text.
@@ -92,19 +92,19 @@ impl fmt::Debug for Told {
 
 impl PartialEq<str> for Told {
     fn eq(&self, other: &str) -> bool {
-        self.0 == other
+        &*self.0 == other
     }
 }
 
 impl PartialEq<&str> for Told {
     fn eq(&self, other: &&str) -> bool {
-        self.0 == *other
+        &*self.0 == *other
     }
 }
 
 impl PartialEq<String> for Told {
     fn eq(&self, other: &String) -> bool {
-        self.0 == *other
+        *self.0 == **other
     }
 }
 

@@ -44,7 +44,7 @@ impl Unreached {
         assert_is_refusal(&reply, status, reason);
         let event = self.told(&shown).await;
         assert_eq!(event.status, Some(status), "{shown:?}");
-        assert!(reply.text().contains(&event.session), "{shown:?}: the reply names the session");
+        assert!(reply.text().contains(&*event.session), "{shown:?}: the reply names the session");
         (reply, event)
     }
 
@@ -103,7 +103,7 @@ async fn the_body_is_json_for_those_who_ask_for_it() {
         if json {
             let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
             assert_eq!(body["error"], "request");
-            assert_eq!(body["session"], event.session.as_str());
+            assert_eq!(body["session"], *event.session);
         }
     }
     unreached.ends();

@@ -136,7 +136,7 @@ impl Traced {
         assert_eq!(client.exchange(b"ping", 4).await.expect("an echo"), b"ping");
         client.shutdown().await.expect("an end");
         assert_eq!(client.read_to_end().await.expect("an end").1, Ending::Clean);
-        self.proxy.told().await.event.session
+        self.proxy.told().await.event.session.into()
     }
 
     /// A session that is refused for its pins; its name.
@@ -144,7 +144,7 @@ impl Traced {
         let mut client = RawClient::connect(self.proxy.addr).await.expect("the proxy listens");
         let reply = client.connect_to(&format!("localhost:{}", self.origin.port())).await.expect("a reply");
         assert_eq!(reply.status, 502);
-        self.proxy.told().await.event.session
+        self.proxy.told().await.event.session.into()
     }
 
     /// Ends the proxy, and gives how many traces it has lost.

@@ -4,7 +4,6 @@ use crate::policy::pattern::{HostPattern, Scope};
 use crate::policy::pin::Pin;
 use crate::policy::pinset::{PathElement, Position};
 use crate::policy::rules::Rule;
-use crate::proxy::reply::ExpectedPin;
 use crate::relay::{End, Outcome, SideName};
 
 /// The host that a pattern is noted under: the name behind its star, or the host itself.
@@ -15,7 +14,7 @@ pub(super) fn noted_host(pattern: &HostPattern) -> String {
     }
 }
 
-pub(super) fn pins_of(path: &[PathElement]) -> Vec<Pin> {
+pub(super) fn pins_of(path: &[PathElement]) -> Box<[Pin]> {
     path.iter().map(|element| Pin::Spki(element.spki)).collect()
 }
 
@@ -25,9 +24,9 @@ pub(super) fn placed(rule: &Rule) -> impl Iterator<Item = (Position, Pin)> {
     clauses.flat_map(|clause| clause.pins().iter().map(|pin| (clause.position(), *pin)))
 }
 
-/// The same in words, for replies.
-pub(super) fn expected(rule: &Rule) -> Vec<ExpectedPin> {
-    placed(rule).map(|(position, pin)| ExpectedPin { pin: pin.to_string(), position }).collect()
+/// A number of certificates or of paths; limits keep them far below what fits.
+pub(super) fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// `pin-sha256="…"` (RFC 7469 section 3); a certificate pin, which that RFC does not know, in our own form.

@@ -119,7 +119,7 @@ fn a_line_of_the_log_and_the_event_of_a_session() {
 
     let mut event = event();
     event.failure_class = Some(FailureClass::Pin);
-    event.pinset = Some("bank".to_owned());
+    event.pinset = Some("bank".into());
     journal.take(&event, None);
     let entry = listening.next();
     let told = texts(&entry);

@@ -65,8 +65,8 @@ async fn a_trusted_authority_that_is_not_the_pinned_one() {
     };
     let above = [&world.issuing, &world.root];
     let pins = path(&world.genuine, &above);
-    let positions = [0, 1, 2, 0];
-    judge(world.rules().iter().zip(positions).map(|(toml, at)| passes(toml, at, &pins[at], &above))).await;
+    let positions = [(0, &pins[0]), (1, &pins[1]), (2, &pins[2]), (0, &pins[0])];
+    judge(world.rules().iter().zip(positions).map(|(toml, (at, pin))| passes(toml, at, pin, &above))).await;
 }
 
 /// CVE-2016-2402: what is merely presented must not count.

@@ -44,9 +44,9 @@ pub(crate) struct Verdict {
     /// Keys of the path that was judged.
     seen: Vec<String>,
     /// Paths that verified and were turned down.
-    paths: usize,
+    paths: u32,
     /// Position and pin of the match.
-    matched: Option<(usize, String)>,
+    matched: Option<(u32, String)>,
     /// The class of the violation report.
     violation: Option<FailureClass>,
     /// Request lines that reached the origin, or `nothing`.
@@ -96,7 +96,7 @@ impl Outcome {
             class: event.failure_class,
             detail: event.detail.as_deref().map(str::to_owned),
             stage: event.stage,
-            rule: (event.pinset.clone().unwrap_or_default(), event.enforced),
+            rule: (event.pinset.as_deref().unwrap_or_default().to_owned(), event.enforced),
             seen: texts(&event.seen_pins),
             paths: event.candidate_paths,
             matched: event.matched_position.zip(event.matched_pin.map(|pin| pin.to_string())),
@@ -148,7 +148,7 @@ impl Verdict {
     }
 
     /// The chain verified, and this pin was found at this position.
-    pub(crate) fn matched(position: usize, pin: &str) -> Self {
+    pub(crate) fn matched(position: u32, pin: &str) -> Self {
         Self { matched: Some((position, pin.to_owned())), ..Self::passed() }
     }
 
@@ -196,7 +196,7 @@ impl Verdict {
             class: Some(class),
             detail: Some(detail.to_owned()),
             stage: if about_keys { Stage::Pin } else { Stage::UpstreamTls },
-            paths: usize::from(about_keys),
+            paths: u32::from(about_keys),
             violation,
             relayed: "nothing".to_owned(),
             handshakes: 0,
@@ -248,7 +248,7 @@ impl Verdict {
     }
 
     /// With this many paths turned down.
-    pub(crate) fn paths(self, paths: usize) -> Self {
+    pub(crate) fn paths(self, paths: u32) -> Self {
         Self { paths, ..self }
     }
 
@@ -278,7 +278,7 @@ impl Verdict {
     }
 
     /// With a pin that matched before something else refused.
-    pub(crate) fn with_match(self, position: usize, pin: &str) -> Self {
+    pub(crate) fn with_match(self, position: u32, pin: &str) -> Self {
         Self { matched: Some((position, pin.to_owned())), ..self }
     }
 }
