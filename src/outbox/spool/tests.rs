@@ -3,6 +3,7 @@ use super::*;
 use rusqlite::Connection;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Barrier;
+use std::sync::mpsc::channel;
 
 /// 2026-11-21T00:00:00Z.
 fn now() -> SystemTime {
@@ -236,6 +237,22 @@ fn what_is_kept_has_a_size_and_an_age() {
     *time.lock().unwrap() = later(90);
     second.append(&bodies(&["4444"])).unwrap();
     assert_eq!(kept(&second), (1, 4, Some(later(90))));
+}
+
+/// A scrape neither waits for a disk nor holds up those who do.
+#[test]
+fn what_is_told_of_it_does_not_wait_for_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool(folder.path(), &["a"], 9);
+    spool.append(&bodies(&["1"])).unwrap();
+    let (tell, told) = channel();
+    std::thread::scope(|scope| {
+        let busy = spool.open.lock().unwrap();
+        scope.spawn(|| tell.send((spool.kept().reports, spool.waiting(0), spool.trouble())));
+        let told = told.recv_timeout(Duration::from_secs(10));
+        drop(busy);
+        assert_eq!(told, Ok((1, 1, None)));
+    });
 }
 
 /// A full disk can be read. What goes well does not tell that all is well.
