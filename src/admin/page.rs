@@ -6,7 +6,7 @@
 
 mod words;
 
-use crate::operate::Status;
+use crate::operate::{Status, StatusOfReports};
 use crate::overview::{PinsetNow, Pinsets, Violations};
 use askama::Template;
 use axum::http::HeaderValue;
@@ -71,7 +71,13 @@ struct Main<'a> {
 /// Something that an operator should look at.
 struct Concern<'a> {
     what: String,
-    why: Option<&'a str>,
+    why: Option<Why<'a>>,
+}
+
+/// Words of others, at a place of the page that keeps its name.
+struct Why<'a> {
+    id: String,
+    text: &'a str,
 }
 
 /// The whole page; nothing when it cannot be drawn.
@@ -107,11 +113,12 @@ impl<'a> Main<'a> {
         if let Some((last, why)) = refused {
             let (at, generation) = (moment(&last.at), status.generation);
             let what = format!("The reload of {at} was refused; generation {generation} stays in force:");
-            concerns.push(Concern { what, why: Some(why) });
+            concerns.push(Concern { what, why: Some(Why { id: "why".to_owned(), text: why }) });
         }
         if !status.lost_events.is_empty() {
             concerns.push(Concern { what: format!("Events were lost: {}.", self.lost()), why: None });
         }
+        concerns.extend(status.reports.as_ref().into_iter().flat_map(reports_concerns));
         if let Some(end) = parsed(&status.ca.not_after).filter(|end| *end <= self.shown.now + CA_ENDS_SOON) {
             let what = format!("The CA that clients trust ends {}.", self.away(end));
             concerns.push(Concern { what, why: None });
@@ -155,6 +162,13 @@ impl<'a> Main<'a> {
         if lost.is_empty() { "none".to_owned() } else { lost.join(", ") }
     }
 
+    /// Nothing where they are sent to nobody.
+    fn reports(&self) -> Option<String> {
+        let reports = self.shown.status.reports.as_ref()?;
+        let oldest = reports.oldest.map(|oldest| format!(", the oldest since {}", to_the_second(oldest)));
+        Some(format!("{} waiting{}; {} lost", reports.waiting(), oldest.unwrap_or_default(), reports.lost()))
+    }
+
     /// That of the pinset, or of a certificate that an upstream shows.
     fn next_end(&self, pinset: &PinsetNow) -> String {
         let own = pinset.expires.zip(pinset.after_expiry).map(|(end, then)| (end, format!("pinset, then {then}")));
@@ -175,4 +189,19 @@ impl<'a> Main<'a> {
             Ok(days) => format!("{day}, in {days} days"),
         }
     }
+}
+
+/// Those that are lost are among the lost events.
+fn reports_concerns(reports: &StatusOfReports) -> impl Iterator<Item = Concern<'_>> {
+    let spool = reports.spool_trouble.iter().map(|trouble| Concern {
+        what: format!("The spool of reports cannot be used since {}:", to_the_second(trouble.since)),
+        why: Some(Why { id: "spool".to_owned(), text: &trouble.why }),
+    });
+    let receivers = (1..).zip(&reports.receivers).filter_map(|(number, to): (usize, _)| {
+        let trouble = to.trouble.as_ref()?;
+        let since = to_the_second(trouble.since);
+        let what = format!("{} has taken no report since {since}, {} waiting for it:", to.receiver, to.waiting);
+        Some(Concern { what, why: Some(Why { id: format!("receiver{number}"), text: &trouble.why }) })
+    });
+    spool.chain(receivers)
 }

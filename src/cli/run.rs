@@ -110,7 +110,7 @@ async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
     let mut sinks: Vec<Box<dyn Sink>> = vec![sink, Box::new(Counting(Arc::clone(&counts)))];
     sinks.extend(front.is_some().then(|| overview.sink()));
     let assembled = assemble(&config, generation, &authority, resolver, clock, doors, sinks);
-    let Assembled { proxy, sinks, outbox } = assembled.map_err(Failure::unreachable)?;
+    let Assembled { proxy, sinks, outbox, deliveries } = assembled.map_err(Failure::unreachable)?;
     // Signals are taken before the address is told: who reads it may send one at once.
     let shutdown = Signals::new().map_err(Failure::unreachable)?;
     let listeners = handed.or_bound(&config.listeners).await?;
@@ -125,7 +125,7 @@ async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
     let beside = front.as_ref().and_then(Front::beside).into_iter().collect();
     let beginning = Beginning { config, faults, inputs, ca_directory: directory, beside };
     let reloads = Reloads::start(Arc::clone(&proxy), beginning, reader(arguments)).map_err(Failure::unreachable)?;
-    let operator = Arc::new(Operator::new(Arc::clone(&proxy), reloads));
+    let operator = Arc::new(Operator::new(Arc::clone(&proxy), reloads, deliveries));
     let mut attending = JoinSet::new();
     attending.spawn(reload_at_each(hangups, Arc::clone(&operator)));
     attending.spawn(tend(Arc::clone(&operator)));

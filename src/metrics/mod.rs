@@ -5,6 +5,7 @@
 //! gathered a moment ago where another one has just been. `config/METRICS.md` lists all of it.
 
 mod counts;
+mod deliveries;
 mod ends;
 mod histogram;
 mod pinsets;

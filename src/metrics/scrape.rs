@@ -1,11 +1,12 @@
 //! What a scrape gets.
 
 use super::counts::Counts;
+use super::deliveries;
 use super::ends::Ends;
 use super::series::Families;
-use crate::operate::Operator;
+use crate::operate::{Operator, StatusOfReports};
 use crate::policy::decision::FailureClass;
-use crate::report::{Decided, Stage};
+use crate::report::{Decided, Stage, TraceCounts};
 use bytes::Bytes;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -88,6 +89,8 @@ struct State {
     lost: Vec<(String, u64)>,
     draining: bool,
     clocks_apart: bool,
+    reports: Option<StatusOfReports>,
+    traces: Option<TraceCounts>,
 }
 
 impl State {
@@ -113,6 +116,8 @@ impl State {
             lost: proxy.losses().map(|(sink, lost)| (sink.to_owned(), lost)).collect(),
             draining: proxy.is_draining(),
             clocks_apart: proxy.clocks_are_apart(),
+            reports: operator.reports(),
+            traces: operator.traces().cloned(),
         }
     }
 
@@ -142,7 +147,10 @@ impl Collector for Gathered {
         self.caches(&mut families)?;
         self.policy(&mut families)?;
         self.ends(&mut families)?;
-        self.process(&mut families)
+        self.process(&mut families)?;
+        let State { now, reports, traces, .. } = &self.state;
+        reports.iter().try_for_each(|reports| deliveries::reports(&mut families, reports, *now))?;
+        traces.iter().try_for_each(|traces| deliveries::traces(&mut families, traces))
     }
 }
 

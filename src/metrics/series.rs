@@ -28,11 +28,11 @@ impl Families<'_> {
     }
 
     /// A gauge for each set of labels.
-    pub(super) fn gauges<L: EncodeLabelSet>(
+    pub(super) fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(
         &mut self,
         name: &str,
         help: &str,
-        series: impl IntoIterator<Item = (L, f64)>,
+        series: impl IntoIterator<Item = (L, V)>,
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         series.into_iter().try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_gauge(&value))

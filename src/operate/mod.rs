@@ -7,15 +7,18 @@ mod loosened;
 mod overriding;
 mod reload;
 mod reloader;
+mod reports;
 mod status;
 mod watch;
 
 pub use overriding::OverrideRequest;
 pub use reload::{Beginning, Beside, Cause, Last, Read, Reloaded, Reloads, Wanted};
+pub use reports::{StatusOfReceiver, StatusOfReports, StatusOfTrouble};
 pub use status::{LastReload, Status, StatusOfCa, StatusOfOverride};
 pub use watch::watch;
 
-use crate::proxy::Proxy;
+use crate::proxy::{Deliveries, Proxy};
+use crate::report::TraceCounts;
 use overriding::Overriding;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -46,14 +49,27 @@ pub struct Operator {
     /// Completes when somebody has asked it to drain.
     drained: CancellationToken,
     overriding: Overriding,
+    deliveries: Deliveries,
     started: SystemTime,
 }
 
 impl Operator {
     /// Of a proxy that has just been started.
-    pub fn new(proxy: Arc<Proxy>, reloads: Reloads) -> Self {
+    pub fn new(proxy: Arc<Proxy>, reloads: Reloads, deliveries: Deliveries) -> Self {
         let started = proxy.moment().latest();
-        Self { proxy, reloads, drained: CancellationToken::new(), overriding: Overriding::default(), started }
+        let (drained, overriding) = (CancellationToken::new(), Overriding::default());
+        Self { proxy, reloads, drained, overriding, deliveries, started }
+    }
+
+    /// What has become of the reports; nothing where they are sent to nobody. Takes no lock that those who send them hold
+    /// for longer than a moment.
+    pub fn reports(&self) -> Option<StatusOfReports> {
+        self.deliveries.reports.as_ref().map(|ledger| ledger.figures().into())
+    }
+
+    /// What has become of the traces; nothing where they are sent to nobody.
+    pub fn traces(&self) -> Option<&TraceCounts> {
+        self.deliveries.traces.as_ref()
     }
 
     /// Lets open sessions end and takes no new ones, as SIGTERM does.

@@ -2,6 +2,7 @@
 
 use super::Operator;
 use super::reload::{Cause, Last, Reloaded};
+use super::reports::StatusOfReports;
 use crate::policy::overrides::{Override, Overrides};
 use crate::report::date_time;
 use serde::Serialize;
@@ -36,6 +37,8 @@ pub struct Status {
     pub ca: StatusOfCa,
     /// Events that were lost since the start, by where they should have gone. Empty when there are none.
     pub lost_events: BTreeMap<String, u64>,
+    /// Reports on their way to others; nothing where they are sent to nobody.
+    pub reports: Option<StatusOfReports>,
 }
 
 /// How the last reload ended.
@@ -105,6 +108,7 @@ impl Operator {
                 not_after: date_time(authority.not_after()),
             },
             lost_events: proxy.lost_events(),
+            reports: self.reports(),
         }
     }
 

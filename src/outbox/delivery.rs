@@ -51,7 +51,7 @@ pub(super) struct Route {
     pub(super) spool: Arc<Spool>,
     /// Its place among the targets of the spool.
     pub(super) target: usize,
-    /// For the log.
+    /// For the log and the figures.
     pub(super) name: String,
     pub(super) counts: Arc<Counts>,
     pub(super) per_minute: usize,
@@ -124,18 +124,21 @@ impl Route {
         match receiver.send(report).await {
             Answer::Taken => {
                 self.counts.sent.add(1);
+                self.counts.condition.works();
                 if let Some(attempts) = schedule.succeeded() {
                     tracing::warn!("{name} takes reports again, after {attempts} attempts that failed");
                 }
                 self.done(report).await.map(|()| None)
             }
             Answer::Refused(why) => {
+                self.counts.condition.fails(self.spool.now(), &why);
                 self.tell(&self.counts.refused, &format!("were refused and are not sent again; the last one: {why}"));
                 schedule.succeeded();
                 self.done(report).await.map(|()| None)
             }
             Answer::Failed { why, retry_after } => {
                 self.counts.failures.add(1);
+                self.counts.condition.fails(self.spool.now(), &why);
                 let (attempt, pause) = schedule.failed(retry_after);
                 if attempt == 1 {
                     tracing::error!("{name} takes no reports, which wait in the spool; it is tried again: {why}");

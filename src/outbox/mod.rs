@@ -13,7 +13,7 @@ mod webhook;
 mod writing;
 
 pub use delivery::{REPORT_AGE_MAX, RETRY_AFTER_MAX, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
-pub use figures::{Figures, TargetFigures};
+pub use figures::{Figures, TargetFigures, Trouble, WHY_CHARACTERS_MAX};
 pub use repeats::REPEATS_MAX;
 pub use spool::{SPOOL_OCTETS_MAX, SpoolError};
 pub use syslog::{SYSLOG_TIMEOUT, UDP_OCTETS_MAX, UNIX_OCTETS_MAX};
@@ -110,7 +110,7 @@ impl Outbox {
         let now: spool::Now = Arc::new(now);
         let syslog = reports.syslog.as_ref().map(ToString::to_string);
         let identities = reports.urls.iter().map(identity).chain(syslog.clone()).collect();
-        let names = reports.urls.iter().map(|url| url.place().to_owned()).chain(syslog);
+        let names = names(reports.urls.iter().map(ReportUrl::place)).into_iter().chain(syslog);
         let spool = Arc::new(Spool::new(spool, identities, reports.spool_max, Arc::clone(&now)));
         match spool.open() {
             Ok(()) => {}
@@ -178,7 +178,7 @@ impl Outbox {
         if tokio::time::timeout(LAST_ANSWER_TIMEOUT, sent).await.is_err() {
             tracing::warn!("a report that was being sent has no answer yet; it is sent again at the next start");
         }
-        let waiting = shared.spool.kept();
+        let waiting = shared.spool.kept().reports;
         if waiting > 0 {
             tracing::info!("{waiting} reports wait in the spool for the next start");
         }
@@ -226,16 +226,33 @@ impl Shared {
             refused: counts.refused.get(),
             too_old: counts.too_old.get(),
             failures: counts.failures.get(),
+            trouble: counts.condition.trouble(),
         };
+        let kept = self.spool.kept();
         Figures {
             suppressed: self.suppressed.get(),
             unspooled: self.queue.waiting() as u64,
-            spooled: self.spool.kept(),
+            spooled: kept.reports,
+            spooled_octets: kept.octets,
+            oldest: kept.oldest,
+            spool_trouble: self.spool.trouble(),
             lost: self.lost(),
             left_out: self.fates.left_out.get(),
             targets: self.targets.iter().enumerate().map(target).collect(),
         }
     }
+}
+
+/// How receivers are named in the log, in metrics and in the status: by host and port, which everybody may know, and by a
+/// number where that stands for several.
+fn names<'u>(places: impl Iterator<Item = &'u str>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for place in places {
+        let numbered = (2..).map(|number| format!("{place} ({number})"));
+        let name = std::iter::once(place.to_owned()).chain(numbered).find(|name| !names.contains(name));
+        names.extend(name);
+    }
+    names
 }
 
 /// How the spool knows a receiver again: by its address, whose path may be a secret.

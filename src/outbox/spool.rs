@@ -4,10 +4,13 @@
 //! and each of them is an error that it gives, not a panic; and because `sqlite3` shows an operator what is waiting.
 
 mod error;
+mod kept;
 mod opening;
 
 pub use error::SpoolError;
 
+use super::figures::{Condition, Trouble};
+use kept::{Keeping, Kept, delete_done};
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use std::fmt;
@@ -45,9 +48,18 @@ pub(super) struct Spool {
     reports_max: u64,
     now: Now,
     open: Mutex<Option<Open>>,
-    kept: AtomicU64,
+    keeping: Keeping,
+    reading: Condition,
+    writing: Condition,
     waiting: Vec<AtomicU64>,
     arrived: watch::Sender<()>,
+}
+
+/// What is done with the file. They fail apart: a disk that is full can be read.
+#[derive(Clone, Copy)]
+enum Access {
+    Reading,
+    Writing,
 }
 
 struct Open {
@@ -68,7 +80,9 @@ impl Spool {
             reports_max,
             now,
             open: Mutex::new(None),
-            kept: AtomicU64::new(0),
+            keeping: Keeping::default(),
+            reading: Condition::default(),
+            writing: Condition::default(),
             arrived: watch::channel(()).0,
         }
     }
@@ -78,7 +92,7 @@ impl Spool {
     /// # Errors
     /// [`SpoolError`].
     pub(super) fn open(&self) -> Result<(), SpoolError> {
-        self.with(|_, _| Ok(()))
+        self.with(Access::Reading, |_| Ok(()))
     }
 
     /// Keeps reports, all or none; when this returns they survive the end of the process. Gives how many there was no
@@ -88,8 +102,9 @@ impl Spool {
     /// [`SpoolError`].
     pub(super) fn append(&self, bodies: &[Vec<u8>]) -> Result<u64, SpoolError> {
         let at = milliseconds((self.now)());
-        let kept = self.with(|open, kept| {
-            let room = usize::try_from(self.reports_max.saturating_sub(kept)).unwrap_or(usize::MAX);
+        let kept = self.with(Access::Writing, |open| {
+            let room = self.reports_max.saturating_sub(self.keeping.reports());
+            let room = usize::try_from(room).unwrap_or(usize::MAX);
             let fitting = bodies.get(..room).unwrap_or(bodies);
             let write = open.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for body in fitting {
@@ -98,7 +113,7 @@ impl Spool {
             write.commit()?;
             // Before anybody else can take one of them away again.
             let kept = fitting.len() as u64;
-            self.kept.fetch_add(kept, Ordering::Relaxed);
+            self.keeping.add(kept, fitting.iter().map(|body| body.len() as u64).sum(), at);
             for waiting in &self.waiting {
                 waiting.fetch_add(kept, Ordering::Relaxed);
             }
@@ -113,7 +128,7 @@ impl Spool {
     /// # Errors
     /// [`SpoolError`].
     pub(super) fn next(&self, target: usize) -> Result<Option<Spooled>, SpoolError> {
-        self.with(|open, _| {
+        self.with(Access::Reading, |open| {
             let after = open.done.get(target).copied().unwrap_or(i64::MAX);
             let mut read = open
                 .connection
@@ -130,7 +145,7 @@ impl Spool {
     /// [`SpoolError`].
     pub(super) fn done(&self, target: usize, number: i64) -> Result<(), SpoolError> {
         let name = self.targets.get(target).map_or("", String::as_str);
-        self.with(|open, _| {
+        self.with(Access::Writing, |open| {
             let write = open.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             write.execute("UPDATE target SET done = ?1 WHERE name = ?2", params![number, name])?;
             let deleted = delete_done(&write)?;
@@ -138,7 +153,7 @@ impl Spool {
             if let Some(done) = open.done.get_mut(target) {
                 *done = number;
             }
-            self.kept.fetch_sub(deleted, Ordering::Relaxed);
+            self.keeping.remove(deleted);
             if let Some(waiting) = self.waiting.get(target) {
                 waiting.fetch_sub(1, Ordering::Relaxed);
             }
@@ -146,9 +161,14 @@ impl Spool {
         })
     }
 
-    /// Reports that are kept.
-    pub(super) fn kept(&self) -> u64 {
-        self.kept.load(Ordering::Relaxed)
+    /// What is kept. Asks nobody who may be busy with the file.
+    pub(super) fn kept(&self) -> Kept {
+        self.keeping.now()
+    }
+
+    /// What is wrong with it, if anything is.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        self.writing.trouble().or_else(|| self.reading.trouble())
     }
 
     /// Reports that wait for this target.
@@ -166,14 +186,27 @@ impl Spool {
         (self.now)()
     }
 
-    /// Does something with the file and how many reports are kept, after opening it if it is not.
-    fn with<T>(&self, work: impl FnOnce(&mut Open, u64) -> rusqlite::Result<T>) -> Result<T, SpoolError> {
+    /// Does something with the file, after opening it if it is not, and notes whether that works.
+    fn with<T>(&self, access: Access, work: impl FnOnce(&mut Open) -> rusqlite::Result<T>) -> Result<T, SpoolError> {
         let mut guard: MutexGuard<'_, Option<Open>> = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let open = match &mut *guard {
-            Some(open) => open,
-            closed => closed.insert(self.opened()?),
+            Some(open) => Ok(open),
+            closed => self.opened().map(|open| {
+                // To open it takes both.
+                self.writing.works();
+                closed.insert(open)
+            }),
         };
-        work(open, self.kept()).map_err(|source| self.error(source))
+        let done = open.and_then(|open| work(open).map_err(|source| self.error(source)));
+        let condition = match access {
+            Access::Reading => &self.reading,
+            Access::Writing => &self.writing,
+        };
+        match &done {
+            Ok(_) => condition.works(),
+            Err(error) => condition.fails((self.now)(), &error.to_string()),
+        }
+        done
     }
 
     fn error(&self, source: rusqlite::Error) -> SpoolError {
@@ -193,14 +226,8 @@ impl Spool {
 
 impl fmt::Debug for Spool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Spool({}, {} reports)", self.folder.display(), self.kept())
+        write!(f, "Spool({}, {} reports)", self.folder.display(), self.keeping.reports())
     }
-}
-
-/// Deletes what every target is done with.
-fn delete_done(connection: &Connection) -> rusqlite::Result<u64> {
-    let deleted = connection.execute("DELETE FROM report WHERE number <= (SELECT min(done) FROM target)", [])?;
-    Ok(deleted as u64)
 }
 
 fn milliseconds(time: SystemTime) -> i64 {

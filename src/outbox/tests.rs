@@ -80,7 +80,12 @@ async fn figures_tell_what_became_of_reports() {
         (figures.suppressed, figures.unspooled, figures.spooled, figures.lost, figures.left_out),
         (2, 0, 3, 0, 2)
     );
+    assert_eq!((figures.oldest, figures.spool_trouble), (Some(SystemTime::UNIX_EPOCH), None));
+    assert!(figures.spooled_octets > 300, "{}", figures.spooled_octets);
+    let figures = outbox.figures();
     let [dead, alive] = &figures.targets[..] else { panic!("{figures:?}") };
+    let trouble = dead.trouble.as_ref().map(|trouble| (trouble.since, trouble.why.contains("refused")));
+    assert_eq!((trouble, &alive.trouble), (Some((SystemTime::UNIX_EPOCH, true)), &None));
     assert_eq!((dead.target.as_str(), dead.waiting, dead.sent), ("127.0.0.1:9", 3, 0));
     let name = format!("udp://{}", socket.local_addr().unwrap());
     assert_eq!((alive.target.as_str(), alive.waiting, alive.sent, alive.failures), (name.as_str(), 0, 3, 0));
@@ -135,4 +140,12 @@ async fn a_spool_that_cannot_be_used_is_an_error() {
     std::fs::write(folder.path().join("file"), "").unwrap();
     let error = start(&folder.path().join("file"), &reports(&socket, 1)).unwrap_err();
     assert!(matches!(error, OutboxError::Spool(SpoolError::Folder { .. })), "{error}");
+}
+
+/// Metrics must not have two series of one name.
+#[test]
+fn receivers_on_one_host_and_port_are_told_apart() {
+    let places = ["a.example", "b.example:1", "a.example", "a.example", "b.example:1", "c.example"];
+    let names = names(places.into_iter());
+    assert_eq!(names, ["a.example", "b.example:1", "a.example (2)", "a.example (3)", "b.example:1 (2)", "c.example"]);
 }

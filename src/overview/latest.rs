@@ -31,7 +31,7 @@ pub struct Violated {
     /// Counted from 1 since the start.
     pub number: u64,
     /// When the request came.
-    #[serde(serialize_with = "super::serialize_moment")]
+    #[serde(serialize_with = "crate::report::serialize_date_time")]
     pub date_time: SystemTime,
     /// The session, as replies and logs name it.
     pub session: Box<str>,

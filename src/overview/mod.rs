@@ -14,11 +14,9 @@ pub use seen::{EXPECTED_TOLD_MAX, ExpectedKey, SeenFrom, SeenKey};
 
 use crate::metrics::Counts;
 use crate::operate::Operator;
-use crate::report::{Event, Sink, Violation, date_time};
+use crate::report::{Event, Sink, Violation};
 use latest::Latest;
-use serde::Serializer;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 /// Gathers what is shown.
 #[derive(Debug)]
@@ -63,18 +61,5 @@ impl Sink for Keeping {
         if let Some(violation) = violation {
             self.0.keep(event, violation);
         }
-    }
-}
-
-fn serialize_moment<S: Serializer>(moment: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&date_time(*moment))
-}
-
-/// Takes a reference to the field, as serde hands it over.
-#[expect(clippy::ref_option)]
-fn serialize_maybe_moment<S: Serializer>(moment: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    match moment {
-        Some(moment) => serialize_moment(moment, serializer),
-        None => serializer.serialize_none(),
     }
 }

@@ -58,15 +58,15 @@ pub struct PinsetNow {
     /// Sessions that were refused over the chain: pins, name, dates, issuers, blocked keys.
     pub refusals: Option<u64>,
     /// The last session against the pins, let through or not.
-    #[serde(serialize_with = "super::serialize_maybe_moment")]
+    #[serde(serialize_with = "crate::report::serialize_maybe_date_time")]
     pub last_violation: Option<SystemTime>,
     /// Its end.
-    #[serde(serialize_with = "super::serialize_maybe_moment")]
+    #[serde(serialize_with = "crate::report::serialize_maybe_date_time")]
     pub expires: Option<SystemTime>,
     /// What happens then: `fail-closed`, `report-only` or `unpinned`.
     pub after_expiry: Option<&'static str>,
     /// The soonest end of a certificate that an upstream has shown in the last hours.
-    #[serde(serialize_with = "super::serialize_maybe_moment")]
+    #[serde(serialize_with = "crate::report::serialize_maybe_date_time")]
     pub upstream_leaf_ends: Option<SystemTime>,
 }
 

@@ -6,10 +6,10 @@ use crate::authority::{CertificateAuthority, LeafKeyKind, LeafLifetime, LeafLife
 use crate::config::{self, Config};
 use crate::intercept::{Acceptor, LeafKeyChoice};
 use crate::materials::{Materials, MaterialsError};
-use crate::outbox::{Outbox, OutboxError};
+use crate::outbox::{Ledger, Outbox, OutboxError};
 use crate::report::{
     ACCESS_LINES_MAX, AccessFile, ClientId, JsonLines, Naming, QueueGuard, RandomError, Reporter, Sink, SinkError,
-    Traces, VIOLATION_LINES_MAX, ViolationFile,
+    TraceCounts, Traces, VIOLATION_LINES_MAX, ViolationFile,
 };
 use crate::upstream::doors::Doors;
 use crate::upstream::resolve::Resolve;
@@ -27,6 +27,17 @@ pub struct Assembled {
     pub sinks: Guards,
     /// Sends reports, where the configuration says to whom; to be ended when no session is left.
     pub outbox: Option<Outbox>,
+    /// Tells what has become of what is sent.
+    pub deliveries: Deliveries,
+}
+
+/// Where it can be asked what has become of what is sent to others; nothing of what the configuration sends to nobody.
+#[derive(Clone, Debug, Default)]
+pub struct Deliveries {
+    /// Reports.
+    pub reports: Option<Ledger>,
+    /// Traces.
+    pub traces: Option<TraceCounts>,
 }
 
 /// Write out, or deliver, what is queued when they are dropped.
@@ -92,9 +103,12 @@ pub fn assemble(
         }
         _ => None,
     };
+    let reports = outbox.as_ref().map(Outbox::ledger);
+    let mut deliveries = Deliveries { reports, traces: None };
     if let Some(collector) = Collector::of(&config.traces, &generation.materials.common)? {
-        let (traces, taken, lost) = Traces::new(config.traces.sample);
-        guards.collector = Some(collector.start(taken, lost)?);
+        let (traces, taken, counts) = Traces::new(config.traces.sample);
+        guards.collector = Some(collector.start(taken, counts.clone())?);
+        deliveries.traces = Some(counts);
         sinks.push(Box::new(traces));
     }
     let leaf_key = match config.ca.leaf_key {
@@ -105,7 +119,7 @@ pub fn assemble(
     let acceptor = Acceptor::new(Arc::clone(authority), leaf_key, config.upstream.handshake_timeout)?;
     let reporter = Arc::new(Reporter::new(sinks));
     let proxy = Proxy::new(config, Parts { generation, acceptor, reporter, resolver, doors, clock });
-    Ok(Assembled { proxy, sinks: guards, outbox })
+    Ok(Assembled { proxy, sinks: guards, outbox, deliveries })
 }
 
 fn naming(config: &Config) -> Result<Naming, RandomError> {

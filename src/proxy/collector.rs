@@ -2,7 +2,7 @@
 //! the sessions nothing; what it does not take is counted and told.
 
 use crate::config;
-use crate::report::{Event, Lost, Told, export_request};
+use crate::report::{Event, Told, TraceCounts, export_request};
 use crate::tls::anchors::TrustAnchors;
 use crate::tls::ordinary::ordinary;
 use bytes::Bytes;
@@ -123,11 +123,15 @@ impl Collector {
 
     /// Begins to deliver what is taken. On a thread of its own, so that writing traces takes no time of the workers that
     /// sessions run on.
-    pub(super) fn start(self, taken: mpsc::Receiver<Event>, lost: Lost) -> Result<CollectorGuard, CollectorError> {
+    pub(super) fn start(
+        self,
+        taken: mpsc::Receiver<Event>,
+        counts: TraceCounts,
+    ) -> Result<CollectorGuard, CollectorError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let closing = CancellationToken::new();
         let (last, ended) = threads::channel();
-        let delivery = Delivery { collector: self, lost, closing: closing.clone(), failing: false };
+        let delivery = Delivery { collector: self, counts, closing: closing.clone(), failing: false };
         thread::Builder::new().name("pinproxy-traces".to_owned()).spawn(move || {
             runtime.block_on(delivery.run(taken));
             // A resolver that hangs is left behind.
@@ -190,7 +194,7 @@ impl Collector {
 /// The work of the thread.
 struct Delivery {
     collector: Collector,
-    lost: Lost,
+    counts: TraceCounts,
     closing: CancellationToken,
     /// Whether the last request failed, so that it is told once and not each time.
     failing: bool,
@@ -220,8 +224,10 @@ impl Delivery {
                 Ok(body) => timeout_at(until, self.collector.send(body)).await.is_ok_and(|sent| sent.is_ok()),
                 Err(_) => false,
             };
-            if !delivered {
-                self.lost.add(batch.len());
+            if delivered {
+                self.counts.add_sent(batch.len());
+            } else {
+                self.counts.add_lost(batch.len());
             }
             batch.clear();
         }
@@ -232,6 +238,7 @@ impl Delivery {
         let error = match written(batch) {
             Ok(body) => match self.insist(&body).await {
                 Ok(()) => {
+                    self.counts.add_sent(batch.len());
                     if std::mem::take(&mut self.failing) {
                         tracing::info!("traces are delivered to {} again", self.collector.shown());
                     }
@@ -241,7 +248,7 @@ impl Delivery {
             },
             Err(error) => error,
         };
-        self.lost.add(batch.len());
+        self.counts.add_lost(batch.len());
         self.tell(&error);
     }
 

@@ -18,7 +18,7 @@ mod sides;
 mod standing;
 mod upstream_half;
 
-pub use assemble::{AssembleError, Assembled, Guards, assemble, ca_settings};
+pub use assemble::{AssembleError, Assembled, Deliveries, Guards, assemble, ca_settings};
 pub use clock::Clock;
 pub use collector::{CollectorError, CollectorGuard, TRACES_A_REQUEST_MAX};
 pub use listener::{serve, tell_losses};

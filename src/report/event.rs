@@ -144,7 +144,7 @@ pub struct Event {
     #[serde(serialize_with = "serialize_hex")]
     pub upstream_certificate: Option<Sha256>,
     /// The end of the upstream's certificate, where it was accepted.
-    #[serde(serialize_with = "serialize_moment")]
+    #[serde(serialize_with = "serialize_maybe_date_time")]
     pub upstream_not_after: Option<SystemTime>,
     /// Serial number of the leaf shown to the client.
     pub leaf_serial: Option<Arc<str>>,
@@ -173,7 +173,11 @@ pub fn date_time(moment: SystemTime) -> String {
     OffsetDateTime::from(moment).format(FORM).unwrap_or_default()
 }
 
-fn serialize_date_time<S: Serializer>(moment: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+/// As [`date_time`], for serde.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn serialize_date_time<S: Serializer>(moment: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&date_time(*moment))
 }
 
@@ -181,9 +185,11 @@ fn serialize_milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> 
     serializer.serialize_u128(duration.as_millis())
 }
 
-/// Takes a reference to the field, as serde hands it over.
-#[expect(clippy::ref_option)]
-fn serialize_moment<S: Serializer>(moment: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+/// The same where there may be none. Takes a reference to the field, as serde hands it over.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn serialize_maybe_date_time<S: Serializer>(moment: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
     moment.map(date_time).serialize(serializer)
 }
 

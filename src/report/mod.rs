@@ -12,7 +12,10 @@ mod violation;
 
 #[cfg(test)]
 pub(crate) use event::tests_support;
-pub use event::{Asked, Bytes, CLOSED_BY_POLICY, Client, Decided, Event, Stage, date_time};
+pub use event::{
+    Asked, Bytes, CLOSED_BY_POLICY, Client, Decided, Event, Stage, date_time, serialize_date_time,
+    serialize_maybe_date_time,
+};
 pub use journal::{
     JOURNAL_ENTRY_OCTETS_MAX, JOURNAL_SOCKET, JOURNAL_VALUE_OCTETS_MAX, Journal, JournalError, Priority,
 };
@@ -21,7 +24,7 @@ pub use sink::{ACCESS_LINES_MAX, AccessFile, JsonLines, Sink, SinkError, TextLog
 pub use spans::export_request;
 pub use stages::{STAGE_CHANGES_MAX, StageTimes};
 pub use told::Told;
-pub use traces::{Lost, TRACES_WAITING_MAX, Traces};
+pub use traces::{TRACES_WAITING_MAX, TraceCounts, Traces};
 pub use violation::{ClientId, Naming, RandomError, Violation};
 
 /// Hands the event of each session to every sink.

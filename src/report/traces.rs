@@ -16,31 +16,49 @@ pub const TRACES_WAITING_MAX: usize = 2_000;
 pub struct Traces {
     sample: f64,
     waiting: mpsc::Sender<Event>,
-    lost: Lost,
+    counts: TraceCounts,
 }
 
-/// Traces that were lost since the start. Clones count together.
+/// What has become of traces since the start. Clones count together.
 #[derive(Clone, Debug, Default)]
-pub struct Lost(Arc<AtomicU64>);
+pub struct TraceCounts(Arc<Counted>);
 
-impl Lost {
-    /// Counts so many more.
-    pub fn add(&self, count: usize) {
-        self.0.fetch_add(count as u64, Ordering::Relaxed);
+#[derive(Debug, Default)]
+struct Counted {
+    sent: AtomicU64,
+    lost: AtomicU64,
+}
+
+impl TraceCounts {
+    /// Counts so many more that a collector has taken.
+    pub fn add_sent(&self, count: usize) {
+        self.0.sent.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    /// Counts so many more that were lost.
+    pub fn add_lost(&self, count: usize) {
+        self.0.lost.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// Traces that a collector has taken.
+    pub fn sent(&self) -> u64 {
+        self.0.sent.load(Ordering::Relaxed)
+    }
+
+    /// Traces that were lost.
+    pub fn lost(&self) -> u64 {
+        self.0.lost.load(Ordering::Relaxed)
     }
 }
 
 impl Traces {
     /// Takes this fraction of the sessions, and each that was refused, failed, or showed no pinned key: those are what
-    /// traces are looked at for. Gives what was taken, and what counts those that are not delivered.
-    pub fn new(sample: f64) -> (Self, mpsc::Receiver<Event>, Lost) {
+    /// traces are looked at for. Gives what was taken, and what counts those that are delivered and
+    /// those that are not.
+    pub fn new(sample: f64) -> (Self, mpsc::Receiver<Event>, TraceCounts) {
         let (waiting, taken) = mpsc::channel(TRACES_WAITING_MAX);
-        let lost = Lost::default();
-        (Self { sample, waiting, lost: lost.clone() }, taken, lost)
+        let counts = TraceCounts::default();
+        (Self { sample, waiting, counts: counts.clone() }, taken, counts)
     }
 
     fn wants(&self, event: &Event) -> bool {
@@ -52,7 +70,7 @@ impl Traces {
 impl Sink for Traces {
     fn take(&self, event: &Event, _: Option<&Violation>) {
         if self.wants(event) && self.waiting.try_send(event.clone()).is_err() {
-            self.lost.add(1);
+            self.counts.add_lost(1);
         }
     }
 
@@ -61,7 +79,7 @@ impl Sink for Traces {
     }
 
     fn lost(&self) -> Option<(&str, u64)> {
-        Some(("the collector of traces", self.lost.count()))
+        Some(("the collector of traces", self.counts.lost()))
     }
 }
 
@@ -113,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_nobody_takes_is_counted() {
-        let (traces, mut taken, lost) = Traces::new(1.0);
+        let (traces, mut taken, counts) = Traces::new(1.0);
         for _ in 0..TRACES_WAITING_MAX + 3 {
             traces.take(&usual(), None);
         }
@@ -121,7 +139,9 @@ mod tests {
         assert!(taken.try_recv().is_ok());
         drop(taken);
         traces.take(&usual(), None);
-        lost.add(5);
+        counts.add_lost(5);
+        counts.add_sent(2);
         assert_eq!(traces.lost(), Some(("the collector of traces", 9)));
+        assert_eq!((counts.lost(), counts.sent()), (9, 2));
     }
 }

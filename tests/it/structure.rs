@@ -42,7 +42,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "operate",
-        &["policy", "files", "config", "materials", "authority", "inspect", "report", "proxy"],
+        &["policy", "files", "config", "materials", "authority", "inspect", "report", "outbox", "proxy"],
         &["webpki", "rcgen", "hyper", "dangerous", "SystemTime::now"],
     ),
     (

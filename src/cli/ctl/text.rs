@@ -34,10 +34,30 @@ pub(super) fn status(value: &Value) -> String {
     for (sink, lost) in value.get("lost-events").and_then(Value::as_object).into_iter().flatten() {
         rows.row("lost", &format!("{lost} events for {sink}"));
     }
+    if let Some(told) = value.get("reports").filter(|told| told.is_object()) {
+        reports(&mut rows, told);
+    }
     for given in list(value, "overrides") {
         rows.row("override", &override_line(given));
     }
     rows.into_text()
+}
+
+/// One line, and one more for each thing that is wrong.
+fn reports(rows: &mut Rows, told: &Value) {
+    let waiting = number(told, "unspooled").saturating_add(number(told, "spooled"));
+    let oldest = told.get("oldest").and_then(Value::as_str).map(|oldest| format!(", the oldest since {oldest}"));
+    let lost = number(told, "lost-before-spool").saturating_add(number(told, "lost-over-spool-max"));
+    rows.row("reports", &format!("{waiting} waiting{}; {lost} lost", oldest.unwrap_or_default()));
+    if let Some(trouble) = told.get("spool-trouble").filter(|trouble| trouble.is_object()) {
+        rows.more(&format!("the spool cannot be used since {}: {}", text(trouble, "since"), text(trouble, "why")));
+    }
+    for to in list(told, "receivers") {
+        let Some(trouble) = to.get("trouble").filter(|trouble| trouble.is_object()) else { continue };
+        let ([name, since, why], waiting) =
+            ([text(to, "receiver"), text(trouble, "since"), text(trouble, "why")], number(to, "waiting"));
+        rows.more(&format!("{name} has taken none since {since}, {waiting} waiting for it: {why}"));
+    }
 }
 
 fn last_reload(rows: &mut Rows, last: &Value) {

@@ -69,8 +69,8 @@ impl Setting {
     async fn end(self) -> ([u64; 4], u64) {
         self.stop.cancel();
         self.task.await.unwrap();
-        let Counts { sent, refused, too_old, failures } = &*self.counts;
-        ([sent.get(), refused.get(), too_old.get(), failures.get()], self.spool.kept())
+        let Counts { sent, refused, too_old, failures, .. } = &*self.counts;
+        ([sent.get(), refused.get(), too_old.get(), failures.get()], self.spool.kept().reports)
     }
 }
 
@@ -153,4 +153,22 @@ async fn it_stops_in_the_middle_of_a_pause_and_keeps_what_waits() {
     let before = Instant::now();
     assert_eq!(setting.end().await, ([0, 0, 0, 1], 2));
     assert!(before.elapsed() < Duration::from_secs(1), "it did not wait for the next attempt");
+}
+
+/// From the first answer that is none to the first report that is taken, with the last answer.
+#[tokio::test(start_paused = true)]
+async fn what_a_receiver_answers_is_told_until_it_takes_a_report() {
+    let answers = vec![Answer::Refused("status 410".into()), failed(None), failed(None), Answer::Taken];
+    let mut setting = Setting::start(answers, 6_000);
+    let begin = *setting.time.lock().unwrap();
+    assert_eq!(setting.counts.condition.trouble(), None);
+    setting.put(&["1", "2"]);
+    for (why, later) in [(Some("status 410"), 10), (Some("status 503"), 20), (Some("status 503"), 30), (None, 40)] {
+        // The task gives way only when it has noted what came of it.
+        setting.next().await;
+        let told = setting.counts.condition.trouble().map(|trouble| (trouble.since, trouble.why.to_string()));
+        assert_eq!(told, why.map(|why| (begin, why.to_owned())), "{later}");
+        *setting.time.lock().unwrap() = begin + Duration::from_secs(later);
+    }
+    assert_eq!(setting.end().await, ([1, 1, 0, 2], 0));
 }

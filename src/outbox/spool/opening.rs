@@ -1,6 +1,7 @@
 //! The spool of this process: its lock, its file as it should be, and what is waiting in it.
 
-use super::{FILE, Open, SPOOL_OCTETS_MAX, Spool, SpoolError, delete_done};
+use super::kept::delete_done;
+use super::{FILE, Open, SPOOL_OCTETS_MAX, Spool, SpoolError};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -114,7 +115,7 @@ impl Spool {
             let count: i64 = open.connection.query_row(count, [after], |row| row.get(0))?;
             Ok(u64::try_from(count).unwrap_or_default())
         };
-        self.kept.store(count(0)?, Ordering::Relaxed);
+        self.keeping.count(&open.connection)?;
         for (waiting, done) in self.waiting.iter().zip(&open.done) {
             waiting.store(count(*done)?, Ordering::Relaxed);
         }

@@ -3,6 +3,7 @@ use super::*;
 use rusqlite::Connection;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Barrier;
+use std::sync::mpsc::channel;
 
 /// 2026-11-21T00:00:00Z.
 fn now() -> SystemTime {
@@ -30,7 +31,7 @@ fn drained(spool: &Spool, target: usize) -> Vec<String> {
 }
 
 fn figures(spool: &Spool) -> (u64, Vec<u64>) {
-    (spool.kept(), (0..spool.targets.len()).map(|target| spool.waiting(target)).collect())
+    (spool.kept().reports, (0..spool.targets.len()).map(|target| spool.waiting(target)).collect())
 }
 
 #[test]
@@ -200,6 +201,94 @@ fn damage_anywhere_is_an_error_at_most() {
     assert!(refused > pages, "{refused} of {pages} pages");
 }
 
+/// What is told of it without the file: through the end of the process, too.
+#[test]
+fn what_is_kept_has_a_size_and_an_age() {
+    let folder = tempfile::tempdir().unwrap();
+    let time = Arc::new(Mutex::new(now()));
+    let later = |seconds| now() + Duration::from_secs(seconds);
+    let open = |targets: &[&str]| {
+        let (time, targets) = (Arc::clone(&time), targets.iter().map(|name| (*name).to_owned()).collect());
+        Spool::new(folder.path(), targets, 100, Arc::new(move || *time.lock().unwrap()))
+    };
+    let first = open(&["a", "b"]);
+    let kept = |spool: &Spool| (spool.kept().reports, spool.kept().octets, spool.kept().oldest);
+    assert_eq!(kept(&first), (0, 0, None));
+    first.append(&bodies(&["1", "22"])).unwrap();
+    *time.lock().unwrap() = later(60);
+    first.append(&bodies(&["333"])).unwrap();
+    assert_eq!(kept(&first), (3, 6, Some(now())));
+    for number in 1..=2 {
+        first.done(0, number).unwrap();
+        assert_eq!(kept(&first), (3, 6, Some(now())), "the other one is not done with it");
+    }
+    first.done(1, 1).unwrap();
+    assert_eq!(kept(&first), (2, 5, Some(now())));
+    first.done(1, 2).unwrap();
+    assert_eq!(kept(&first), (1, 3, Some(later(60))));
+    drop(first);
+    let second = open(&["a", "b"]);
+    second.open().unwrap();
+    assert_eq!(kept(&second), (1, 3, Some(later(60))));
+    for target in 0..2 {
+        second.done(target, 3).unwrap();
+    }
+    assert_eq!(kept(&second), (0, 0, None));
+    *time.lock().unwrap() = later(90);
+    second.append(&bodies(&["4444"])).unwrap();
+    assert_eq!(kept(&second), (1, 4, Some(later(90))));
+}
+
+/// A scrape neither waits for a disk nor holds up those who do.
+#[test]
+fn what_is_told_of_it_does_not_wait_for_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool(folder.path(), &["a"], 9);
+    spool.append(&bodies(&["1"])).unwrap();
+    let (tell, told) = channel();
+    std::thread::scope(|scope| {
+        let busy = spool.open.lock().unwrap();
+        scope.spawn(|| tell.send((spool.kept().reports, spool.waiting(0), spool.trouble())));
+        let told = told.recv_timeout(Duration::from_secs(10));
+        drop(busy);
+        assert_eq!(told, Ok((1, 1, None)));
+    });
+}
+
+/// A full disk can be read. What goes well does not tell that all is well.
+#[test]
+fn trouble_ends_when_what_had_failed_goes_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (spool(folder.path(), &["a"], 9), spool(folder.path(), &["a"], 9));
+    assert_eq!(first.trouble(), None);
+    first.append(&bodies(&["1"])).unwrap();
+    // The pages that it may have, as if the disk had no more.
+    let pages_max = |count: i64| {
+        let open = first.open.lock().unwrap();
+        let connection = &open.as_ref().unwrap().connection;
+        connection.pragma_update_and_check(None, "max_page_count", count, |row| row.get::<_, i64>(0)).unwrap();
+    };
+    pages_max(1);
+    let large = vec![vec![0; 1 << 20]];
+    let told = first.append(&large).unwrap_err().to_string();
+    let trouble = first.trouble().unwrap();
+    assert!(told.contains("there is no room for the spool"), "{told}");
+    assert_eq!((trouble.since, trouble.why.as_str()), (now(), told.as_str()));
+    assert!(first.next(0).unwrap().is_some());
+    assert_eq!(first.trouble(), Some(trouble), "it can be read");
+    pages_max(1_000);
+    first.append(&large).unwrap();
+    assert_eq!(first.trouble(), None);
+
+    // Another one, which gets it in the end, and has nothing to write then.
+    second.append(&bodies(&["2"])).unwrap_err();
+    second.next(0).unwrap_err();
+    assert!(second.trouble().unwrap().why.contains("belongs to another process"), "{:?}", second.trouble());
+    drop(first);
+    second.next(0).unwrap();
+    assert_eq!(second.trouble(), None);
+}
+
 /// Two threads, as in the proxy: nothing is counted twice, and no count runs below zero.
 #[test]
 fn writers_and_readers_at_once() {
@@ -219,7 +308,7 @@ fn writers_and_readers_at_once() {
         let mut read = 0;
         while read < 2 * BATCHES {
             read += drained(&spool, 0).len();
-            assert!(spool.kept() <= 2 * BATCHES as u64);
+            assert!(spool.kept().reports <= 2 * BATCHES as u64);
         }
         writer.join().unwrap();
         read

@@ -1,5 +1,7 @@
 //! Reports on their way out: receivers that fail, hang, redirect and come back; a proxy that is killed; disks that are full.
 
+mod told;
+
 use super::*;
 
 use crate::support::client::RawClient;

@@ -203,7 +203,7 @@ impl ProxyBuilder {
         let names = Names { addresses: self.addresses, silent: self.silent };
         let generation = Generation::load(&config, 1, authority.certificates()).expect("a generation");
         let assembled = assemble(&config, generation, &authority, Arc::new(names), clock, Doors::at(self.doors), sinks);
-        let Assembled { proxy, sinks, outbox } = assembled.expect("the proxy is assembled");
+        let Assembled { proxy, sinks, outbox, .. } = assembled.expect("the proxy is assembled");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let addr = listener.local_addr().expect("its address");
         let (shutdown, stop) = oneshot::channel::<()>();

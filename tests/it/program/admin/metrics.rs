@@ -3,6 +3,7 @@
 use super::*;
 
 use crate::support::client::ClientTls;
+use crate::support::collector::{Collector, Manner};
 use crate::support::process::{command, find, skipped};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -146,12 +147,31 @@ async fn open_sessions_that_new_rules_end() {
     telling.program.stop().await;
 }
 
+#[tokio::test]
+async fn traces_are_counted_by_what_became_of_them() {
+    let collector = Collector::start();
+    let toml = format!("[traces]\nurl = \"http://{}/t0ken\"\n", collector.addr);
+    let telling = Telling::start("", |site| format!("{toml}{}", pinset(&site.chain.pin()))).await;
+    until(&telling, "pinproxy_traces_sent_total 0").await;
+    session(&telling).await;
+    let text = until(&telling, "pinproxy_traces_sent_total 1").await;
+    assert!(text.contains("\npinproxy_traces_lost_total 0\n"), "{text}");
+    collector.treats(Manner::Status(400));
+    session(&telling).await;
+    let text = until(&telling, "pinproxy_traces_lost_total 1").await;
+    assert!(text.contains("\npinproxy_traces_sent_total 1\n") && !text.contains("t0ken"), "{text}");
+    telling.program.stop().await;
+}
+
 /// A scrape in which every family has a sample, read by somebody else's parser.
 async fn scraped() -> Option<Vec<serde_json::Value>> {
     let exempted = "[[pinset]]\nname = \"wide\"\nhosts = [\"**.bank.example\"]\nexpiry = { at = 2999-01-01, then = \"unpinned\" }\n";
     let exempt = "[[exempt]]\nhosts = [\"old.bank.example\"]\nreason = \"x\"\nuntil = 2028-01-01T00:00:00Z\n";
     let pins = format!("leaf_pins = [\"{}\"]\nbackup = [\"{}\"]\n", Key::p256().pin(), Key::p256().pin());
-    let telling = Telling::start("", |site| format!("{}{exempted}{pins}{exempt}", pinset(&site.chain.pin()))).await;
+    let sent =
+        "[reports]\nurls = [\"http://127.0.0.1:9/\"]\nspool = \"spool\"\n[traces]\nurl = \"http://127.0.0.1:9/\"\n";
+    let more = format!("{exempted}{pins}{exempt}");
+    let telling = Telling::start("", |site| format!("{sent}{}{more}", pinset(&site.chain.pin()))).await;
     session(&telling).await;
     let text = until(&telling, "pinproxy_sessions_total{stage=\"relay\",decision=\"allow\"} 1").await;
     telling.program.stop().await;
@@ -209,7 +229,7 @@ async fn the_page_lists_what_a_scrape_has() {
     assert_eq!(listed.keys().collect::<Vec<_>>(), rows.keys().collect::<Vec<_>>());
     // Every value that a label of few has stands on the page.
     for sample in families.iter().flat_map(|family| family["samples"].as_array().expect("samples")) {
-        for label in ["stage", "decision", "class", "mode", "verdict", "side", "to", "outcome"] {
+        for label in ["stage", "decision", "class", "mode", "verdict", "side", "to", "outcome", "reason"] {
             let Some(value) = sample[1].get(label).and_then(serde_json::Value::as_str) else { continue };
             assert!(page.contains(&format!("`{value}`")), "{label} {value}");
         }

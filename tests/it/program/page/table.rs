@@ -34,18 +34,28 @@ async fn gather(shown: &Shown, found: &mut BTreeSet<(String, String)>) {
 
 #[tokio::test]
 async fn every_field_stands_in_the_table_and_no_other() {
-    let shown = Shown::start(|_| pinset(&Key::p256().pin())).await;
+    // A spool that somebody else has at first, and a receiver that is not there.
+    let spool = tempfile::tempdir().unwrap();
+    let lock = std::fs::File::create(spool.path().join("lock")).unwrap();
+    lock.try_lock().expect("nobody has it");
+    let reports = format!("[reports]\nurls = [\"http://127.0.0.1:9/\"]\nspool = {:?}\n", spool.path());
+    let shown = Shown::start(|_| format!("{reports}{}", pinset(&Key::p256().pin()))).await;
     let mut found = BTreeSet::new();
     shown.ctl(&["reload"]).await.with_code(0);
     assert_eq!(shown.session().await, 502);
     shown.override_site("CHG-4711", "ann").await;
     shown.violations(1).await;
     gather(&shown, &mut found).await;
+    drop(lock);
+    let fails = async { while shown.json("/api/status").await["reports"]["receivers"][0]["trouble"].is_null() {} };
+    within_deadline(fails).await.expect("its receiver is not there");
     std::fs::write(&shown.path, "[[pinset").unwrap();
     shown.ctl(&["reload"]).await.with_code(1);
     gather(&shown, &mut found).await;
     // Absent as a whole in one of the two.
-    found.remove(&("/api/status".to_owned(), "last-reload.taken".to_owned()));
+    for field in ["last-reload.taken", "reports.spool-trouble", "reports.receivers[].trouble"] {
+        assert!(found.remove(&("/api/status".to_owned(), field.to_owned())), "{field}");
+    }
 
     let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/API.md")).unwrap();
     let rows = document.lines().filter_map(|line| {
@@ -66,7 +76,7 @@ async fn every_field_stands_in_the_table_and_no_other() {
 /// Everything on the page is JSON, too; and the numbers that the document tells are those of the program.
 #[test]
 fn the_bounds_are_those_of_the_program() {
-    use pinproxy::{metrics, overview};
+    use pinproxy::{config, metrics, outbox, overview};
     let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/API.md")).unwrap();
     let document = document.replace('\n', " ");
     assert_eq!(metrics::PINSETS_MAX, 1_000);
@@ -78,7 +88,11 @@ fn the_bounds_are_those_of_the_program() {
             overview::EXPECTED_TOLD_MAX
         ),
         "more than 1,000 pinsets".to_owned(),
+        format!("{} characters of why something does not work", outbox::WHY_CHARACTERS_MAX),
     ];
+    let metrics = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/METRICS.md")).unwrap();
+    // Syslog is one more.
+    assert!(metrics.contains(&format!("There are at most {}.", config::REPORT_URLS_MAX + 1)));
     for part in said {
         assert!(document.contains(&part), "{part} is missing");
     }
