@@ -8,6 +8,7 @@ use crate::tls::revocation::{Revocation, RevocationError, RevocationMode};
 use rustls::pki_types::CertificateDer;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// What chains are verified with, of one moment.
 #[derive(Clone, Debug)]
@@ -66,6 +67,12 @@ impl Materials {
             None => Some(&self.common),
             Some(name) => self.own.get(name),
         }
+    }
+
+    /// When the last of the trust anchors that a rule has for itself ends.
+    pub fn own_anchors_end(&self, rule: &Rule) -> Option<SystemTime> {
+        let name = rule.pinset().and_then(Pinset::own_anchors)?;
+        self.own.get(name)?.end()
     }
 }
 

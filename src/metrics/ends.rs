@@ -1,33 +1,37 @@
-//! The ends that a policy has written in it.
+//! The ends that a policy has written in it, and those of what its chains are verified with.
 
-use crate::policy::rules::{Policy, RuleKind};
+use crate::policy::rules::{Policy, Rule, RuleKind};
 use std::time::SystemTime;
 
 /// Ends of one kind that are told by themselves, the soonest; the soonest of the rest is told as `other`.
 pub const ENDS_MAX: usize = 1_000;
 
-/// When pinsets and exemptions end. Found once for each generation: a policy may have 100,000 rules.
+/// When pinsets, their trust anchors and exemptions end. Found once for each generation: a policy may have 100,000 rules.
 #[derive(Debug, Default)]
 pub(super) struct Ends {
     /// By name.
     pub(super) pinsets: Vec<(String, SystemTime)>,
+    /// The last trust anchor of a pinset that has its own, by the pinset's name: nothing passes from then on.
+    pub(super) anchors: Vec<(String, SystemTime)>,
     /// By their place among the exemptions of the configuration: the first is 1. Their hosts are no labels.
     pub(super) exemptions: Vec<(String, SystemTime)>,
 }
 
 impl Ends {
-    pub(super) fn of(policy: &Policy) -> Self {
-        let (mut pinsets, mut exemptions) = (Vec::new(), Vec::new());
+    /// `last_anchor` tells when the last of a rule's own trust anchors ends.
+    pub(super) fn of(policy: &Policy, last_anchor: impl Fn(&Rule) -> Option<SystemTime>) -> Self {
+        let (mut pinsets, mut anchors, mut exemptions) = (Vec::new(), Vec::new(), Vec::new());
         for rule in policy.rules() {
             match &rule.kind {
                 RuleKind::Pinned(pinset) => {
                     pinsets.extend(pinset.expiry.map(|expiry| (pinset.name.clone(), expiry.at)));
+                    anchors.extend(last_anchor(rule).map(|end| (pinset.name.clone(), end)));
                 }
                 RuleKind::Exempt { until, .. } => exemptions.push(((exemptions.len() + 1).to_string(), *until)),
                 RuleKind::Tunnel { .. } | RuleKind::Default(_) => {}
             }
         }
-        Self { pinsets: soonest(pinsets), exemptions: soonest(exemptions) }
+        Self { pinsets: soonest(pinsets), anchors: soonest(anchors), exemptions: soonest(exemptions) }
     }
 }
 

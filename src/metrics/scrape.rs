@@ -54,7 +54,7 @@ impl Scrapes {
         let number = generation.policy.generation();
         let ends = match &latest.ends {
             Some((of, ends)) if *of == number => Arc::clone(ends),
-            _ => Arc::new(Ends::of(&generation.policy)),
+            _ => Arc::new(Ends::of(&generation.policy, |rule| generation.materials.own_anchors_end(rule))),
         };
         latest.ends = Some((number, Arc::clone(&ends)));
         let read = Gathered { counts: Arc::clone(&self.counts), ends, state: State::of(operator) };
@@ -86,6 +86,8 @@ struct State {
     last_reload_failed: bool,
     overrides: usize,
     ca_end: SystemTime,
+    anchors_end: Option<SystemTime>,
+    lists_end: Option<SystemTime>,
     lost: Vec<(String, u64)>,
     draining: bool,
     clocks_apart: bool,
@@ -113,6 +115,8 @@ impl State {
             last_reload_failed: operator.reloads.last().is_some_and(|last| last.outcome.is_err()),
             overrides: proxy.overrides().list().len(),
             ca_end: authority.not_after(),
+            anchors_end: generation.materials.common.end(),
+            lists_end: generation.materials.revocation.end(),
             lost: proxy.losses().map(|(sink, lost)| (sink.to_owned(), lost)).collect(),
             draining: proxy.is_draining(),
             clocks_apart: proxy.clocks_are_apart(),
@@ -232,6 +236,16 @@ impl Gathered {
         families.gauge("ca_days_left", "Until the CA that clients trust ends", &state.days_until(state.ca_end))?;
         let pinsets = self.ends.pinsets.iter().map(|(name, end)| ([("pinset", name)], state.days_until(*end)));
         families.gauges("pinset_days_left", "Until a pinset with an expiry ends", pinsets)?;
+        let own = self.ends.anchors.iter().map(|(name, end)| ([("pinset", name)], state.days_until(*end)));
+        let help = "Until the last trust anchor of a pinset with its own roots ends";
+        families.gauges("pinset_roots_days_left", help, own)?;
+        let others = [
+            ("roots_days_left", "Until the last trust anchor of all other upstreams ends", state.anchors_end),
+            ("revocation_lists_days_left", "Until the first revocation list is out of date", state.lists_end),
+        ];
+        for (name, help, end) in others {
+            end.map_or(Ok(()), |end| families.gauge(name, help, &state.days_until(end)))?;
+        }
         let exemptions = self.ends.exemptions.iter();
         let exemptions = exemptions.map(|(place, end)| ([("exemption", place)], state.days_until(*end)));
         families.gauges("exemption_days_left", "Until an exemption ends, by its place in the configuration", exemptions)

@@ -241,6 +241,11 @@ impl TrustAnchors {
         records.any(|(anchor, record)| anchor.subject.as_ref() == subject && record.element.spki == *spki)
     }
 
+    /// When the last of them ends. `None` where there are none.
+    pub fn end(&self) -> Option<SystemTime> {
+        self.records.iter().map(|record| record.not_after).max()
+    }
+
     /// How many anchors there are.
     pub fn len(&self) -> usize {
         self.anchors.len()

@@ -119,6 +119,11 @@ impl Revocation {
         Ok(Some(builder.with_expiration_policy(stale).build()))
     }
 
+    /// When the first of the lists is out of date. `None` where there are none.
+    pub fn end(&self) -> Option<SystemTime> {
+        self.lists.iter().map(|list| list.next_update).min()
+    }
+
     /// When lists go out of date, as far as anything depends on that.
     pub(super) fn ends(&self) -> impl Iterator<Item = SystemTime> {
         self.lists.iter().filter(|_| self.mode == RevocationMode::Require).map(|list| list.next_update)
