@@ -1,5 +1,5 @@
-//! Sessions that relay, kept so that they can be ended: all of them when the proxy ends, and those that a new generation
-//! refuses when it comes into force.
+//! Sessions behind their 200, kept so that they can be ended: all of them when the proxy ends, and those that a new
+//! generation refuses when it comes into force.
 //!
 //! A session was judged once, by the generation that it began with, and may last for a day. When the rules change, it is
 //! judged again by what its upstream showed then: an operator who blocks a key at noon does not mean only those who come
@@ -26,37 +26,47 @@ use tokio::sync::Notify;
 /// Parts of the list, each with a lock of its own, so that sessions seldom wait for each other.
 const PARTS: usize = 16;
 
-/// The sessions that relay.
+/// The sessions that relay, or are about to.
 #[derive(Debug, Default)]
 pub(super) struct Standings {
     parts: [Mutex<HashMap<u64, Arc<Standing>>>; PARTS],
     count: AtomicU64,
 }
 
-/// A session that relays: what it was judged by, and the bell that ends it.
+/// A session: what it was judged by, and the bell that ends it.
 #[derive(Debug)]
 pub(super) struct Standing {
-    grounds: Grounds,
+    /// The target of its CONNECT.
+    asked: Authority,
+    /// Who asked.
+    client: IpAddr,
+    upstream: Mutex<Seen>,
     bell: Notify,
     why: OnceLock<Closing>,
 }
 
-/// What the verdict on a session rests on.
-#[derive(Debug)]
-pub(super) struct Grounds {
-    /// The target of its CONNECT.
-    pub(super) asked: Authority,
-    /// Who asked.
-    pub(super) client: IpAddr,
+/// What is known of the upstream of a session.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
     /// The address that was dialled.
     pub(super) address: Option<SocketAddr>,
-    /// What its upstream showed.
+    /// What it showed.
     pub(super) shown: Shown,
 }
 
+/// What the verdict on a session rests on.
+struct Grounds<'s> {
+    asked: &'s Authority,
+    client: IpAddr,
+    address: Option<SocketAddr>,
+    shown: Shown,
+}
+
 /// What an upstream showed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Shown {
+    /// It was not asked yet: which rule counts is in the ClientHello.
+    Unasked,
     /// Certificates, for the host that was asked for, or for this one. There are many of these, so nothing is told twice.
     Chain(Option<Host>, Arc<[CertificateDer<'static>]>),
     /// Nothing that was looked at; but its client may have named this host in a ClientHello.
@@ -114,6 +124,12 @@ impl Standings {
 }
 
 impl Standing {
+    /// As they are now.
+    fn grounds(&self) -> Grounds<'_> {
+        let Seen { address, shown } = self.upstream.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Grounds { asked: &self.asked, client: self.client, address, shown }
+    }
+
     /// The first reason counts.
     fn close(&self, why: Closing) {
         if self.why.set(why).is_ok() {
@@ -123,25 +139,34 @@ impl Standing {
 }
 
 impl Listed {
-    /// Lists a session that was judged by a generation. One that has been replaced meanwhile is not the last word, nor is
-    /// a verdict that time or an operator may have changed since, as `may_have_changed` says.
-    pub(super) fn new(
-        proxy: Arc<Proxy>,
-        grounds: Grounds,
-        judged_by: &Arc<Generation>,
-        may_have_changed: bool,
-    ) -> Self {
-        let standing = Arc::new(Standing { grounds, bell: Notify::new(), why: OnceLock::new() });
+    /// Lists a session. It is to be confirmed, since whoever replaced the generation before may not have seen it in the list.
+    pub(super) fn new(proxy: Arc<Proxy>, asked: Authority, client: IpAddr, seen: Seen) -> Self {
+        let (bell, why) = (Notify::new(), OnceLock::new());
+        let standing = Arc::new(Standing { asked, client, upstream: Mutex::new(seen), bell, why });
         let number = proxy.standings.enter(Arc::clone(&standing));
-        // Whoever replaced the generation, or ended the proxy, before this line may not have seen it in the list.
-        let now = proxy.generation();
-        if may_have_changed || !Arc::ptr_eq(&now, judged_by) {
-            Judge::new(&proxy, now).judge(&standing);
-        }
         if proxy.ending.is_cancelled() {
             standing.close(Closing::Shutdown);
         }
         Self { proxy, number, standing }
+    }
+
+    /// What its upstream has shown now.
+    pub(super) fn saw(&self, seen: Seen) {
+        *self.standing.upstream.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+
+    /// Judges the session where the generation that it was judged by is not the last word any more, or time or an operator
+    /// may have changed the verdict since.
+    pub(super) fn confirm(&self, judged_by: &Arc<Generation>, may_have_changed: bool) {
+        let now = self.proxy.generation();
+        if may_have_changed || !Arc::ptr_eq(&now, judged_by) {
+            Judge::new(&self.proxy, now).judge(&self.standing);
+        }
+    }
+
+    /// The target of its CONNECT.
+    pub(super) fn asked(&self) -> &Authority {
+        &self.standing.asked
     }
 
     /// The limits of the session.
@@ -176,7 +201,13 @@ struct Judge<'p> {
     proxy: &'p Proxy,
     generation: Arc<Generation>,
     moment: Moment,
-    known: HashMap<Same, Option<Arc<Refused>>>,
+    known: HashMap<Same, Known>,
+}
+
+/// What was found out. The certificates are kept, so that no others come to be where they are.
+struct Known {
+    refused: Option<Arc<Refused>>,
+    _served: Arc<[CertificateDer<'static>]>,
 }
 
 /// Sessions that are judged alike.
@@ -189,7 +220,7 @@ struct Same {
 }
 
 impl Proxy {
-    /// Judges every session that relays by the generation in force, and ends those that it refuses. Gives their number.
+    /// Judges every session behind its 200 by the generation in force, and ends those that it refuses. Gives their number.
     /// What it costs grows with the number of different chains; no task waits for it.
     pub fn judge_open_sessions(&self) -> usize {
         let mut judge = Judge::new(self, self.generation());
@@ -204,7 +235,7 @@ impl<'p> Judge<'p> {
 
     /// Whether a session has to end, and is told so.
     fn judge(&mut self, standing: &Standing) -> bool {
-        let refused = self.refusal(&standing.grounds);
+        let refused = self.refusal(&standing.grounds());
         let is_refused = refused.is_some() && standing.why.get().is_none();
         if let Some(refused) = refused {
             standing.close(Closing::Refused(refused));
@@ -218,7 +249,7 @@ impl<'p> Judge<'p> {
         Arc::new(Refused { generation, rejection, chain: None })
     }
 
-    fn refusal(&mut self, grounds: &Grounds) -> Option<Arc<Refused>> {
+    fn refusal(&mut self, grounds: &Grounds<'_>) -> Option<Arc<Refused>> {
         if let Err(error) = self.check_access(grounds) {
             return Some(self.refused(FailureClass::Access, error.to_string()));
         }
@@ -226,7 +257,10 @@ impl<'p> Judge<'p> {
             return Some(self.refused(FailureClass::Client, "its two names do not go together under these rules"));
         };
         match (&rule.kind, &grounds.shown) {
-            (RuleKind::Tunnel { .. } | RuleKind::Default(Unpinned::Tunnel), Shown::Chain(..)) => None,
+            // One that was not asked is judged when its ClientHello has come.
+            (_, Shown::Unasked) | (RuleKind::Tunnel { .. } | RuleKind::Default(Unpinned::Tunnel), Shown::Chain(..)) => {
+                None
+            }
             (RuleKind::Tunnel { .. } | RuleKind::Default(Unpinned::Tunnel), Shown::Nothing(named)) => {
                 self.refusal_of_name(&rule, grounds, named.as_ref()?)
             }
@@ -244,25 +278,25 @@ impl<'p> Judge<'p> {
     }
 
     /// A blind tunnel to one host whose ClientHello names another is no way round the rule of that one, as when it begins.
-    fn refusal_of_name(&self, rule: &Rule, grounds: &Grounds, named: &Host) -> Option<Arc<Refused>> {
+    fn refusal_of_name(&self, rule: &Rule, grounds: &Grounds<'_>, named: &Host) -> Option<Arc<Refused>> {
         let policy = &self.generation.policy;
         let named = Authority { host: named.clone(), port: grounds.asked.port };
         let found = policy.select(&named, self.moment);
         let goes_together = match (&rule.kind, &grounds.asked.host) {
-            _ if named == grounds.asked => true,
+            _ if named == *grounds.asked => true,
             (RuleKind::Tunnel { .. }, _) => found.pinset().is_none(),
             (_, Host::Address(_)) => matches!(found.kind, RuleKind::Default(Unpinned::Tunnel)),
-            (_, Host::Name(_)) => policy.select_for_mismatch(&grounds.asked, &named, self.moment).is_some(),
+            (_, Host::Name(_)) => policy.select_for_mismatch(grounds.asked, &named, self.moment).is_some(),
         };
         let detail =
             || format!("it was relayed blindly, and its ClientHello names {named}, whose rule is {}", found.label());
         (!goes_together).then(|| self.refused(FailureClass::Client, detail()))
     }
 
-    fn check_access(&self, grounds: &Grounds) -> Result<(), AccessError> {
+    fn check_access(&self, grounds: &Grounds<'_>) -> Result<(), AccessError> {
         let access = &self.generation.access;
         access.check_client(grounds.client)?;
-        access.check_target(&grounds.asked)?;
+        access.check_target(grounds.asked)?;
         if let Shown::Chain(Some(host), _) | Shown::Nothing(Some(host)) = &grounds.shown {
             access.check_target(&Authority { host: host.clone(), port: grounds.asked.port })?;
         }
@@ -272,7 +306,7 @@ impl<'p> Judge<'p> {
     fn refusal_of_chain(
         &mut self,
         rule: &Arc<Rule>,
-        grounds: &Grounds,
+        grounds: &Grounds<'_>,
         host: &Host,
         served: &Arc<[CertificateDer<'static>]>,
     ) -> Option<Arc<Refused>> {
@@ -284,7 +318,7 @@ impl<'p> Judge<'p> {
             enforced: !matches!(rule.demand(&circumstances), Demand::Pins { enforced: false, .. }),
         };
         if let Some(known) = self.known.get(&same) {
-            return known.clone();
+            return known.refused.clone();
         }
         let materials = &self.generation.materials;
         let (Some(anchors), Some((end_entity, others))) = (materials.anchors_of(rule), served.split_first()) else {
@@ -307,14 +341,14 @@ impl<'p> Judge<'p> {
             }
             Decision::Allowed { .. } => None,
         };
-        self.known.insert(same, refused.clone());
+        self.known.insert(same, Known { refused: refused.clone(), _served: Arc::clone(served) });
         refused
     }
 }
 
 /// The rule of a session, found as when it began. None where its two names disagree.
-fn rule_of<'a>(policy: &'a Policy, grounds: &Grounds, moment: Moment) -> Option<&'a Arc<Rule>> {
-    let asked = &grounds.asked;
+fn rule_of<'a>(policy: &'a Policy, grounds: &Grounds<'_>, moment: Moment) -> Option<&'a Arc<Rule>> {
+    let asked = grounds.asked;
     match &grounds.shown {
         Shown::Chain(Some(host), _) => {
             let named = Authority { host: host.clone(), port: asked.port };
