@@ -9,6 +9,7 @@ mod variables;
 use super::*;
 use crate::policy::access::{Access, AddressClass, Deny, Ports};
 use crate::policy::host::Authority;
+use crate::policy::legible::is_invisible;
 use crate::policy::moment::Circumstances;
 use crate::policy::pin::{Pin, Sha256};
 use crate::policy::pinset::{AfterExpiry, Basis, Demand, NameCheck, ValidityCheck};
