@@ -87,6 +87,30 @@ async fn a_reload_answers_with_what_came_of_it() {
     controlled.program.stop().await;
 }
 
+/// Who rotates files and asks for a reload learns that it did not work, and so does who looks later.
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_anew_is_told() {
+    let controlled = Controlled::start(|_| "[log]\naccess = \"access.jsonl\"\n".to_owned()).await;
+    let (path, moved) = (controlled.user.folder().join("access.jsonl"), controlled.user.folder().join("access.1"));
+    std::fs::rename(&path, &moved).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let says =
+        "access.jsonl cannot be opened anew, and lines go on to the file that was there before: it is a folder now";
+    let done = controlled.ctl(&["reload"]).await.with_code(0);
+    let error = done.out.lines().find_map(|line| line.strip_prefix("ERROR: "));
+    assert!(error.is_some_and(|error| error.contains(says)), "{done}");
+    let status = controlled.ctl(&["status"]).await.with_code(0);
+    assert!(status.out.contains("ERROR: ") && status.out.contains(says), "{status}");
+    assert_eq!(reply(&controlled.program, &controlled.site).await.0, 200);
+    crate::support::until(|| std::fs::read_to_string(&moved).unwrap().lines().count() == 1).await;
+    std::fs::remove_dir(&path).unwrap();
+    assert!(!controlled.ctl(&["reload"]).await.with_code(0).out.contains("ERROR"));
+    assert!(!controlled.ctl(&["status"]).await.with_code(0).out.contains("ERROR"));
+    assert_eq!(reply(&controlled.program, &controlled.site).await.0, 200);
+    crate::support::until(|| std::fs::read_to_string(&path).unwrap().lines().count() == 1).await;
+    controlled.program.stop().await.says(&["it is a folder now"]);
+}
+
 #[tokio::test]
 async fn an_override_lets_one_host_through_until_it_is_taken_back() {
     let mut controlled = Controlled::start(|_| pinset(&Key::p256().pin())).await;
