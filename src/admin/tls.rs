@@ -1,11 +1,12 @@
 //! TLS at the admin address: its certificate, which a reload reads anew, and certificates that clients show.
 
-use super::connections::{Door, Peer};
+use super::connections::{Door, Peer, source_of};
 use crate::config::AdminTls;
 use crate::tls::server::{TlsError, serving};
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
@@ -61,6 +62,10 @@ impl Door for TlsDoor {
 
     async fn accept(&self) -> io::Result<TcpStream> {
         Ok(self.listener.accept().await?.0)
+    }
+
+    fn source(stream: &TcpStream) -> Option<IpAddr> {
+        stream.peer_addr().ok().and_then(source_of)
     }
 
     async fn greet(&self, stream: TcpStream) -> io::Result<(Self::Stream, Peer)> {
