@@ -3,8 +3,7 @@
 use super::answer::{Refusal, no_such_method, no_such_path};
 use super::connections::Peer;
 use crate::operate::{Cause, Operator, OverrideRequest, Reloaded, Status, StatusOfOverride};
-use crate::policy::host::{Authority, HostError};
-use crate::policy::overrides::check_text;
+use crate::policy::overrides::{OverrideError, check_text, parse_target};
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
@@ -86,9 +85,8 @@ async fn add_override(
     wanted: Result<Json<WantedOverride>, JsonRejection>,
 ) -> Result<Json<StatusOfOverride>, Refusal> {
     let Json(WantedOverride { target, seconds, reason, by }) = wanted?;
-    let request = OverrideRequest { target: target_of(&target)?, lifetime: Duration::from_secs(seconds), reason, by };
-    let given = operator.add_override(request, &peer.to_string());
-    let given = given.map_err(|error| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, &error))?;
+    let (target, lifetime) = (parse_target(&target)?, Duration::from_secs(seconds));
+    let given = operator.add_override(OverrideRequest { target, lifetime, reason, by }, &peer.to_string())?;
     Ok(Json(operator.told(&given)))
 }
 
@@ -98,8 +96,8 @@ async fn remove_override(
     unwanted: Result<Json<UnwantedOverride>, JsonRejection>,
 ) -> Result<Json<StatusOfOverride>, Refusal> {
     let Json(UnwantedOverride { target, by }) = unwanted?;
-    let target = target_of(&target)?;
-    check_text("who removes it", &by).map_err(|error| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, &error))?;
+    let target = parse_target(&target)?;
+    check_text("who removes it", &by)?;
     let removed = operator.remove_override(&target, &by, &peer.to_string());
     let Some(removed) = removed else {
         return Err(Refusal::new(StatusCode::NOT_FOUND, &format!("there is no override for {target}")));
@@ -108,11 +106,17 @@ async fn remove_override(
     Ok(Json(operator.told(&removed)))
 }
 
-/// A host, with a port or without.
-fn target_of(text: &str) -> Result<Authority, Refusal> {
-    let target = match Authority::parse(text) {
-        Err(HostError::NoPort) => Authority::parse(&format!("{text}:443")),
-        parsed => parsed,
-    };
-    target.map_err(|error| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, &format!("{text:?}: {error}")))
+/// What nobody could do, and what this proxy does not do as it is.
+impl From<OverrideError> for Refusal {
+    fn from(error: OverrideError) -> Self {
+        let status = match error {
+            OverrideError::Lifetime | OverrideError::Text { .. } | OverrideError::Target { .. } => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            OverrideError::NotEnforced(_) | OverrideError::PinOnly { .. } | OverrideError::TooMany => {
+                StatusCode::CONFLICT
+            }
+        };
+        Self::new(status, &error)
+    }
 }

@@ -15,4 +15,4 @@ pub use control::control;
 pub use guard::Guard;
 pub use socket::{ControlSocket, SocketError};
 pub use tell::tell;
-pub use tls::{AdminTlsInForce, TlsDoor, TlsError};
+pub use tls::{AdminTlsInForce, TlsDoor};

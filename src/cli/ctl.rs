@@ -4,8 +4,9 @@ mod client;
 mod text;
 
 use super::{Exit, Failure, print};
+use crate::policy::overrides::{OverrideError, check_text, parse_target};
 use clap::Subcommand;
-use client::Answer;
+use client::{Answer, Patience};
 use http::Method;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -18,6 +19,11 @@ pub(super) const USUAL_SOCKET: &str = "/run/pinproxy/control.sock";
 ///
 /// The socket is the file that the configuration of the proxy names (admin.socket). Whoever may open it may do all of
 /// this: it belongs to the user that the proxy runs as, and to nobody else.
+///
+/// Ends with 0 when it is done as asked, with 1 when the proxy refuses it as it is (a reload with a mistake, an override
+/// that would change nothing, or that is not there), with 2 when it is nothing that could be asked (no host, a time beyond
+/// 4h, a text that is blank or too long), and with 3 when no proxy can be reached or none answers within ten seconds. A
+/// reload is waited for as long as it takes.
 #[derive(Debug, clap::Args)]
 #[command(
     arg_required_else_help = true,
@@ -83,10 +89,12 @@ enum OverrideOrder {
 /// Does what is asked.
 ///
 /// # Errors
-/// [`Failure`], when the proxy cannot be reached or refuses.
+/// [`Failure`], when it is nothing that can be asked, the proxy cannot be reached, or it refuses.
 pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
     let Arguments { socket, json: wants_json, order } = arguments;
-    let ask = |method, path: &str, content| client::ask(&socket, method, path, content);
+    check(&order).map_err(Failure::unusable)?;
+    let patience = if matches!(order, Order::Reload { .. }) { Patience::Endless } else { Patience::Limited };
+    let ask = |method, path: &str, content| client::ask(&socket, patience, method, path, content);
     let (answer, told): (Answer, fn(&Value) -> String) = match order {
         Order::Status => (ask(Method::GET, "/v1/status", None)?, text::status),
         Order::Reload { force } => (ask(Method::POST, &format!("/v1/reload?force={force}"), None)?, text::reloaded),
@@ -109,9 +117,25 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
             print(&text)?;
             Ok(Exit::Done)
         }
-        Answer::Refused(value) => {
+        Answer::Refused(exit, value) => {
             let sentence = value.get("error").and_then(Value::as_str).unwrap_or("the proxy refuses without a reason");
-            Err(Failure { exit: Exit::NotAsItShouldBe, message: sentence.to_owned() })
+            Err(Failure { exit, message: sentence.to_owned() })
         }
+    }
+}
+
+/// What the proxy would find as well; but what is much too long does not get to it.
+fn check(order: &Order) -> Result<(), OverrideError> {
+    match order {
+        Order::Override(OverrideOrder::Add { host, reason, by, .. }) => {
+            check_text("a reason", reason)?;
+            check_text("who gives it", by)?;
+            parse_target(host).map(|_| ())
+        }
+        Order::Override(OverrideOrder::Remove { host, by }) => {
+            check_text("who removes it", by)?;
+            parse_target(host).map(|_| ())
+        }
+        Order::Override(OverrideOrder::List) | Order::Status | Order::Reload { .. } | Order::Drain => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 use super::code::Code;
 use super::item::{Item, Located};
 use super::model::{Admin, AdminAddress, AdminTls};
+use super::named::NamedFiles;
 use super::secret::Secret;
 use super::sections::read_socket_address;
 use super::shape::{ANY, Key, Keys, SOCKET_ADDRESS, Shape};
@@ -38,11 +39,11 @@ const TLS: Keys = Keys::new(&[
     Key::new("client_ca", Shape::Path, "Who asks has to show a certificate from an authority in this PEM file."),
 ]);
 
-pub(super) fn read_admin(root: &Table<'_>, listeners: &[Located<SocketAddr>]) -> Admin {
+pub(super) fn read_admin(root: &Table<'_>, listeners: &[Located<SocketAddr>], named: &NamedFiles) -> Admin {
     let Some(table) = root.table("admin") else { return Admin::default() };
     let socket = table.item("socket").and_then(|item| item.path());
     let token = table.item("token").map(|item| read_token(&item));
-    let tls = table.item("tls").map(|item| read_tls(&item.table()?));
+    let tls = table.item("tls").map(|item| read_tls(&item.table()?, named));
     let address = if token.is_some() || tls.is_some() {
         table.required("address", Code::E14, "write address = \"127.0.0.1:9090\", or remove what is about it")
     } else {
@@ -63,7 +64,13 @@ pub(super) fn read_admin(root: &Table<'_>, listeners: &[Located<SocketAddr>]) ->
         let help = "write token = \"${PINPROXY_ADMIN_TOKEN}\", or tls with client_ca, or bind it to 127.0.0.1";
         table.findings.error(Code::E81, &located.span, message, help);
     }
-    let address = AdminAddress { bind: located.value, token: token.flatten(), tls: tls.flatten() };
+    let token = token.flatten();
+    if !is_local(located.value) && token.is_some() && tls.is_none() {
+        let message = format!("{} is reached over a network, and who asks sends the token in the clear", located.value);
+        let help = "write tls = { certificate = \"admin.pem\", key = \"admin.key\" }";
+        table.findings.warning(Code::W81, &located.span, message, help);
+    }
+    let address = AdminAddress { bind: located.value, token, tls: tls.flatten() };
     Admin { address: Some(address), socket }
 }
 
@@ -89,15 +96,18 @@ fn read_token(item: &Item<'_>) -> Option<Secret> {
     Some(Secret::new(text))
 }
 
-fn read_tls(table: &Table<'_>) -> Option<AdminTls> {
+fn read_tls(table: &Table<'_>, named: &NamedFiles) -> Option<AdminTls> {
     let certificate = table.required("certificate", Code::E14, "write certificate = \"admin.pem\"");
     let key = table.required("key", Code::E14, "write key = \"admin.key\"");
-    let (certificate, key) = (certificate.and_then(|item| item.path()), key.and_then(|item| item.path()));
-    let client_ca = table.item("client_ca").map(|item| item.path());
+    let client_ca = table.item("client_ca");
+    let items = [certificate, key, client_ca];
+    let [certificate, key, client_ca] = items.each_ref().map(|item| item.as_ref().map(Item::path));
     // One that is there and cannot be read is not the same as none.
     let client_ca = match client_ca {
         Some(None) => return None,
         readable => readable.flatten(),
     };
-    Some(AdminTls { certificate: certificate?, key: key?, client_ca })
+    let tls = AdminTls { certificate: certificate??, key: key??, client_ca };
+    named.of_admin(&tls, items.iter().flatten());
+    Some(tls)
 }

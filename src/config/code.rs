@@ -426,6 +426,14 @@ codes! {
         "Admin address that others can reach, and nobody has to prove who asks"
         "Everybody who can reach the address learns which hosts are pinned and which of them fail, who is excepted until when, and on which day the proxy is at its weakest."
         "Write `token = \"${NAME}\"`, or `tls` with a `client_ca`; or let the address be on 127.0.0.1.";
+    W81 Unsafe
+        "Token of the admin address that travels in the clear"
+        "Whoever is on the way between this machine and those who ask reads the token, and asks with it: which hosts are pinned, which of them fail, and who is excepted until when."
+        "Give `[admin]` a `tls`; keep it where the network between the two encrypts by itself.";
+    E82 Unsafe
+        "Files of the admin address that cannot be used"
+        "The proxy does not start. One that runs goes on with the certificate that it has, until that ends."
+        "Name a certificate, its key and the authorities of clients as PEM files that the user of the proxy can read, and the key nobody else.";
 }
 
 impl Code {

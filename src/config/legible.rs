@@ -1,6 +1,7 @@
 //! What is shown of texts that anybody may have written: nothing that steers a terminal or hides beside other characters,
 //! and no password of a URL.
 
+use crate::policy::legible::is_invisible;
 use std::ops::Range;
 
 /// Characters of a name or a value that a sentence tells again.
@@ -8,21 +9,6 @@ const QUOTED_CHARACTERS_MAX: usize = 200;
 
 /// Stands for a character that is not shown.
 const REPLACEMENT: char = '\u{fffd}';
-
-/// Controls, and what joins, hides or turns around the characters beside it (UAX 9, UTR 36), tags included.
-pub fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{ad}'
-                | '\u{61c}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
-}
 
 /// A path or a sentence. Sentences may have several lines.
 pub(super) fn legible(text: &str) -> String {

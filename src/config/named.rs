@@ -1,7 +1,8 @@
-//! The files that a configuration names for trust anchors and revocation lists, as they are met while it is read.
+//! The files that a configuration names for trust anchors, revocation lists and the admin address, as they are met while
+//! it is read.
 
 use super::item::Item;
-use super::model::{ExtraRoots, Roots};
+use super::model::{AdminTls, ExtraRoots, Roots};
 use super::sections::read_roots;
 use super::span::Span;
 use crate::policy::pinset::AnchorSet;
@@ -26,7 +27,8 @@ impl NamedFile {
             Named::Anchors(Roots::File(file))
             | Named::OwnAnchors { roots: Roots::File(file), .. }
             | Named::ExtraAnchors(ExtraRoots { file, .. })
-            | Named::RevocationList(file) => Some(file),
+            | Named::RevocationList(file)
+            | Named::OfAdmin { file, .. } => Some(file),
             Named::Anchors(_) | Named::OwnAnchors { .. } => None,
         }
     }
@@ -48,6 +50,13 @@ pub enum Named {
     },
     /// A revocation list.
     RevocationList(PathBuf),
+    /// One of the files of TLS at the admin address.
+    OfAdmin {
+        /// This one.
+        file: PathBuf,
+        /// All of them.
+        tls: AdminTls,
+    },
 }
 
 /// The name of a file that no other has: what is no UTF-8 is escaped, and so is what could be taken for it.
@@ -91,6 +100,14 @@ impl NamedFiles {
             Some(file)
         });
         files.collect()
+    }
+
+    /// The files of TLS at the admin address, and where each is named.
+    pub(super) fn of_admin<'i>(&self, tls: &AdminTls, items: impl Iterator<Item = &'i Item<'i>>) {
+        let files = [&tls.certificate, &tls.key].into_iter().chain(&tls.client_ca);
+        for (file, item) in files.zip(items) {
+            self.add(Named::OfAdmin { file: file.clone(), tls: tls.clone() }, item.span());
+        }
     }
 
     /// The trust anchors of a pinset of its own. A source that several pinsets name is met once.

@@ -9,6 +9,7 @@ mod variables;
 use super::*;
 use crate::policy::access::{Access, AddressClass, Deny, Ports};
 use crate::policy::host::Authority;
+use crate::policy::legible::is_invisible;
 use crate::policy::moment::Circumstances;
 use crate::policy::pin::{Pin, Sha256};
 use crate::policy::pinset::{AfterExpiry, Basis, Demand, NameCheck, ValidityCheck};
@@ -253,6 +254,29 @@ fn refused_settings() {
         ("[reports]\nclient_id = \"hash\"", &[(Code::E01, 2, 13, "did you mean \"hashed\"?")]),
         ("[log]\nlevel = \"INFO\"", &[(Code::E01, 2, 9, "did you mean \"info\"?")]),
     ]);
+}
+
+#[test]
+fn a_token_in_the_clear() {
+    let token = "token = \"0123456789abcdef\"";
+    let tls = "tls = { certificate = \"a.pem\", key = \"a.key\"";
+    let table = [
+        ("0.0.0.0:1", token.to_owned(), true),
+        ("[2001:db8::1]:1", token.to_owned(), true),
+        ("[::ffff:192.0.2.7]:1", token.to_owned(), true),
+        ("127.0.0.1:1", token.to_owned(), false),
+        ("[::1]:1", token.to_owned(), false),
+        ("[::ffff:127.0.0.1]:1", token.to_owned(), false),
+        ("0.0.0.0:1", format!("{token}\n{tls} }}"), false),
+        ("0.0.0.0:1", format!("{tls}, client_ca = \"c.pem\" }}"), false),
+    ];
+    for (address, more, expected) in table {
+        let text = format!("[admin]\naddress = \"{address}\"\n{more}\n");
+        let (_, diagnostics) = parse(&text).unwrap_or_else(|errors| panic!("{text}: {errors}"));
+        let found: Vec<_> = diagnostics.iter().filter(|found| found.code() == Code::W81).collect();
+        assert_eq!(found.len(), usize::from(expected), "{text}");
+        assert!(found.iter().all(|found| found.position() == Some((2, 11))), "{text}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What a certificate says about itself.
 
-use crate::config::{is_invisible, weakness};
+use crate::config::weakness;
+use crate::policy::legible::is_invisible;
 use rustls::pki_types::CertificateDer;
 use std::fmt;
 use std::time::{Duration, SystemTime};

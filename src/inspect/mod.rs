@@ -7,6 +7,7 @@
 mod anchors;
 mod certificate;
 mod clock;
+mod doors;
 mod fault;
 mod judge;
 mod pins;
@@ -66,24 +67,28 @@ pub struct Checked {
 
 /// Reads a configuration, and looks at what it names. Of a text with faults, too: what depends on one file or on the
 /// clock is told with them; what depends on the whole, such as a pinned root among the anchors, when it can be read.
+/// Also at the files of the admin address, which keep a proxy from starting, and one that runs from nothing.
 ///
 /// # Errors
 /// What is wrong with its text, and with the files that it names.
 pub fn check(path: &Path, world: &World) -> Result<Checked, ConfigErrors> {
-    check_noting(path, world).1
+    let reading = Config::load_with_places(path, world.now);
+    let doors = doors::inspect(&reading.places);
+    check_reading(reading, world, doors)
 }
 
-/// The same, with the files and folders that it depends on, whatever comes of it.
+/// The same but for the admin address, with the files and folders that it depends on, whatever comes of it.
 pub fn check_noting(path: &Path, world: &World) -> (Stamps, Result<Checked, ConfigErrors>) {
     let mut reading = Config::load_with_places(path, world.now);
     let mut files = std::mem::take(&mut reading.looked_at);
     // Those are read from here on.
     let named = reading.places.named().iter().filter_map(|named| named.file());
     files.extend(named.map(|file| (file.to_owned(), Stamp::of(file))));
-    (files, check_reading(reading, world))
+    (files, check_reading(reading, world, Vec::new()))
 }
 
-fn check_reading(reading: Reading, world: &World) -> Result<Checked, ConfigErrors> {
+/// `found` is what has been found already.
+fn check_reading(reading: Reading, world: &World, mut found: Vec<Finding>) -> Result<Checked, ConfigErrors> {
     let Reading { outcome, places, .. } = reading;
     // The CA is compared, never made: what would be made now is in no file yet.
     let directory = match &world.ca_directory {
@@ -91,7 +96,7 @@ fn check_reading(reading: Reading, world: &World) -> Result<Checked, ConfigError
         CaDirectory::Usual(usual) => places.ca_directory().or(usual.as_deref()),
     };
     let ca = directory.map(authority::peek).unwrap_or_default();
-    let mut found = anchors::inspect_files(&places, &ca, world.now);
+    found.extend(anchors::inspect_files(&places, &ca, world.now));
     let impossible = clock::inspect(&places, world);
     let is_impossible = impossible.is_some();
     found.extend(impossible.map(Finding::from));

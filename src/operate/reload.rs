@@ -82,6 +82,8 @@ pub struct Reloaded {
     pub looser: Vec<String>,
     /// Findings about the files.
     pub warnings: Vec<String>,
+    /// Files of events that could not be opened anew, and why: events go on to those that were there before.
+    pub not_reopened: Vec<String>,
     /// Sections that have changed and take effect at the next start only.
     pub at_next_start: Vec<&'static str>,
 }

@@ -139,7 +139,7 @@ impl Reloader {
         }
         let old = self.proxy.replace(generation);
         (self.generation, self.faults, self.pinned) = (number, faults, pinned(&config));
-        self.proxy.reopen_logs();
+        let not_reopened = self.proxy.reopen_logs().iter().map(ToString::to_string).collect();
         tracing::info!("reloaded the configuration: generation {number} with {rules} rules is in force");
         // What is in force is in force, whether its open sessions could be judged or not.
         let closed = self.judging.judge().blocking_recv().unwrap_or_else(|_| {
@@ -152,7 +152,8 @@ impl Reloader {
         let looser = self.go_over(&old, &config);
         self.replaced.push(old);
         let warnings = kept.into_iter().chain(doubt).chain(warnings.iter().map(sentence)).collect();
-        Ok(Reloaded { generation: number, rules, closed, looser, warnings, at_next_start: self.unchangeable(&config) })
+        let at_next_start = self.unchangeable(&config);
+        Ok(Reloaded { generation: number, rules, closed, looser, warnings, not_reopened, at_next_start })
     }
 
     /// What the new configuration lets through that the old one did not. It is the old one from then on.
@@ -276,6 +277,9 @@ fn sentence(found: &Diagnostic) -> String {
 fn tell(done: &Reloaded) {
     for warning in &done.warnings {
         tracing::warn!("{warning}");
+    }
+    for fault in &done.not_reopened {
+        tracing::error!("{fault}");
     }
     let generation = done.generation;
     for line in &done.looser {

@@ -5,6 +5,7 @@ pub mod compare;
 pub mod decision;
 pub mod explain;
 pub mod host;
+pub mod legible;
 pub mod moment;
 pub mod overrides;
 pub mod pattern;

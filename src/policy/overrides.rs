@@ -4,7 +4,8 @@
 //! dates and blocked keys refuse as ever, and so does a host whose pin is all that makes it trusted. It is part of no file
 //! and ends with the process.
 
-use super::host::{Authority, Host};
+use super::host::{Authority, Host, HostError};
+use super::legible::is_invisible;
 use super::moment::Moment;
 use super::pinset::Basis;
 use super::protection::Protection;
@@ -17,6 +18,9 @@ pub const OVERRIDE_LIFETIME_MAX: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// Overrides at a time. Whoever needs more wants `mode = "report-only"`.
 pub const OVERRIDES_MAX: usize = 100;
+
+/// How much is told of a target that is none.
+const TARGET_CHARACTERS_TOLD: usize = 100;
 
 /// Longest text of a reason or a name, in octets.
 pub const OVERRIDE_TEXT_MAX: usize = 200;
@@ -51,8 +55,23 @@ pub enum OverrideError {
     )]
     Lifetime,
     /// A text is missing, too long, or has characters that no line of a log should have.
-    #[error("{0} has to be said, in at most {OVERRIDE_TEXT_MAX} octets without control characters")]
-    Text(&'static str),
+    #[error(
+        "{what} has to be said, in at most {OVERRIDE_TEXT_MAX} octets without control and format characters; this one {fault}"
+    )]
+    Text {
+        /// What the text is.
+        what: &'static str,
+        /// What is wrong with it.
+        fault: TextFault,
+    },
+    /// What it is to be for is no host.
+    #[error("{told}: {fault}")]
+    Target {
+        /// As it was written, or its beginning.
+        told: String,
+        /// What is wrong with it.
+        fault: HostError,
+    },
     /// There is nothing to soften.
     #[error("nothing is enforced for {0}: an override would change nothing")]
     NotEnforced(Authority),
@@ -69,6 +88,25 @@ pub enum OverrideError {
     /// There are [`OVERRIDES_MAX`] of them.
     #[error("there are {OVERRIDES_MAX} overrides already; remove one, or set the mode of a pinset to report-only")]
     TooMany,
+}
+
+/// What is wrong with a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TextFault {
+    /// Nothing is in it but blanks.
+    #[error("is blank")]
+    Blank,
+    /// It has so many octets.
+    #[error("has {0} octets")]
+    Long(usize),
+    /// It would not be seen as it is.
+    #[error("has U+{code:04X} as character {place}", code = u32::from(*.found))]
+    Character {
+        /// The first such character.
+        found: char,
+        /// The first one of the text is 1.
+        place: usize,
+    },
 }
 
 impl Overrides {
@@ -136,8 +174,31 @@ impl Override {
 /// # Errors
 /// [`OverrideError::Text`].
 pub fn check_text(what: &'static str, text: &str) -> Result<(), OverrideError> {
-    let fits = !text.trim().is_empty() && text.len() <= OVERRIDE_TEXT_MAX && !text.contains(char::is_control);
-    fits.then_some(()).ok_or(OverrideError::Text(what))
+    let hidden = || text.chars().zip(1..).find(|(c, _)| is_invisible(*c));
+    let fault = if text.trim().is_empty() {
+        Some(TextFault::Blank)
+    } else if text.len() > OVERRIDE_TEXT_MAX {
+        Some(TextFault::Long(text.len()))
+    } else {
+        hidden().map(|(found, place)| TextFault::Character { found, place })
+    };
+    fault.map_or(Ok(()), |fault| Err(OverrideError::Text { what, fault }))
+}
+
+/// A host, with a port or without: then it is that of HTTPS.
+///
+/// # Errors
+/// [`OverrideError::Target`].
+pub fn parse_target(text: &str) -> Result<Authority, OverrideError> {
+    let target = match Authority::parse(text) {
+        Err(HostError::NoPort) => Authority::parse(&format!("{text}:443")),
+        parsed => parsed,
+    };
+    target.map_err(|fault| {
+        let begin: String = text.chars().take(TARGET_CHARACTERS_TOLD).collect();
+        let more = if begin.len() < text.len() { "…" } else { "" };
+        OverrideError::Target { told: format!("{begin:?}{more}"), fault }
+    })
 }
 
 /// Whether there is something that an override softens.
@@ -201,14 +262,20 @@ mod tests {
             (given("bank.example:443", Duration::ZERO), Err(OverrideError::Lifetime)),
             (given("bank.example:443", 4 * HOUR + Duration::from_nanos(1)), Err(OverrideError::Lifetime)),
             (Override { until: day(0) - HOUR, ..given("bank.example:443", HOUR) }, Err(OverrideError::Lifetime)),
-            (Override { reason: " ".into(), ..given("bank.example:443", HOUR) }, Err(OverrideError::Text("a reason"))),
+            (
+                Override { reason: " ".into(), ..given("bank.example:443", HOUR) },
+                Err(OverrideError::Text { what: "a reason", fault: TextFault::Blank }),
+            ),
             (
                 Override { reason: "x".repeat(201), ..given("bank.example:443", HOUR) },
-                Err(OverrideError::Text("a reason")),
+                Err(OverrideError::Text { what: "a reason", fault: TextFault::Long(201) }),
             ),
             (
                 Override { by: "a\nb".into(), ..given("bank.example:443", HOUR) },
-                Err(OverrideError::Text("who gives it")),
+                Err(OverrideError::Text {
+                    what: "who gives it",
+                    fault: TextFault::Character { found: '\n', place: 2 },
+                }),
             ),
             (given("plc.example:443", HOUR), Err(pin_only)),
             (given("crm.example:443", HOUR), Err(nothing("crm.example:443"))),
@@ -225,6 +292,54 @@ mod tests {
             let found = Overrides::default().with(given.clone(), &rules(), now);
             assert_eq!(found.map(|overrides| overrides.list), expected.map(|()| vec![given]));
         }
+    }
+
+    #[test]
+    fn texts_that_nobody_would_see_as_they_are() {
+        let long = "x".repeat(100_000);
+        let table = [
+            ("", Some("is blank")),
+            ("\t \u{3000}", Some("is blank")),
+            (&long, Some("has 100000 octets")),
+            ("\u{7f}a", Some("has U+007F as character 1")),
+            ("é\u{9b}1m", Some("has U+009B as character 2")),
+            ("CHG\u{202e}1", Some("has U+202E as character 4")),
+            ("a\u{202a}", Some("has U+202A as character 2")),
+            ("\u{2066}a\u{2069}", Some("has U+2066 as character 1")),
+            ("é\u{200e}", Some("has U+200E as character 2")),
+            ("\u{200f}a", Some("has U+200F as character 1")),
+            ("\u{61c}a", Some("has U+061C as character 1")),
+            ("a\u{200b}b", Some("has U+200B as character 2")),
+            ("a\u{feff}", Some("has U+FEFF as character 2")),
+            ("a\u{fff9}", Some("has U+FFF9 as character 2")),
+            ("a\u{e0041}", Some("has U+E0041 as character 2")),
+            ("CHG-4711: \u{645}\u{635}\u{631}, cafe\u{301} \u{1f6a7}", None),
+            (&long[..OVERRIDE_TEXT_MAX], None),
+        ];
+        for (text, expected) in table {
+            let told = check_text("a reason", text).map_err(|error| error.to_string());
+            let begin =
+                "a reason has to be said, in at most 200 octets without control and format characters; this one ";
+            let expected = expected.map_or(Ok(()), |fault| Err(format!("{begin}{fault}")));
+            assert_eq!(told, expected);
+        }
+    }
+
+    #[test]
+    fn targets_with_a_port_and_without() {
+        assert_eq!(parse_target("bank.example"), Ok(authority("bank.example:443")));
+        assert_eq!(parse_target("[2001:db8::1]:8443"), Ok(authority("[2001:db8::1]:8443")));
+        let table = [
+            ("", "\"\": the host is empty"),
+            ("a..b", "\"a..b\": the host has an empty label"),
+            ("a\u{202e}b:443", "\"a\\u{202e}b:443\": the "),
+        ];
+        for (text, begin) in table {
+            let error = parse_target(text).unwrap_err().to_string();
+            assert!(error.starts_with(begin), "{error}");
+        }
+        let error = parse_target(&"x".repeat(100_000)).unwrap_err().to_string();
+        assert_eq!(error, format!("\"{}\"…: the host is longer than 253 octets", "x".repeat(100)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::head::Head;
 use super::record::Record;
 use super::session::Session;
 use super::sides::TUNNEL_BUFFER_BYTES;
-use super::standing::Shown;
+use super::standing::{Listed, Seen, Shown};
 use super::upstream_half::Verified;
 use crate::intercept::{ClientHello, HelloLimits, Prefixed, read_client_hello, read_opening, refuse};
 use crate::policy::decision::Permit;
@@ -30,12 +30,6 @@ pub(super) enum Pair {
     Plain(Box<BufReader<ClientStream>>, Box<BufReader<TcpStream>>),
 }
 
-/// What a session comes to: two sides to relay, and what the verdict rests on.
-pub(super) struct Ready {
-    pub(super) pair: Pair,
-    pub(super) shown: Shown,
-}
-
 /// What the ClientHello led to.
 enum Judged {
     Verified(Verified),
@@ -50,7 +44,8 @@ impl Session {
         mut client: ClientStream,
         verified: Verified,
         record: &mut Record,
-    ) -> Result<Ready, SessionError> {
+        listed: &Listed,
+    ) -> Result<Pair, SessionError> {
         let hello = self.client_hello(&mut client).await?;
         let agreed = async {
             let other = self.other_name(target, &hello, record)?;
@@ -65,7 +60,7 @@ impl Session {
             }
         };
         match agreed.await {
-            Ok(verified) => self.accept(target, client, hello, verified, record).await,
+            Ok(verified) => self.accept(target, client, hello, verified, record, listed).await,
             Err(error) => Err(turned_away(&mut client, error).await),
         }
     }
@@ -77,7 +72,8 @@ impl Session {
         mut client: ClientStream,
         dialled: Dialled,
         record: &mut Record,
-    ) -> Result<Ready, SessionError> {
+        listed: &Listed,
+    ) -> Result<Pair, SessionError> {
         let hello = self.client_hello(&mut client).await?;
         let judged = async {
             let (host, rule) = self.rule_by_hello(target, &hello, record)?;
@@ -92,9 +88,9 @@ impl Session {
             Ok(Judged::Verified(verified))
         };
         match judged.await {
-            Ok(Judged::Verified(verified)) => self.accept(target, client, hello, verified, record).await,
+            Ok(Judged::Verified(verified)) => self.accept(target, client, hello, verified, record, listed).await,
             Ok(Judged::Blind(dialled, permit)) => {
-                Ok(Self::blind(client.with_prefix(&hello.raw), dialled, &permit, record))
+                Ok(Self::blind(client.with_prefix(&hello.raw), dialled, &permit, record, listed))
             }
             Err(error) => Err(turned_away(&mut client, error).await),
         }
@@ -166,9 +162,12 @@ impl Session {
         hello: ClientHello,
         verified: Verified,
         record: &mut Record,
-    ) -> Result<Ready, SessionError> {
+        listed: &Listed,
+    ) -> Result<Pair, SessionError> {
         let Verified { permit, upstream, leaf_not_after, served, .. } = verified;
         let other = (*permit.host() != target.host).then(|| permit.host().clone());
+        // From here on this chain counts, whichever it was before.
+        listed.saw(Seen { address: record.event().upstream_address, shown: Shown::Chain(other, served) });
         let alpn = upstream.alpn.clone();
         let acceptor = &self.proxy.acceptor;
         let began = Instant::now();
@@ -176,8 +175,7 @@ impl Session {
         let version = accepted.stream.get_ref().1.protocol_version();
         record.client_handshake(began.elapsed());
         record.client_tls(version, Arc::clone(&accepted.leaf.serial));
-        let shown = Shown::Chain(other, served);
-        Ok(Ready { pair: Pair::Tls(Box::new(accepted.stream), upstream.into_stream(&permit)), shown })
+        Ok(Pair::Tls(Box::new(accepted.stream), upstream.into_stream(&permit)))
     }
 
     /// A tunnel by its rule, unless the client names a pinned host in it: a tunnel opens no hole in a pinset. Where the
@@ -189,9 +187,10 @@ impl Session {
         dialled: Dialled,
         permit: &Permit,
         record: &mut Record,
-    ) -> Result<Ready, SessionError> {
+        listed: &Listed,
+    ) -> Result<Pair, SessionError> {
         if !may_open_with_tls(&client, &dialled.stream, self.proxy.limits.idle_timeout).await {
-            return Ok(Self::blind(client, dialled, permit, record));
+            return Ok(Self::blind(client, dialled, permit, record, listed));
         }
         let opening = read_opening(&mut client, self.hello_limits()).await.map_err(SessionError::from);
         let checked = opening.and_then(|opening| {
@@ -199,7 +198,7 @@ impl Session {
             Ok(opening.raw)
         });
         match checked {
-            Ok(raw) => Ok(Self::blind(client.with_prefix(&raw), dialled, permit, record)),
+            Ok(raw) => Ok(Self::blind(client.with_prefix(&raw), dialled, permit, record, listed)),
             Err(error) => Err(turned_away(&mut client, error).await),
         }
     }
@@ -223,12 +222,13 @@ impl Session {
     }
 
     /// relay without looking, for which the rule gave the permit.
-    fn blind(client: ClientStream, dialled: Dialled, _permit: &Permit, record: &mut Record) -> Ready {
+    fn blind(client: ClientStream, dialled: Dialled, _permit: &Permit, record: &mut Record, listed: &Listed) -> Pair {
         record.tunnelled();
         let named = record.event().sni.as_deref().and_then(|name| Host::parse(name).ok());
+        listed.saw(Seen { address: record.event().upstream_address, shown: Shown::Nothing(named) });
         let client = BufReader::with_capacity(TUNNEL_BUFFER_BYTES, client);
         let upstream = BufReader::with_capacity(TUNNEL_BUFFER_BYTES, dialled.stream);
-        Ready { pair: Pair::Plain(Box::new(client), Box::new(upstream)), shown: Shown::Nothing(named) }
+        Pair::Plain(Box::new(client), Box::new(upstream))
     }
 }
 

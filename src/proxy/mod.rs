@@ -33,7 +33,7 @@ use crate::policy::moment::{Circumstances, Moment};
 use crate::policy::overrides::Overrides;
 use crate::policy::pinset::Pinset;
 use crate::policy::rules::{Policy, Rule};
-use crate::report::Reporter;
+use crate::report::{ReopenError, Reporter};
 use crate::tls::memory::ChainMemory;
 use crate::upstream::doors::Doors;
 use crate::upstream::resolve::Resolve;
@@ -247,9 +247,9 @@ impl Proxy {
         lost.map(|(sink, lost)| (sink.to_owned(), lost)).collect()
     }
 
-    /// Opens the files of events anew, which somebody may have moved away.
-    pub fn reopen_logs(&self) {
-        self.reporter.reopen();
+    /// Opens the files of events anew, which somebody may have moved away. Gives those that cannot be.
+    pub fn reopen_logs(&self) -> Vec<ReopenError> {
+        self.reporter.reopen()
     }
 
     /// Events that were lost since the start, by sink: also where there were none.

@@ -10,11 +10,11 @@
 
 use super::alpn::{ClientKey, Offer};
 use super::capacity::Place;
-use super::client_half::{Pair, Ready, tunnel};
+use super::client_half::{Pair, tunnel};
 use super::error::SessionError;
 use super::record::Record;
 use super::reply::{BodyForm, Refusal};
-use super::standing::{Grounds, Listed};
+use super::standing::{Listed, Seen, Shown};
 use super::upstream_half::{Verified, check_expiry, no_permit};
 use super::{Generation, Proxy};
 use crate::policy::decision::Permit;
@@ -92,10 +92,12 @@ pub(super) async fn open(
     match approached {
         Ok((target, approach)) => {
             record.replied(StatusCode::OK);
+            // Before it has its 200: from then on no change of the rules misses it.
+            let listed = session.listed(target, &approach, &record);
             let sessions = session.proxy.sessions.clone();
             let upgrade = hyper::upgrade::on(request);
             // Boxed, so that its memory is free again while the session relays.
-            let carried = Box::pin(session.carry(target, approach, upgrade, record));
+            let carried = Box::pin(session.carry(listed, approach, upgrade, record));
             sessions.spawn(async move {
                 if let Some(tunnel) = carried.await {
                     tunnel.relay().await;
@@ -191,46 +193,68 @@ impl Session {
     /// client_tls: from the 200 to a tunnel that can be relayed.
     async fn carry(
         self,
-        target: Authority,
+        listed: Listed,
         approach: Approach,
         upgrade: OnUpgrade,
         mut record: Box<Record>,
     ) -> Option<Tunnel> {
         record.at(Stage::ClientTls);
+        let target = listed.asked();
         let set_up = async {
             let client = tunnel(upgrade).await?;
             match approach {
                 Approach::Blind(dialled, permit) => {
-                    self.enter_tunnel(&target, client, dialled, &permit, &mut record).await
+                    self.enter_tunnel(target, client, dialled, &permit, &mut record, &listed).await
                 }
-                Approach::Verified(verified) => self.greet(&target, client, verified, &mut record).await,
-                Approach::AfterHello(dialled) => self.judge_by_hello(&target, client, dialled, &mut record).await,
+                Approach::Verified(verified) => self.greet(target, client, verified, &mut record, &listed).await,
+                Approach::AfterHello(dialled) => {
+                    self.judge_by_hello(target, client, dialled, &mut record, &listed).await
+                }
             }
         };
         let ready = tokio::select! {
             ready = set_up => ready,
-            () = self.proxy.ending.cancelled() => Err(SessionError::Shutdown),
+            // Told apart below: the rules may have changed, or the proxy ends.
+            () = listed.closing() => Err(SessionError::Shutdown),
         };
+        if ready.is_ok() {
+            listed.confirm(&self.generation, self.may_have_changed(&record));
+        }
+        // The rules have changed since the verdict: nothing of the client may get through.
+        let is_refused = listed.tell_refusal(&mut record);
         match ready {
-            Ok(Ready { pair, shown }) => {
-                let client = self.client.ip().to_canonical();
-                let grounds = Grounds { asked: target, client, address: record.event().upstream_address, shown };
-                let turned = self.proxy.calendar.turn(self.proxy.time.moment()) != self.turn;
-                let may_have_changed = turned || record.event().overridden;
-                let listed = Listed::new(self.proxy, grounds, &self.generation, may_have_changed);
-                if listed.tell_refusal(&mut record) {
-                    // The rules have changed since the verdict: nothing of the client may get through.
-                    record.finish();
-                    return None;
-                }
+            Ok(pair) if !is_refused => {
                 record.at(Stage::Relay);
-                Some(Tunnel { listed, pair, record })
+                return Some(Tunnel { listed, pair, record });
             }
-            Err(error) => {
-                record.fail(&error);
-                record.finish();
-                None
-            }
+            Err(error) if !is_refused => record.fail(&error),
+            _ => {}
+        }
+        record.finish();
+        None
+    }
+
+    /// Where changes of the rules find this session.
+    fn listed(&self, target: Authority, approach: &Approach, record: &Record) -> Listed {
+        let seen = Seen { address: record.event().upstream_address, shown: approach.shown() };
+        let listed = Listed::new(Arc::clone(&self.proxy), target, self.client.ip().to_canonical(), seen);
+        listed.confirm(&self.generation, self.may_have_changed(record));
+        listed
+    }
+
+    /// Whether time or an operator may have changed the verdict since it was given.
+    fn may_have_changed(&self, record: &Record) -> bool {
+        self.proxy.calendar.turn(self.proxy.time.moment()) != self.turn || record.event().overridden
+    }
+}
+
+impl Approach {
+    /// What the upstream has shown so far.
+    fn shown(&self) -> Shown {
+        match self {
+            Self::Verified(verified) => Shown::Chain(None, Arc::clone(&verified.served)),
+            Self::Blind(..) => Shown::Nothing(None),
+            Self::AfterHello(_) => Shown::Unasked,
         }
     }
 }

@@ -20,7 +20,9 @@ pub use journal::{
     JOURNAL_ENTRY_OCTETS_MAX, JOURNAL_SOCKET, JOURNAL_VALUE_OCTETS_MAX, Journal, JournalError, Priority,
 };
 pub use queue::{Queue, QueueGuard, Writing};
-pub use sink::{ACCESS_LINES_MAX, AccessFile, JsonLines, Sink, SinkError, TextLog, VIOLATION_LINES_MAX, ViolationFile};
+pub use sink::{
+    ACCESS_LINES_MAX, AccessFile, JsonLines, ReopenError, Sink, SinkError, TextLog, VIOLATION_LINES_MAX, ViolationFile,
+};
 pub use spans::export_request;
 pub use stages::{STAGE_CHANGES_MAX, StageTimes};
 pub use told::Told;
@@ -51,9 +53,9 @@ impl Reporter {
         self.sinks.iter().for_each(|sink| sink.take(event, violation));
     }
 
-    /// Opens files anew that somebody may have moved away.
-    pub fn reopen(&self) {
-        self.sinks.iter().for_each(|sink| sink.reopen());
+    /// Opens files anew that somebody may have moved away. Gives those that cannot be.
+    pub fn reopen(&self) -> Vec<ReopenError> {
+        self.sinks.iter().filter_map(|sink| sink.reopen().err()).collect()
     }
 
     /// Events lost since the start, by sink: its name and the count.

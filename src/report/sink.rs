@@ -3,13 +3,15 @@
 use super::event::Event;
 use super::queue::{Queue, QueueGuard, Writing};
 use super::violation::{Naming, Violation};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat, stat};
+use rustix::io::Errno;
 use serde::Serialize;
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Events that wait for a slow file; further ones are dropped and counted. An event is about a kilobyte.
 pub const ACCESS_LINES_MAX: usize = 10_000;
@@ -26,8 +28,13 @@ pub trait Sink: Debug + Send + Sync {
         false
     }
 
-    /// Opens its file anew, which somebody may have moved away.
-    fn reopen(&self) {}
+    /// Opens its file anew, which somebody may have moved away. Does not wait for anybody.
+    ///
+    /// # Errors
+    /// [`ReopenError`]; then events go where they went before: to a file that was moved, better than nowhere.
+    fn reopen(&self) -> Result<(), ReopenError> {
+        Ok(())
+    }
 
     /// Where events go and how many were lost on the way, for a sink that can lose some.
     fn lost(&self) -> Option<(&str, u64)> {
@@ -60,22 +67,34 @@ pub struct ViolationFile {
 #[derive(Debug)]
 pub struct JsonLines {
     path: PathBuf,
+    /// What kind of file it was at the start.
+    kind: FileType,
     queue: Queue,
-    moved: Arc<AtomicBool>,
+    next: Next,
 }
 
-/// A file that is opened anew when it is asked to.
+/// The file that lines are to go to from now on.
+type Next = Arc<Mutex<Option<File>>>;
+
+/// A file in whose place another one may come.
 #[derive(Debug)]
-struct Reopening {
-    path: PathBuf,
+struct Replaced {
     file: File,
-    moved: Arc<AtomicBool>,
+    next: Next,
 }
 
 /// A sink that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot open {path} for appending: {source}")]
 pub struct SinkError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// A file of events that cannot be opened anew.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} cannot be opened anew, and lines go on to the file that was there before: {source}")]
+pub struct ReopenError {
     path: PathBuf,
     source: io::Error,
 }
@@ -100,8 +119,8 @@ impl Sink for AccessFile {
         self.0.write(event);
     }
 
-    fn reopen(&self) {
-        self.0.reopen();
+    fn reopen(&self) -> Result<(), ReopenError> {
+        self.0.reopen()
     }
 
     fn lost(&self) -> Option<(&str, u64)> {
@@ -116,8 +135,8 @@ impl Sink for ViolationFile {
         }
     }
 
-    fn reopen(&self) {
-        self.file.reopen();
+    fn reopen(&self) -> Result<(), ReopenError> {
+        self.file.reopen()
     }
 
     fn lost(&self) -> Option<(&str, u64)> {
@@ -134,15 +153,19 @@ impl JsonLines {
     pub fn open(path: &Path, lines_max: usize) -> Result<(Self, QueueGuard), SinkError> {
         let error = |source| SinkError { path: path.to_owned(), source };
         let file = open(path).map_err(error)?;
-        let (moved, writing) = (Arc::new(AtomicBool::new(false)), Writing::to(&file));
-        let file = Reopening { path: path.to_owned(), file, moved: Arc::clone(&moved) };
+        let kind = kind_of(&file).map_err(error)?;
+        let (next, writing) = (Next::default(), Writing::to(&file));
+        let file = Replaced { file, next: Arc::clone(&next) };
         let (queue, guard) = Queue::start("pinproxy-sink", lines_max, writing, file).map_err(error)?;
-        Ok((Self { path: path.to_owned(), queue, moved }, guard))
+        Ok((Self { path: path.to_owned(), kind, queue, next }, guard))
     }
 
-    /// The next line goes to the file that is under the path then.
-    fn reopen(&self) {
-        self.moved.store(true, Ordering::Relaxed);
+    /// The next line goes to the file that is under the path now.
+    fn reopen(&self) -> Result<(), ReopenError> {
+        let opened = open_anew(&self.path, self.kind);
+        let file = opened.map_err(|source| ReopenError { path: self.path.clone(), source })?;
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        Ok(())
     }
 
     /// Queues one line. Returns at once: a line that the queue has no room for is dropped and counted.
@@ -164,14 +187,11 @@ impl JsonLines {
     }
 }
 
-impl Write for Reopening {
+impl Write for Replaced {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        if self.moved.swap(false, Ordering::Relaxed) {
-            match open(&self.path) {
-                Ok(file) => self.file = file,
-                // Lines go where they went before: to a file that was moved, better than nowhere.
-                Err(error) => tracing::error!("cannot open {} anew: {error}", self.path.display()),
-            }
+        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(file) = next {
+            self.file = file;
         }
         self.file.write(octets)
     }
@@ -181,17 +201,60 @@ impl Write for Reopening {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+/// How a file for events is opened.
+fn appending() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
+    options.append(true).create(true).mode(0o600);
+    options
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = appending();
     if std::fs::metadata(path).is_ok_and(|file| std::os::unix::fs::FileTypeExt::is_fifo(&file.file_type())) {
         // Opened for reading too, a pipe that nobody reads yet does not hold up the start.
         options.read(true);
     }
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+/// What is under the path by now: a regular file, or what was there at the start. Somebody may have put there what would
+/// keep a thread waiting, or does something when it is opened.
+fn open_anew(path: &Path, kind: FileType) -> io::Result<File> {
+    let fitting = |found: FileType| {
+        if found.is_file() || found == kind {
+            return Ok(());
+        }
+        let found = words(found);
+        Err(io::Error::other(format!("it is {found} now; put a file there, or nothing, and reload")))
+    };
+    match stat(path) {
+        Ok(found) => fitting(FileType::from_raw_mode(found.st_mode))?,
+        Err(Errno::NOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut options = appending();
+    options.read(kind == FileType::Fifo);
+    // It may be another one than a moment ago.
+    let without_waiting = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = options.custom_flags(without_waiting.bits().cast_signed()).open(path)?;
+    fitting(kind_of(&file)?)?;
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    Ok(file)
+}
+
+fn kind_of(file: &File) -> io::Result<FileType> {
+    Ok(FileType::from_raw_mode(fstat(file)?.st_mode))
+}
+
+const fn words(kind: FileType) -> &'static str {
+    match kind {
+        FileType::RegularFile => "a regular file",
+        FileType::Directory => "a folder",
+        FileType::Fifo => "a pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Symlink | FileType::Unknown => "no regular file",
+    }
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -210,6 +273,16 @@ mod tests {
             std::thread::yield_now();
         }
         file.lost().1
+    }
+
+    /// Waits until a file has so many lines.
+    fn lines_in_the_end(path: &Path, expected: usize) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let text = || std::fs::read_to_string(path).expect("a file of lines");
+        while text().lines().count() < expected {
+            assert!(Instant::now() < deadline, "{}", text());
+            std::thread::yield_now();
+        }
     }
 
     #[test]
@@ -241,6 +314,63 @@ mod tests {
         let bytes = rest.join().unwrap();
         assert!(bytes.split_inclusive(|byte| *byte == b'\n').all(|line| line.len() == 1_003));
         assert_eq!(file.lost().1, lost);
+        drop(guard);
+    }
+
+    /// Whatever comes to be under the path, the thread that reloads goes on, and no line is lost.
+    #[test]
+    fn what_is_no_file_does_not_take_the_place_of_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        let old = folder.path().join("lines.1");
+        let (file, guard) = JsonLines::open(&path, 100).unwrap();
+        std::fs::rename(&path, &old).unwrap();
+        let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+        let link = |to: &str| std::os::unix::fs::symlink(to, &path).unwrap();
+        let table: [(&dyn Fn(), &str); 7] = [
+            (&|| pipe(&path), "it is a pipe now; put a file there, or nothing, and reload"),
+            (&|| std::fs::create_dir(&path).unwrap(), "it is a folder now; "),
+            (&|| drop(std::os::unix::net::UnixListener::bind(&path).unwrap()), "it is a socket now; "),
+            (&|| link("/dev/null"), "it is a device now; "),
+            (&|| link("/dev/tty"), "it is a device now; "),
+            (&|| link("lines"), "Too many levels of symbolic links"),
+            (&|| link("none/lines"), "No such file or directory"),
+        ];
+        for (put, says) in table {
+            put();
+            let error = file.reopen().unwrap_err().to_string();
+            let begin = format!("{} cannot be opened anew, and lines go on to ", path.display());
+            assert!(error.starts_with(&begin) && error.contains(says), "{error}");
+            file.write(&says);
+            std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path)).unwrap();
+        }
+        // A link to a file is one.
+        std::fs::write(folder.path().join("elsewhere"), "").unwrap();
+        link("elsewhere");
+        lines_in_the_end(&old, table.len());
+        file.reopen().unwrap();
+        file.write(&"new");
+        drop(guard);
+        assert_eq!(file.lost().1, 0);
+        assert_eq!(std::fs::read_to_string(&old).unwrap().lines().count(), table.len());
+        assert_eq!(std::fs::read_to_string(folder.path().join("elsewhere")).unwrap(), "\"new\"\n");
+    }
+
+    #[test]
+    fn a_pipe_may_be_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let pipe = || assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        pipe();
+        let (file, guard) = JsonLines::open(&path, 10).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        pipe();
+        file.reopen().unwrap();
+        let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        file.write(&"line");
+        let mut octets = [0; 7];
+        reader.read_exact(&mut octets).unwrap();
+        assert_eq!(&octets, b"\"line\"\n");
         drop(guard);
     }
 

@@ -1,4 +1,5 @@
-//! TLS towards upstreams: the crypto provider, the trust anchors, and verification that hands out the chain it built.
+//! TLS towards upstreams: the crypto provider, the trust anchors, and verification that hands out the chain it built. And
+//! what the admin address speaks.
 //!
 //! The only room that names webpki and that sets a certificate verifier.
 
@@ -14,6 +15,7 @@ pub mod provider;
 pub mod revocation;
 mod search;
 pub mod served;
+pub mod server;
 pub mod survey;
 pub mod verify;
 pub mod words;

@@ -1,6 +1,6 @@
 //! Open sessions and rules that change: those that the new rules refuse end, the others go on.
 
-use crate::support::client::{ClientTls, RawClient, TlsClient};
+use crate::support::client::{ClientTls, Fault, RawClient, TlsClient};
 use crate::support::origin::{Behaviour, Origin, OriginConfig};
 use crate::support::pki::{Ca, Chain, Key, Leaf};
 use crate::support::proxy::{ProxyBuilder, TestProxy};
@@ -170,14 +170,54 @@ async fn a_blind_tunnel_ends_when_its_host_is_judged() {
     assert_eq!(event.detail.as_deref(), Some(detail));
 }
 
-/// A session that was judged before the rules changed and relays after it is not forgotten between the two.
+/// Whether the proxy ends the connection without another byte; with a reset where it has not read all.
+async fn is_closed(client: &mut RawClient) -> bool {
+    match client.read_to_end().await {
+        Ok(rest) => rest.is_empty(),
+        Err(fault) => matches!(fault, Fault::Io { .. }),
+    }
+}
+
+/// A session that was judged before the rules changed and does not relay yet ends at once, and not when its client has
+/// shaken hands at last.
 #[tokio::test]
-async fn a_session_between_verdict_and_relay_is_judged_again_too() {
+async fn a_session_between_verdict_and_relay_ends_too() {
+    let tunnel = format!("[[tunnel]]\nhosts = [\"{HOST}\"]\nreason = \"x\"\n");
+    let table = [("intercepted", None), ("blind", Some(tunnel))];
+    for (what, begin) in table {
+        let mut scene = Scene::start(|chain| begin.clone().unwrap_or_else(|| pinset(&chain.pin(), ""))).await;
+        let same = begin.unwrap_or_else(|| pinset(&scene.chain.pin(), ""));
+        // Of the second one only the beginning of its ClientHello has come.
+        let mut clients = Vec::new();
+        for began in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
+            let mut client = RawClient::connect(scene.proxy.addr).await.expect("the proxy listens");
+            let reply = client.connect_to(&format!("{HOST}:{}", scene.origin.port())).await.expect("a reply");
+            assert_eq!(reply.status, 200);
+            client.send(began).await.expect("it is sent");
+            clients.push(client);
+        }
+        assert_eq!(scene.judged(&same, 2).await, 0, "{what}: the same rules end nothing");
+        assert_eq!(scene.judged(&pinset(&Key::p256().pin(), ""), 3).await, clients.len(), "{what}");
+        for client in &mut clients {
+            assert!(is_closed(client).await, "{what}");
+            let event = scene.event().await;
+            let (decision, class) = (event.decision, event.failure_class);
+            assert_eq!((decision, class), (Decided::Refuse, Some(FailureClass::Pin)), "{what}: {event}");
+            assert_eq!((event.stage, event.ended.as_deref()), (Stage::ClientTls, Some("policy")), "{what}: {event}");
+            assert_eq!((event.policy_generation, event.bytes.client), (3, 0), "{what}: {event}");
+        }
+        scene.proxy.no_more_events();
+    }
+}
+
+/// One that was replaced, and nobody has judged open sessions yet, is seen to when it comes to relay.
+#[tokio::test]
+async fn a_session_that_comes_to_relay_is_judged_by_what_is_in_force() {
     let mut scene = Scene::start(|chain| pinset(&chain.pin(), "")).await;
     let mut client = RawClient::connect(scene.proxy.addr).await.expect("the proxy listens");
     let reply = client.connect_to(&format!("{HOST}:{}", scene.origin.port())).await.expect("a reply");
     assert_eq!(reply.status, 200);
-    assert_eq!(scene.judged(&pinset(&Key::p256().pin(), ""), 2).await, 0, "it does not relay yet");
+    drop(scene.proxy.replace(&pinset(&Key::p256().pin(), ""), 2));
     if let Ok(mut client) = client.tls(&tls(&scene.proxy, HOST).build()).await {
         assert!(client.exchange(b"ping", 4).await.is_err(), "it relays under rules that refuse it");
     }
@@ -185,6 +225,22 @@ async fn a_session_between_verdict_and_relay_is_judged_again_too() {
     assert_eq!((event.decision, event.failure_class), (Decided::Refuse, Some(FailureClass::Pin)), "{event}");
     assert_eq!(event.policy_generation, 2);
     assert_eq!(scene.origin.until_ended(1).await.unwrap().received(), 0, "nothing of the client got through");
+}
+
+/// Which rule counts is not known before the ClientHello of a CONNECT to an address; who may ask for what is.
+#[tokio::test]
+async fn a_session_to_an_address_before_its_hello() {
+    let mut scene = Scene::start(|chain| pinset(&chain.pin(), "")).await;
+    let mut client = RawClient::connect(scene.proxy.addr).await.expect("the proxy listens");
+    let reply = client.connect_to(&format!("127.0.0.1:{}", scene.origin.port())).await.expect("a reply");
+    assert_eq!(reply.status, 200);
+    assert_eq!(scene.judged(&pinset(&Key::p256().pin(), ""), 2).await, 0, "it has named no host");
+    let access = format!("[access]\ndestinations_deny = []\nports_allow = [{}]\n", scene.origin.port());
+    assert_eq!(scene.judged(&format!("{access}clients = [\"10.0.0.0/8\"]\n"), 3).await, 1);
+    assert!(is_closed(&mut client).await);
+    let event = scene.event().await;
+    assert_eq!((event.decision, event.failure_class), (Decided::Refuse, Some(FailureClass::Access)), "{event}");
+    assert_eq!(event.policy_generation, 3);
 }
 
 /// Time alone ends no session. But a certificate that has ended since does not keep one out of reach of other rules either.

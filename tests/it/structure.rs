@@ -57,7 +57,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "admin",
-        &["files", "policy", "config", "tls::provider", "operate", "metrics", "overview"],
+        &["policy", "config", "tls::server", "operate", "metrics", "overview"],
         &["webpki", "rcgen", "dangerous", "SystemTime::now"],
     ),
     (

@@ -66,6 +66,9 @@ fn last_reload(rows: &mut Rows, last: &Value) {
         None => {
             rows.row("last reload", &format!("taken at {at} ({cause})"));
             let taken = last.get("taken").unwrap_or(&Value::Null);
+            for fault in list(taken, "not-reopened").iter().filter_map(Value::as_str) {
+                rows.more(&format!("ERROR: {fault}"));
+            }
             for section in list(taken, "at-next-start").iter().filter_map(Value::as_str) {
                 rows.more(&format!("{section} has changed; that takes effect at the next start"));
             }
@@ -89,6 +92,9 @@ pub(super) fn reloaded(value: &Value) -> String {
     }
     for warning in list(value, "warnings").iter().filter_map(Value::as_str) {
         rows.line(&format!("warning: {warning}"));
+    }
+    for fault in list(value, "not-reopened").iter().filter_map(Value::as_str) {
+        rows.line(&format!("ERROR: {fault}"));
     }
     for section in list(value, "at-next-start").iter().filter_map(Value::as_str) {
         rows.line(&format!("{section} has changed; that takes effect at the next start"));

@@ -1,6 +1,9 @@
 //! What a service manager is told (sd_notify(3)). Where none has asked, which the environment says, nothing is.
 
 use sd_notify::{NotifyState, notify, watchdog_enabled};
+use std::env;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 use tokio::time::interval;
 
@@ -36,7 +39,29 @@ pub(super) async fn keep_watchdog() {
 }
 
 fn tell(state: &[NotifyState<'_>]) {
-    if let Err(error) = notify(state) {
+    // A name in the abstract namespace begins with an @, which `notify` takes for a file.
+    let address = env::var_os("NOTIFY_SOCKET").unwrap_or_default();
+    let told = match address.as_bytes() {
+        [b'@', name @ ..] => notify_abstract(name, state),
+        [] | [b'/', ..] => notify(state),
+        _ => Err(io::Error::other("NOTIFY_SOCKET is neither the path of a socket nor @ and a name")),
+    };
+    if let Err(error) = told {
         tracing::warn!("the service manager cannot be told: {error}");
     }
+}
+
+#[cfg(target_os = "linux")]
+fn notify_abstract(name: &[u8], state: &[NotifyState<'_>]) -> io::Result<()> {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    let lines: Vec<_> = state.iter().map(ToString::to_string).collect();
+    let message = lines.join("\n") + "\n";
+    let address = SocketAddr::from_abstract_name(name)?;
+    UnixDatagram::unbound()?.send_to_addr(message.as_bytes(), &address).map(|_| ())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn notify_abstract(_: &[u8], _: &[NotifyState<'_>]) -> io::Result<()> {
+    Err(io::Error::other("NOTIFY_SOCKET begins with @, and only Linux has such sockets"))
 }

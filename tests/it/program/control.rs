@@ -87,6 +87,30 @@ async fn a_reload_answers_with_what_came_of_it() {
     controlled.program.stop().await;
 }
 
+/// Who rotates files and asks for a reload learns that it did not work, and so does who looks later.
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_anew_is_told() {
+    let controlled = Controlled::start(|_| "[log]\naccess = \"access.jsonl\"\n".to_owned()).await;
+    let (path, moved) = (controlled.user.folder().join("access.jsonl"), controlled.user.folder().join("access.1"));
+    std::fs::rename(&path, &moved).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let says =
+        "access.jsonl cannot be opened anew, and lines go on to the file that was there before: it is a folder now";
+    let done = controlled.ctl(&["reload"]).await.with_code(0);
+    let error = done.out.lines().find_map(|line| line.strip_prefix("ERROR: "));
+    assert!(error.is_some_and(|error| error.contains(says)), "{done}");
+    let status = controlled.ctl(&["status"]).await.with_code(0);
+    assert!(status.out.contains("ERROR: ") && status.out.contains(says), "{status}");
+    assert_eq!(reply(&controlled.program, &controlled.site).await.0, 200);
+    crate::support::until(|| std::fs::read_to_string(&moved).unwrap().lines().count() == 1).await;
+    std::fs::remove_dir(&path).unwrap();
+    assert!(!controlled.ctl(&["reload"]).await.with_code(0).out.contains("ERROR"));
+    assert!(!controlled.ctl(&["status"]).await.with_code(0).out.contains("ERROR"));
+    assert_eq!(reply(&controlled.program, &controlled.site).await.0, 200);
+    crate::support::until(|| std::fs::read_to_string(&path).unwrap().lines().count() == 1).await;
+    controlled.program.stop().await.says(&["it is a folder now"]);
+}
+
 #[tokio::test]
 async fn an_override_lets_one_host_through_until_it_is_taken_back() {
     let mut controlled = Controlled::start(|_| pinset(&Key::p256().pin())).await;
@@ -124,25 +148,73 @@ async fn an_override_lets_one_host_through_until_it_is_taken_back() {
 #[tokio::test]
 async fn overrides_that_are_none() {
     let controlled = Controlled::start(|_| pinset(&Key::p256().pin())).await;
-    let given = |host: &'static str, lifetime: &'static str, reason: &'static str| {
-        vec!["override", "add", host, "--for", lifetime, "--reason", reason, "--by", "ann"]
+    let long = "x".repeat(100_000);
+    let given = |host: &str, lifetime: &str, reason: &str| {
+        let given = ["override", "add", host, "--for", lifetime, "--reason", reason, "--by", "ann"];
+        given.map(str::to_owned).to_vec()
     };
-    let table = [
-        (given(HOST, "5h", "x"), 1, "at most 4 hours"),
-        (given(HOST, "4h 1ms", "x"), 1, "at most 4 hours"),
-        (given(HOST, "0s", "x"), 1, "at most 4 hours"),
-        (given(HOST, "1h", " "), 1, "a reason has to be said"),
-        (given(HOST, "1h", "a\nb"), 1, "a reason has to be said"),
+    let removed = |host: &str, by: &str| ["override", "remove", host, "--by", by].map(str::to_owned).to_vec();
+    let mut table = vec![
+        (given(HOST, "5h", "x"), 2, "at most 4 hours"),
+        (given(HOST, "4h 1ms", "x"), 2, "at most 4 hours"),
+        (given(HOST, "0s", "x"), 2, "at most 4 hours"),
+        (given(HOST, "1h", " "), 2, "a reason has to be said"),
+        (given(HOST, "1h", "a\nb"), 2, "a reason has to be said"),
+        (given(HOST, "1h", "a\u{202e}b"), 2, "this one has U+202E as character 2"),
+        (
+            given(HOST, "1h", &long),
+            2,
+            "at most 200 octets without control and format characters; this one has 100000 octets",
+        ),
         (given("other.example", "1h", "x"), 1, "nothing is enforced for other.example:443"),
-        (given("a..b", "1h", "x"), 1, "the host has an empty label"),
+        (given("a..b", "1h", "x"), 2, "the host has an empty label"),
+        (given(&long, "1h", "x"), 2, "the host is longer than 253 octets"),
         (given(HOST, "soon", "x"), 2, "invalid value 'soon'"),
-        (vec!["override", "add", HOST, "--for", "1h", "--by", "ann"], 2, "--reason"),
+        (given(HOST, "1h", "x")[..7].to_vec(), 2, "--by"),
+        (removed(HOST, "bob"), 1, "there is no override for"),
+        (removed("a..b", "bob"), 2, "the host has an empty label"),
+        (removed(HOST, "b\u{2066}"), 2, "who removes it has to be said"),
     ];
+    table.push((["override", "add", HOST, "--for", "1h", "--by", "ann"].map(str::to_owned).to_vec(), 2, "--reason"));
     for (arguments, code, says) in table {
-        controlled.ctl(&arguments).await.with_code(code).says(&[says]);
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let ended = controlled.ctl(&arguments).await.with_code(code);
+        ended.says(&[says]);
+        assert!(ended.err.len() < 1_000, "{says}: {} octets", ended.err.len());
     }
     assert_eq!(controlled.ctl(&["override", "list"]).await.with_code(0).out, "nothing is overridden\n");
     controlled.program.stop().await;
+}
+
+/// Another client than ours.
+#[tokio::test]
+async fn a_proxy_judges_texts_by_itself() {
+    let controlled = Controlled::start(|_| pinset(&Key::p256().pin())).await;
+    let content = format!(r#"{{"target":"{HOST}","seconds":60,"reason":"a\u202eb","by":"ann"}}"#);
+    let table = [
+        (content.clone(), "HTTP/1.1 422", "this one has U+202E as character 2"),
+        (content.replace("\\u202e", ""), "HTTP/1.1 409", "nothing is enforced for"),
+        (content.replace("\\u202e", "").replace(HOST, "a..b"), "HTTP/1.1 422", "the host has an empty label"),
+    ];
+    for (content, status, says) in table {
+        let content = content.replace(HOST, "other.example");
+        let head = "POST /v1/overrides HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json";
+        let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{content}", content.len());
+        let mut stream = UnixStream::connect(&controlled.socket).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        crate::support::within_deadline(stream.read_to_string(&mut answer)).await.expect("an answer in time").unwrap();
+        assert!(answer.starts_with(status) && answer.contains(says), "{answer}");
+    }
+    controlled.program.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_that_is_none() {
+    let user = User::new();
+    let file = user.file("file", "");
+    let ended = user.pinproxy(["ctl", "status", "--socket"]).arg(&file).run().await.with_code(3);
+    ended.says(&["cannot reach the control socket ", ": it is no socket; name the one of the proxy"]);
 }
 
 /// Whatever a client of the socket does, sessions and other operators do not notice.

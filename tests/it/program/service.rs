@@ -14,6 +14,15 @@ impl Manager {
         Self(UnixDatagram::bind(path).expect("a socket"))
     }
 
+    /// In the abstract namespace of Linux, where no file is.
+    fn named(name: &str) -> Self {
+        use std::os::linux::net::SocketAddrExt as _;
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(name).expect("a name");
+        let socket = std::os::unix::net::UnixDatagram::bind_addr(&address).expect("a socket");
+        socket.set_nonblocking(true).expect("a socket that does not block");
+        Self(UnixDatagram::from_std(socket).expect("a socket"))
+    }
+
     /// The next message that is no sign of life.
     async fn told(&self) -> String {
         loop {
@@ -60,6 +69,28 @@ async fn the_service_manager_is_told_of_every_step() {
     program.running.ended().await.with_code(0);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_service_manager_without_a_file_is_told_too() {
+    let user = User::new();
+    let name = format!("pinproxy-test-{}", user.folder().display());
+    let manager = Manager::named(&name);
+    let program = Program::start(user.run(None).env("NOTIFY_SOCKET", format!("@{name}"))).await;
+    assert_eq!(manager.told().await, "READY=1\n");
+    let ended = program.stop().await;
+    assert_eq!(manager.told().await, "STOPPING=1\n");
+    assert!(!ended.err.contains("service manager"), "{ended}");
+}
+
+#[tokio::test]
+async fn a_service_manager_whose_address_is_none() {
+    let user = User::new();
+    for address in ["vsock:2:1234", "@nobody listens here", "notify"] {
+        let ended = Program::start(user.run(None).env("NOTIFY_SOCKET", address)).await.stop().await;
+        ended.says(&["the service manager cannot be told: ", "stopped"]);
+    }
+}
+
 #[tokio::test]
 async fn without_a_service_manager_nothing_is_amiss() {
     let user = User::new();
@@ -68,6 +99,17 @@ async fn without_a_service_manager_nothing_is_amiss() {
     ended.says(&["the service manager cannot be told: ", "stopped"]);
     let program = Program::start(user.run(None)).await;
     assert!(!program.stop().await.err.contains("service manager"));
+}
+
+/// It does not listen somewhere else then.
+#[tokio::test]
+async fn sockets_that_are_told_of_in_other_words() {
+    let user = User::new();
+    let start = || user.run(None).env("LISTEN_FDS", "one");
+    let ended = start().run().await.with_code(2);
+    ended.says(&["LISTEN_FDS is \"one\", and has to be the number of sockets", "sd_listen_fds(3)"]);
+    assert_eq!(ended.out, "");
+    Program::start(start().env("LISTEN_PID", "1")).await.stop().await;
 }
 
 #[tokio::test]

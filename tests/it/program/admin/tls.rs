@@ -91,23 +91,42 @@ async fn files_that_cannot_be_used_keep_it_from_starting() {
     let key = user.folder().join("admin.key");
     let toml = format!("[admin]\naddress = \"127.0.0.1:0\"\ntls = {{ {FILES}, client_ca = \"ca.pem\" }}\n");
     let path = user.file("pinproxy.toml", &toml);
-    let fails = async |says: &[&str]| user.run(Some(&path)).run().await.with_code(3).says(says);
+    // `config check` says the same, at the place where the file is named.
+    let fails = async |place: usize, says: &[&str]| {
+        user.run(Some(&path)).run().await.with_code(3).says(says);
+        let checked = user.pinproxy(["config", "check"]).arg(&path).run().await.with_code(1);
+        let told = format!("{}{}", checked.out, checked.err);
+        let place = format!("pinproxy.toml:3:{place}");
+        for part in says.iter().copied().chain(["error[E82]", &place]) {
+            assert!(told.contains(part), "{part:?} is missing in {checked}");
+        }
+    };
+    let [certificate_at, key_at, authorities_at] = ["\"admin.pem\"", "\"admin.key\"", "\"ca.pem\""]
+        .map(|name| toml.lines().nth(2).unwrap().find(name).unwrap() + 1);
     user.file("ca.pem", &root.pem());
-    fails(&["cannot read ", "admin.pem for [admin] tls: No such file"]).await;
+    fails(certificate_at, &["cannot read ", "admin.pem for [admin] tls: No such file"]).await;
     install(&user, &server(&root));
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
-    fails(&["admin.key holds the key of [admin] tls, and others can read it (mode 0640); chmod 600 it"]).await;
+    fails(key_at, &["admin.key holds the key of [admin] tls, and others can read it (mode 0640); chmod 600 it"]).await;
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     user.file("admin.pem", "no PEM");
-    fails(&["admin.pem holds no certificate in PEM"]).await;
+    fails(certificate_at, &["admin.pem holds no certificate in PEM"]).await;
     user.file("admin.pem", &server(&root).pem());
-    fails(&["admin.pem and the key ", "cannot be used: "]).await;
+    fails(certificate_at, &["admin.pem and the key ", "cannot be used: "]).await;
     install(&user, &server(&root));
     user.file("ca.pem", "");
-    fails(&["ca.pem holds no certificate in PEM"]).await;
+    fails(authorities_at, &["ca.pem holds no certificate in PEM"]).await;
     user.file("ca.pem", &root.pem());
     user.file("admin.key", "");
-    fails(&["admin.key holds no private key in PEM"]).await;
+    fails(key_at, &["admin.key holds no private key in PEM"]).await;
+    install(&user, &server(&root));
+    user.pinproxy(["config", "check"]).arg(&path).run().await.with_code(0);
+    // A text with a mistake has those of its files told beside it.
+    user.file("admin.key", "");
+    let path = user.file("wrong.toml", &format!("{toml}[limits]\nsessions = 0\n"));
+    let checked = user.pinproxy(["config", "check"]).arg(&path).run().await;
+    let told = format!("{}{}", checked.out, checked.err);
+    assert!(told.contains("error[E82]") && told.contains("wrong.toml:5:"), "{checked}");
 }
 
 #[tokio::test]
