@@ -1,9 +1,10 @@
 //! One receiver, one report after the other, in their order: sent until it is taken or refused.
 
 use super::figures::{Count, Counts};
-use super::spool::{Spool, SpoolError, Spooled};
+use super::spool::{SPOOL_PAUSE, Spool, SpoolError, Spooled};
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -19,8 +20,6 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 /// Reports that have waited longer are not sent any more: nobody can act on them.
 pub const REPORT_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// How long a task waits before it asks a spool again that has refused.
-const SPOOL_PAUSE: Duration = Duration::from_secs(1);
 /// What `per_minute` counts over.
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -63,7 +62,7 @@ pub(super) struct Route {
 pub(super) async fn deliver(mut receiver: impl Receiver, route: Route) {
     let mut arrivals = route.spool.arrivals();
     let (mut schedule, mut pace) = (Schedule::new(), Pace::new(route.per_minute));
-    let mut troubled = false;
+    let (mut answered, mut troubled) = (None, false);
     while !route.stop.is_cancelled() {
         arrivals.mark_unchanged();
         let pause = match route.next().await {
@@ -72,10 +71,22 @@ pub(super) async fn deliver(mut receiver: impl Receiver, route: Route) {
                 route.unless_stopped(async { drop(arrivals.changed().await) }).await;
                 continue;
             }
-            Ok(Some(report)) => match route.step(&mut receiver, &report, &mut schedule, &mut pace).await {
-                Ok(pause) => pause,
-                Err(error) => Some(route.tell_trouble(&mut troubled, &error)),
-            },
+            Ok(Some(report)) => {
+                // A spool that cannot note an answer is no reason to send its report again.
+                let settled = if answered == Some(report.number) {
+                    ControlFlow::Continue(())
+                } else {
+                    route.attempt(&mut receiver, &report, &mut schedule, &mut pace).await
+                };
+                match settled {
+                    ControlFlow::Break(pause) => pause,
+                    ControlFlow::Continue(()) => {
+                        answered = Some(report.number);
+                        let noted = route.done(&report).await;
+                        noted.err().map(|error| route.tell_trouble(&mut troubled, &error))
+                    }
+                }
+            }
             // The writer says it, too, as soon as it has something to write.
             Err(error) => Some(route.tell_trouble(&mut troubled, &error)),
         };
@@ -104,22 +115,23 @@ impl Route {
         }
     }
 
-    /// One attempt. Gives the pause before the next one, if there is to be one.
-    async fn step(
+    /// One attempt. It breaks off where the report is not done with, and gives the pause before the next one, if there is to
+    /// be one.
+    async fn attempt(
         &self,
         receiver: &mut impl Receiver,
         report: &Spooled,
         schedule: &mut Schedule,
         pace: &mut Pace,
-    ) -> Result<Option<Duration>, SpoolError> {
+    ) -> ControlFlow<Option<Duration>> {
         let name = &self.name;
         if self.spool.now().duration_since(report.at).is_ok_and(|age| age > REPORT_AGE_MAX) {
             self.tell(&self.counts.too_old, "are too old to be sent");
-            return self.done(report).await.map(|()| None);
+            return ControlFlow::Continue(());
         }
         self.unless_stopped(pace.turn()).await;
         if self.stop.is_cancelled() {
-            return Ok(None);
+            return ControlFlow::Break(None);
         }
         match receiver.send(report).await {
             Answer::Taken => {
@@ -128,13 +140,13 @@ impl Route {
                 if let Some(attempts) = schedule.succeeded() {
                     tracing::warn!("{name} takes reports again, after {attempts} attempts that failed");
                 }
-                self.done(report).await.map(|()| None)
+                ControlFlow::Continue(())
             }
             Answer::Refused(why) => {
                 self.counts.condition.fails(self.spool.now(), &why);
                 self.tell(&self.counts.refused, &format!("were refused and are not sent again; the last one: {why}"));
                 schedule.succeeded();
-                self.done(report).await.map(|()| None)
+                ControlFlow::Continue(())
             }
             Answer::Failed { why, retry_after } => {
                 self.counts.failures.add(1);
@@ -145,7 +157,7 @@ impl Route {
                 } else {
                     tracing::debug!("{name}: attempt {attempt} has failed: {why}");
                 }
-                Ok(Some(pause))
+                ControlFlow::Break(Some(pause))
             }
         }
     }

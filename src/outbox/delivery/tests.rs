@@ -26,7 +26,7 @@ struct Setting {
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
     time: Arc<Mutex<SystemTime>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 fn failed(seconds: Option<u64>) -> Answer {
@@ -53,12 +53,24 @@ impl Setting {
             stop: stop.clone(),
         };
         let task = tokio::spawn(deliver(Told { answers: answers.into(), seen: sender }, route));
-        Self { spool, counts, seen, stop, task, time, _folder: folder }
+        Self { spool, counts, seen, stop, task, time, folder }
     }
 
     fn put(&self, texts: &[&str]) {
         let bodies: Vec<_> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
         assert_eq!(self.spool.append(&bodies).unwrap(), 0);
+    }
+
+    /// From now on the spool gives reports and takes no note of answers, as on a disk that is full; or it does again.
+    fn take_notes(&self, does: bool) {
+        self.spool.open().unwrap();
+        let connection = rusqlite::Connection::open(self.folder.path().join("reports.db")).unwrap();
+        let sql = if does {
+            "DROP TRIGGER full"
+        } else {
+            "CREATE TRIGGER full BEFORE UPDATE ON target BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        };
+        connection.execute_batch(sql).unwrap();
     }
 
     async fn next(&mut self) -> (String, Instant) {
@@ -131,6 +143,27 @@ async fn no_more_than_so_many_in_any_minute() {
     }
     assert!(times[6] - times[0] < MINUTE * 2 + Duration::from_secs(1), "{times:?}");
     assert_eq!(setting.end().await, ([7, 0, 0, 0], 0));
+}
+
+/// An answer that the spool cannot note is noted when it can: nothing is sent, or counted, a second time.
+#[tokio::test(start_paused = true)]
+async fn a_report_that_has_its_answer_is_not_sent_again_while_the_disk_is_full() {
+    let refused = Answer::Refused("status 400".into());
+    for (answers, counts) in [(vec![], [2, 0, 0, 0]), (vec![refused], [1, 1, 0, 0]), (vec![failed(None)], [2, 0, 0, 1])]
+    {
+        let mut setting = Setting::start(answers.clone(), 6_000);
+        setting.take_notes(false);
+        setting.put(&["1", "2"]);
+        for _ in 0..counts[3] {
+            assert_eq!(setting.next().await.0, "1", "{answers:?}");
+        }
+        assert_eq!(setting.next().await.0, "1", "{answers:?}");
+        // Time passes when every task waits.
+        sleep(SPOOL_PAUSE * 20).await;
+        setting.take_notes(true);
+        assert_eq!(setting.next().await.0, "2", "{answers:?}");
+        assert_eq!(setting.end().await, (counts, 0), "{answers:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
