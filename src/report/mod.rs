@@ -2,6 +2,7 @@
 
 mod event;
 mod journal;
+mod lines;
 mod queue;
 mod sink;
 mod spans;

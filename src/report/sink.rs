@@ -1,6 +1,7 @@
 //! Sinks: the log for people, files of JSON lines for machines.
 
 use super::event::Event;
+use super::lines::{End, Lines};
 use super::queue::{Queue, QueueGuard, Writing};
 use super::violation::{Naming, Violation};
 use serde::Serialize;
@@ -68,7 +69,7 @@ pub struct JsonLines {
 #[derive(Debug)]
 struct Reopening {
     path: PathBuf,
-    file: File,
+    lines: Lines<File>,
     moved: Arc<AtomicBool>,
 }
 
@@ -135,7 +136,8 @@ impl JsonLines {
         let error = |source| SinkError { path: path.to_owned(), source };
         let file = open(path).map_err(error)?;
         let (moved, writing) = (Arc::new(AtomicBool::new(false)), Writing::to(&file));
-        let file = Reopening { path: path.to_owned(), file, moved: Arc::clone(&moved) };
+        let lines = Lines::new(file, End::of(path));
+        let file = Reopening { path: path.to_owned(), lines, moved: Arc::clone(&moved) };
         let (queue, guard) = Queue::start("pinproxy-sink", lines_max, writing, file).map_err(error)?;
         Ok((Self { path: path.to_owned(), queue, moved }, guard))
     }
@@ -168,16 +170,16 @@ impl Write for Reopening {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         if self.moved.swap(false, Ordering::Relaxed) {
             match open(&self.path) {
-                Ok(file) => self.file = file,
+                Ok(file) => self.lines = Lines::new(file, End::of(&self.path)),
                 // Lines go where they went before: to a file that was moved, better than nowhere.
                 Err(error) => tracing::error!("cannot open {} anew: {error}", self.path.display()),
             }
         }
-        self.file.write(octets)
+        self.lines.write(octets)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.lines.flush()
     }
 }
 
@@ -269,5 +271,30 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let error = JsonLines::open(folder.path(), 10).unwrap_err().to_string();
         assert!(error.starts_with("cannot open ") && error.contains(" for appending: "), "{error}");
+    }
+
+    /// What another process could not finish stays what it is, and alone; in the file of the start, and in one that was put
+    /// in its place.
+    #[test]
+    fn what_was_torn_before_stands_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("lines"), folder.path().join("moved"));
+        for (before, behind) in [("{}\n", "{}\n1\n2\n"), ("{}\n{\"a\": ", "{}\n{\"a\": \n1\n2\n")] {
+            std::fs::write(&path, before).unwrap();
+            let (file, guard) = JsonLines::open(&path, 10).unwrap();
+            file.write(&1);
+            file.write(&2);
+            drop(guard);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), behind, "{before:?}");
+
+            let (file, guard) = JsonLines::open(&path, 10).unwrap();
+            std::fs::write(&moved, before).unwrap();
+            std::fs::rename(&moved, &path).unwrap();
+            file.reopen();
+            file.write(&1);
+            file.write(&2);
+            drop(guard);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), behind, "{before:?}");
+        }
     }
 }
