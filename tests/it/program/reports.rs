@@ -153,23 +153,24 @@ async fn failures_are_tried_again_in_order_refusals_are_not_and_redirects_lead_n
     let (mut receiver, other) = (Receiver::start().await, Receiver::start().await);
     receiver.react([
         Reaction::Redirect(other.url()),
+        Reaction::Status(404),
         Reaction::Status(200),
-        Reaction::Status(410),
+        Reaction::Status(422),
         Reaction::LoseAnswer,
     ]);
     let mut program = setting.run(&urls(&[&receiver])).await;
     setting.violate_all(&program).await;
-    let received = receiver.until(5).await;
+    let received = receiver.until(6).await;
     let ports: Vec<_> = received.iter().map(|received| received.report["port"].as_u64().unwrap()).collect();
-    let expected = [0, 0, 1, 2, 2].map(|kind: usize| u64::from(setting.origins[kind].port()));
+    let expected = [0, 0, 0, 1, 2, 2].map(|kind: usize| u64::from(setting.origins[kind].port()));
     assert_eq!(ports, expected);
-    assert_eq!(received[3].id(), received[4].id());
+    assert_eq!(received[4].id(), received[5].id());
     setting.until_spooled(0).await;
     program.running.err.until("takes reports again").await;
     let ended = program.stop().await;
     ended.says(&[
         "redirects are not followed",
-        "1 reports so far were refused and are not sent again; the last one: status 410",
+        "1 reports so far were refused and are not sent again; the last one: status 422",
     ]);
     assert_eq!(other.so_far().len(), 0);
 }
