@@ -2,6 +2,7 @@
 
 use super::figures::{Count, Counts};
 use super::spool::{SPOOL_PAUSE, Spool, SpoolError, Spooled};
+use crate::policy::moment::Moment;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -19,9 +20,15 @@ pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10 * 60);
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 /// Reports that have waited longer are not sent any more: nobody can act on them.
 pub const REPORT_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// For so long after the start no report is too old: a clock that is wrong when the machine starts would drop them all, and is
+/// set right meanwhile, by which it comes apart from the steady one.
+pub const AGE_IGNORED_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// What `per_minute` counts over.
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// Tells the time as far as it is known.
+pub(super) type Moments = Arc<dyn Fn() -> Moment + Send + Sync>;
 
 /// Somebody who takes reports.
 pub(super) trait Receiver: Send + 'static {
@@ -54,6 +61,9 @@ pub(super) struct Route {
     pub(super) name: String,
     pub(super) counts: Arc<Counts>,
     pub(super) per_minute: usize,
+    pub(super) moments: Moments,
+    /// When it began, by a clock that nobody sets.
+    pub(super) begun: Instant,
     /// No further report is sent when this is cancelled.
     pub(super) stop: CancellationToken,
 }
@@ -125,7 +135,7 @@ impl Route {
         pace: &mut Pace,
     ) -> ControlFlow<Option<Duration>> {
         let name = &self.name;
-        if self.spool.now().duration_since(report.at).is_ok_and(|age| age > REPORT_AGE_MAX) {
+        if self.is_too_old(report) {
             self.tell(&self.counts.too_old, "are too old to be sent");
             return ControlFlow::Continue(());
         }
@@ -160,6 +170,13 @@ impl Route {
                 ControlFlow::Break(Some(pause))
             }
         }
+    }
+
+    /// Whether nobody can act on it any more. Where the clocks are apart nobody knows how long it has waited.
+    fn is_too_old(&self, report: &Spooled) -> bool {
+        let (moment, end) = ((self.moments)(), report.at.checked_add(REPORT_AGE_MAX));
+        let is_known = moment.is_certain() && self.begun.elapsed() >= AGE_IGNORED_FOR;
+        is_known && end.is_some_and(|end| moment.loosens(end))
     }
 
     /// Counts a report that is not sent. Loud at the first, and whenever there are twice as many.

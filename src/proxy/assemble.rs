@@ -1,5 +1,6 @@
 //! From a configuration to a proxy. The program and the tests are put together by the same function.
 
+use super::clock::Timekeeper;
 use super::collector::{Collector, CollectorError, CollectorGuard};
 use super::{Clock, Generation, Parts, Proxy};
 use crate::authority::{CertificateAuthority, LeafKeyKind, LeafLifetime, LeafLifetimeError, Settings};
@@ -89,15 +90,15 @@ pub fn assemble(
     if let Some(path) = &config.log.access {
         sinks.push(Box::new(AccessFile(open(path, ACCESS_LINES_MAX)?)));
     }
-    let naming = naming(config)?;
+    let (naming, time) = (naming(config)?, Arc::new(Timekeeper::new(clock)));
     if let Some(path) = &config.reports.file {
         let file = open(path, VIOLATION_LINES_MAX)?;
         sinks.push(Box::new(ViolationFile { file, naming: naming.clone() }));
     }
     let outbox = match &config.reports.spool {
         Some(spool) if !config.reports.urls.is_empty() || config.reports.syslog.is_some() => {
-            let (anchors, now) = (&generation.materials.common, clock.clone());
-            let (outbox, outgoing) = Outbox::start(&config.reports, spool, anchors, naming, move || now.now())?;
+            let (anchors, time) = (&generation.materials.common, Arc::clone(&time));
+            let (outbox, outgoing) = Outbox::start(&config.reports, spool, anchors, naming, move || time.moment())?;
             sinks.push(Box::new(outgoing));
             Some(outbox)
         }
@@ -118,7 +119,7 @@ pub fn assemble(
     };
     let acceptor = Acceptor::new(Arc::clone(authority), leaf_key, config.upstream.handshake_timeout)?;
     let reporter = Arc::new(Reporter::new(sinks));
-    let proxy = Proxy::new(config, Parts { generation, acceptor, reporter, resolver, doors, clock });
+    let proxy = Proxy::new(config, Parts { generation, acceptor, reporter, resolver, doors, time });
     Ok(Assembled { proxy, sinks: guards, outbox, deliveries })
 }
 

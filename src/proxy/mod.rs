@@ -71,19 +71,19 @@ pub struct Generation {
 
 /// What a proxy is made of.
 #[derive(Debug)]
-pub struct Parts {
+struct Parts {
     /// The first generation.
-    pub generation: Generation,
+    generation: Generation,
     /// The client's side: the CA and what its sessions share.
-    pub acceptor: Acceptor,
+    acceptor: Acceptor,
     /// Where events go.
-    pub reporter: Arc<Reporter>,
+    reporter: Arc<Reporter>,
     /// Where addresses of names come from.
-    pub resolver: Arc<dyn Resolve>,
+    resolver: Arc<dyn Resolve>,
     /// Where clients never get.
-    pub doors: Doors,
-    /// The clock.
-    pub clock: Clock,
+    doors: Doors,
+    /// The clocks.
+    time: Arc<Timekeeper>,
 }
 
 /// A running proxy: what all its sessions share.
@@ -98,7 +98,7 @@ pub struct Proxy {
     reporter: Arc<Reporter>,
     resolver: Arc<dyn Resolve>,
     doors: Doors,
-    time: Timekeeper,
+    time: Arc<Timekeeper>,
     calendar: Calendar,
     rollouts: Rollouts,
     /// Kept only where upstream resumption is switched on.
@@ -120,8 +120,8 @@ pub struct Proxy {
 
 impl Proxy {
     /// A proxy with the settings of a configuration.
-    pub fn new(config: &Config, parts: Parts) -> Arc<Self> {
-        let time = Timekeeper::new(parts.clock);
+    fn new(config: &Config, parts: Parts) -> Arc<Self> {
+        let time = parts.time;
         let (calendar, rollouts) = (Calendar::default(), Rollouts::default());
         enter(&parts.generation.policy, &time, &calendar, &rollouts);
         Arc::new(Self {
