@@ -17,12 +17,12 @@ pub use figures::{Figures, TargetFigures, Trouble, WHY_CHARACTERS_MAX};
 pub use repeats::REPEATS_MAX;
 pub use spool::{SPOOL_OCTETS_MAX, SpoolError};
 pub use syslog::{SYSLOG_TIMEOUT, UDP_OCTETS_MAX, UNIX_OCTETS_MAX};
-pub use webhook::{ANSWER_OCTETS_MAX, ANSWER_TIMEOUT, CONNECT_TIMEOUT};
+pub use webhook::{ANSWER_OCTETS_MAX, ANSWER_TIMEOUT, CONNECT_TIMEOUT, retry_after};
 
 use crate::config::{ReportUrl, Reports};
 use crate::policy::moment::Moment;
 use crate::policy::pin::hex;
-use crate::report::{Event, Naming, Queue, QueueGuard, Sink, Violation, Writing};
+use crate::report::{Event, LAST_LINES_TIMEOUT, Naming, Queue, QueueGuard, Sink, Violation, Writing};
 use crate::tls::anchors::TrustAnchors;
 use crate::tls::ordinary::ordinary;
 use delivery::{Moments, Receiver, Route, deliver};
@@ -46,6 +46,9 @@ pub const UNSPOOLED_MAX: usize = 500;
 
 /// How long a report that is being sent when the process ends may take. It is sent again by the next process otherwise.
 const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long [`Outbox::end`] takes at most.
+pub const END_MAX: Duration = LAST_LINES_TIMEOUT.saturating_add(LAST_ANSWER_TIMEOUT);
 
 /// Why reports cannot be sent. The texts are shown to operators.
 #[derive(Debug, thiserror::Error)]
@@ -179,7 +182,7 @@ impl Outbox {
         let Self { shared, fates, guard, mut deliveries, stop } = self;
         stop.cancel();
         fates.end();
-        // It waits for the thread, for a second at most.
+        // It waits for the thread, but not for long.
         drop(tokio::task::spawn_blocking(move || drop(guard)).await);
         let sent = async { while deliveries.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_ANSWER_TIMEOUT, sent).await.is_err() {

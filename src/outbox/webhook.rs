@@ -115,13 +115,13 @@ fn judge(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Answer {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "; it may want other credentials in [reports] urls",
         _ => "",
     };
-    let retry_after = headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, now));
-    Answer::Failed { why: format!("status {}{why}", status.as_u16()), retry_after }
+    Answer::Failed { why: format!("status {}{why}", status.as_u16()), retry_after: retry_after(headers, now) }
 }
 
-/// Seconds or a date (RFC 9110 section 10.2.3).
-fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
-    let text = text.trim();
+/// How long to wait before asking again, where an answer says so in seconds or by a date (RFC 9110 section 10.2.3). Without
+/// bound.
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if text.bytes().all(|octet| octet.is_ascii_digit()) {
         return Some(Duration::from_secs(text.parse().ok()?));
     }
@@ -196,7 +196,8 @@ mod tests {
             ("99999999999999999999999", None),
         ];
         for (text, expected) in table {
-            assert_eq!(retry_after(text, now()), expected.map(Duration::from_secs), "{text:?}");
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
+            assert_eq!(retry_after(&headers, now()), expected.map(Duration::from_secs), "{text:?}");
         }
         let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("60"))]);
         let expected = Answer::Failed { why: "status 503".into(), retry_after: Some(Duration::from_secs(60)) };

@@ -8,6 +8,7 @@ mod client_half;
 mod clock;
 mod collector;
 mod error;
+mod exchange;
 mod head;
 mod listener;
 mod record;
@@ -18,9 +19,10 @@ mod sides;
 mod standing;
 mod upstream_half;
 
-pub use assemble::{AssembleError, Assembled, Deliveries, Guards, assemble, ca_settings};
+pub use assemble::{AssembleError, Assembled, Deliveries, END_MAX, Guards, assemble, ca_settings};
 pub use clock::Clock;
 pub use collector::{CollectorError, CollectorGuard, TRACES_A_REQUEST_MAX};
+pub use exchange::{Content, exchange};
 pub use listener::{serve, tell_losses};
 
 use crate::authority::CertificateAuthority;

@@ -200,12 +200,12 @@ async fn nothing_is_too_old_by_a_clock_that_may_be_wrong() {
     let table = [
         (old, Duration::ZERO, start, true),
         (old, Duration::ZERO, Duration::ZERO, false),
-        (old, Duration::ZERO, start - RETRY_PAUSE_MAX, false),
+        (old, Duration::ZERO, start.saturating_sub(RETRY_PAUSE_MAX), false),
         (old, old, start, false),
         (old, bit, start, false),
         (old * 500, old * 500, start, false),
         (old * 500, old, start, false),
-        (REPORT_AGE_MAX - bit, Duration::ZERO, start, false),
+        (REPORT_AGE_MAX.saturating_sub(bit), Duration::ZERO, start, false),
         // Behind the moment in which the report came.
         (Duration::ZERO, old, start, false),
     ];
