@@ -2,13 +2,11 @@
 
 use super::{Exit, Failure, print};
 use crate::config::Config;
+use crate::proxy;
 use crate::tls::own::config_for_exactly;
-use bytes::Bytes;
 use http::header::HOST;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -32,7 +30,7 @@ const ANSWER_OCTETS_MAX: usize = 4 << 10;
 /// Ask a running proxy whether it takes sessions
 ///
 /// Ends with 0 when it does, with 1 when it is there and does not, as while it drains, and with 3 when it cannot be reached
-/// within three seconds. It asks /readyz at the admin address, which needs no token.
+/// within three seconds. It asks /readyz at the admin address, or /healthz with --alive; neither needs a token.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  HEALTHCHECK CMD [\"pinproxy\", \"healthcheck\"]")]
 pub struct Arguments {
@@ -42,6 +40,9 @@ pub struct Arguments {
     /// Its admin address, with an IP address [default: 127.0.0.1:9090]
     #[arg(long, value_name = "ADDR")]
     address: Option<SocketAddr>,
+    /// Ask whether it runs at all: who drains takes no sessions, and is not to be ended for that
+    #[arg(long)]
+    alive: bool,
 }
 
 /// Whom to ask, and how.
@@ -59,9 +60,9 @@ pub fn execute(arguments: &Arguments) -> Result<Exit, Failure> {
         (Some(path), _) => of_configuration(path)?,
         (None, address) => Asked { address: reachable(address.unwrap_or(USUAL_ADDRESS)), tls: None },
     };
-    let address = asked.address;
+    let (address, path) = (asked.address, if arguments.alive { "/healthz" } else { "/readyz" });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::unreachable)?;
-    let answered = runtime.block_on(async { timeout(ANSWER_TIMEOUT, ask(asked)).await });
+    let answered = runtime.block_on(async { timeout(ANSWER_TIMEOUT, ask(asked, path)).await });
     let answered =
         answered.map_err(|_| Failure::unreachable(format!("no answer from {address} within {ANSWER_TIMEOUT:?}")))?;
     let (status, said) = answered.map_err(|error| {
@@ -100,24 +101,20 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 type Exchanged = Result<(StatusCode, String), Box<dyn std::error::Error + Send + Sync>>;
 
-async fn ask(asked: Asked) -> Exchanged {
+async fn ask(asked: Asked, path: &str) -> Exchanged {
     let stream = TcpStream::connect(asked.address).await?;
     match asked.tls {
-        None => exchange(stream, asked.address).await,
+        None => exchange(stream, asked.address, path).await,
         Some(config) => {
             let connector = TlsConnector::from(Arc::new(config));
             let stream = connector.connect(ServerName::from(asked.address.ip()), stream).await?;
-            exchange(stream, asked.address).await
+            exchange(stream, asked.address, path).await
         }
     }
 }
 
-async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, address: SocketAddr) -> Exchanged {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    let request = Request::get("/readyz").header(HOST, address.to_string()).body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request).await?;
-    let status = response.status();
-    let content = Limited::new(response.into_body(), ANSWER_OCTETS_MAX).collect().await?.to_bytes();
-    Ok((status, String::from_utf8_lossy(&content).trim_end().to_owned()))
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, address: SocketAddr, path: &str) -> Exchanged {
+    let request = Request::get(path).header(HOST, address.to_string()).body(Full::default())?;
+    let (head, content) = proxy::exchange(stream, request, ANSWER_OCTETS_MAX).await?;
+    Ok((head.status, String::from_utf8_lossy(&content?).trim_end().to_owned()))
 }

@@ -1,9 +1,11 @@
 //! One receiver, one report after the other, in their order: sent until it is taken or refused.
 
 use super::figures::{Count, Counts};
-use super::spool::{Spool, SpoolError, Spooled};
+use super::spool::{SPOOL_PAUSE, Spool, SpoolError, Spooled};
+use crate::policy::moment::Moment;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -18,11 +20,15 @@ pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10 * 60);
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 /// Reports that have waited longer are not sent any more: nobody can act on them.
 pub const REPORT_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// For so long after the start no report is too old: a clock that is wrong when the machine starts would drop them all, and is
+/// set right meanwhile, by which it comes apart from the steady one.
+pub const AGE_IGNORED_FOR: Duration = Duration::from_secs(60 * 60);
 
-/// How long a task waits before it asks a spool again that has refused.
-const SPOOL_PAUSE: Duration = Duration::from_secs(1);
 /// What `per_minute` counts over.
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// Tells the time as far as it is known.
+pub(super) type Moments = Arc<dyn Fn() -> Moment + Send + Sync>;
 
 /// Somebody who takes reports.
 pub(super) trait Receiver: Send + 'static {
@@ -55,6 +61,9 @@ pub(super) struct Route {
     pub(super) name: String,
     pub(super) counts: Arc<Counts>,
     pub(super) per_minute: usize,
+    pub(super) moments: Moments,
+    /// When it began, by a clock that nobody sets.
+    pub(super) begun: Instant,
     /// No further report is sent when this is cancelled.
     pub(super) stop: CancellationToken,
 }
@@ -63,7 +72,7 @@ pub(super) struct Route {
 pub(super) async fn deliver(mut receiver: impl Receiver, route: Route) {
     let mut arrivals = route.spool.arrivals();
     let (mut schedule, mut pace) = (Schedule::new(), Pace::new(route.per_minute));
-    let mut troubled = false;
+    let (mut answered, mut troubled) = (None, false);
     while !route.stop.is_cancelled() {
         arrivals.mark_unchanged();
         let pause = match route.next().await {
@@ -72,10 +81,22 @@ pub(super) async fn deliver(mut receiver: impl Receiver, route: Route) {
                 route.unless_stopped(async { drop(arrivals.changed().await) }).await;
                 continue;
             }
-            Ok(Some(report)) => match route.step(&mut receiver, &report, &mut schedule, &mut pace).await {
-                Ok(pause) => pause,
-                Err(error) => Some(route.tell_trouble(&mut troubled, &error)),
-            },
+            Ok(Some(report)) => {
+                // A spool that cannot note an answer is no reason to send its report again.
+                let settled = if answered == Some(report.number) {
+                    ControlFlow::Continue(())
+                } else {
+                    route.attempt(&mut receiver, &report, &mut schedule, &mut pace).await
+                };
+                match settled {
+                    ControlFlow::Break(pause) => pause,
+                    ControlFlow::Continue(()) => {
+                        answered = Some(report.number);
+                        let noted = route.done(&report).await;
+                        noted.err().map(|error| route.tell_trouble(&mut troubled, &error))
+                    }
+                }
+            }
             // The writer says it, too, as soon as it has something to write.
             Err(error) => Some(route.tell_trouble(&mut troubled, &error)),
         };
@@ -104,22 +125,23 @@ impl Route {
         }
     }
 
-    /// One attempt. Gives the pause before the next one, if there is to be one.
-    async fn step(
+    /// One attempt. It breaks off where the report is not done with, and gives the pause before the next one, if there is to
+    /// be one.
+    async fn attempt(
         &self,
         receiver: &mut impl Receiver,
         report: &Spooled,
         schedule: &mut Schedule,
         pace: &mut Pace,
-    ) -> Result<Option<Duration>, SpoolError> {
+    ) -> ControlFlow<Option<Duration>> {
         let name = &self.name;
-        if self.spool.now().duration_since(report.at).is_ok_and(|age| age > REPORT_AGE_MAX) {
+        if self.is_too_old(report) {
             self.tell(&self.counts.too_old, "are too old to be sent");
-            return self.done(report).await.map(|()| None);
+            return ControlFlow::Continue(());
         }
         self.unless_stopped(pace.turn()).await;
         if self.stop.is_cancelled() {
-            return Ok(None);
+            return ControlFlow::Break(None);
         }
         match receiver.send(report).await {
             Answer::Taken => {
@@ -128,13 +150,13 @@ impl Route {
                 if let Some(attempts) = schedule.succeeded() {
                     tracing::warn!("{name} takes reports again, after {attempts} attempts that failed");
                 }
-                self.done(report).await.map(|()| None)
+                ControlFlow::Continue(())
             }
             Answer::Refused(why) => {
                 self.counts.condition.fails(self.spool.now(), &why);
                 self.tell(&self.counts.refused, &format!("were refused and are not sent again; the last one: {why}"));
                 schedule.succeeded();
-                self.done(report).await.map(|()| None)
+                ControlFlow::Continue(())
             }
             Answer::Failed { why, retry_after } => {
                 self.counts.failures.add(1);
@@ -145,9 +167,16 @@ impl Route {
                 } else {
                     tracing::debug!("{name}: attempt {attempt} has failed: {why}");
                 }
-                Ok(Some(pause))
+                ControlFlow::Break(Some(pause))
             }
         }
+    }
+
+    /// Whether nobody can act on it any more. Where the clocks are apart nobody knows how long it has waited.
+    fn is_too_old(&self, report: &Spooled) -> bool {
+        let (moment, end) = ((self.moments)(), report.at.checked_add(REPORT_AGE_MAX));
+        let is_known = moment.is_certain() && self.begun.elapsed() >= AGE_IGNORED_FOR;
+        is_known && end.is_some_and(|end| moment.loosens(end))
     }
 
     /// Counts a report that is not sent. Loud at the first, and whenever there are twice as many.

@@ -12,19 +12,20 @@ mod syslog;
 mod webhook;
 mod writing;
 
-pub use delivery::{REPORT_AGE_MAX, RETRY_AFTER_MAX, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
+pub use delivery::{AGE_IGNORED_FOR, REPORT_AGE_MAX, RETRY_AFTER_MAX, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 pub use figures::{Figures, TargetFigures, Trouble, WHY_CHARACTERS_MAX};
 pub use repeats::REPEATS_MAX;
 pub use spool::{SPOOL_OCTETS_MAX, SpoolError};
 pub use syslog::{SYSLOG_TIMEOUT, UDP_OCTETS_MAX, UNIX_OCTETS_MAX};
-pub use webhook::{ANSWER_OCTETS_MAX, ANSWER_TIMEOUT, CONNECT_TIMEOUT};
+pub use webhook::{ANSWER_OCTETS_MAX, ANSWER_TIMEOUT, CONNECT_TIMEOUT, retry_after};
 
 use crate::config::{ReportUrl, Reports};
+use crate::policy::moment::Moment;
 use crate::policy::pin::hex;
-use crate::report::{Event, Naming, Queue, QueueGuard, Sink, Violation, Writing};
+use crate::report::{Event, LAST_LINES_TIMEOUT, Naming, Queue, QueueGuard, Sink, Violation, Writing};
 use crate::tls::anchors::TrustAnchors;
 use crate::tls::ordinary::ordinary;
-use delivery::{Receiver, Route, deliver};
+use delivery::{Moments, Receiver, Route, deliver};
 use figures::{Count, Counts};
 use repeats::{Repeats, sameness};
 use sha2::{Digest as _, Sha256};
@@ -32,7 +33,7 @@ use spool::Spool;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use syslog::Syslog;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,9 @@ pub const UNSPOOLED_MAX: usize = 500;
 
 /// How long a report that is being sent when the process ends may take. It is sent again by the next process otherwise.
 const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long [`Outbox::end`] takes at most.
+pub const END_MAX: Duration = LAST_LINES_TIMEOUT.saturating_add(LAST_ANSWER_TIMEOUT);
 
 /// Why reports cannot be sent. The texts are shown to operators.
 #[derive(Debug, thiserror::Error)]
@@ -105,9 +109,12 @@ impl Outbox {
         spool: &Path,
         anchors: &TrustAnchors,
         naming: Naming,
-        now: impl Fn() -> SystemTime + Send + Sync + 'static,
+        moments: impl Fn() -> Moment + Send + Sync + 'static,
     ) -> Result<(Self, Outgoing), OutboxError> {
-        let now: spool::Now = Arc::new(now);
+        let moments: Moments = Arc::new(moments);
+        // What comes while a clock is set back is not to be old when that is over.
+        let latest = Arc::clone(&moments);
+        let now: spool::Now = Arc::new(move || latest().latest());
         let syslog = reports.syslog.as_ref().map(ToString::to_string);
         let identities = reports.urls.iter().map(identity).chain(syslog.clone()).collect();
         let names = names(reports.urls.iter().map(ReportUrl::place)).into_iter().chain(syslog);
@@ -133,16 +140,17 @@ impl Outbox {
         let (deliveries, stop) = (JoinSet::new(), CancellationToken::new());
         let mut outbox = Self { shared, fates, guard, deliveries, stop };
         for url in &reports.urls {
-            outbox.deliver_to(Webhook::new(url, tls.clone(), Arc::clone(&now)), reports.per_minute);
+            let receiver = Webhook::new(url, tls.clone(), Arc::clone(&now));
+            outbox.deliver_to(receiver, reports.per_minute, &moments);
         }
         if let Some(address) = &reports.syslog {
-            outbox.deliver_to(Syslog::new(address.clone()), reports.per_minute);
+            outbox.deliver_to(Syslog::new(address.clone()), reports.per_minute, &moments);
         }
         Ok((outbox, outgoing))
     }
 
     /// Starts the task of the next target.
-    fn deliver_to(&mut self, receiver: impl Receiver, per_minute: usize) {
+    fn deliver_to(&mut self, receiver: impl Receiver, per_minute: usize, moments: &Moments) {
         let target = self.deliveries.len();
         let Some((name, counts)) = self.shared.targets.get(target) else { return };
         let route = Route {
@@ -151,6 +159,8 @@ impl Outbox {
             name: name.clone(),
             counts: Arc::clone(counts),
             per_minute,
+            moments: Arc::clone(moments),
+            begun: tokio::time::Instant::now(),
             stop: self.stop.clone(),
         };
         self.deliveries.spawn(deliver(receiver, route));
@@ -172,7 +182,7 @@ impl Outbox {
         let Self { shared, fates, guard, mut deliveries, stop } = self;
         stop.cancel();
         fates.end();
-        // It waits for the thread, for a second at most.
+        // It waits for the thread, but not for long.
         drop(tokio::task::spawn_blocking(move || drop(guard)).await);
         let sent = async { while deliveries.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_ANSWER_TIMEOUT, sent).await.is_err() {

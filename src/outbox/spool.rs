@@ -24,6 +24,9 @@ use tokio::sync::watch;
 /// Octets that the file may have. What does not fit is treated as a full disk: one report is 100 KiB at most.
 pub const SPOOL_OCTETS_MAX: u64 = 1 << 30;
 
+/// How long those who use it wait before they ask it again when it has refused.
+pub(super) const SPOOL_PAUSE: Duration = Duration::from_secs(1);
+
 /// The file in the folder.
 const FILE: &str = "reports.db";
 

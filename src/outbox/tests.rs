@@ -4,6 +4,7 @@ use crate::config::SyslogAddress;
 use crate::policy::decision::FailureClass;
 use crate::report::tests_support::event;
 use crate::report::{Client, ClientId, Told};
+use std::time::SystemTime;
 use tokio::net::UdpSocket;
 
 /// How long a test waits for anything.
@@ -37,7 +38,7 @@ fn violation(kind: u32) -> (Event, Violation) {
 
 fn start(folder: &Path, reports: &Reports) -> Result<(Outbox, Outgoing), OutboxError> {
     let anchors = TrustAnchors::from_certificates([]).unwrap();
-    Outbox::start(reports, folder, &anchors, Naming::new(ClientId::None).unwrap(), || SystemTime::UNIX_EPOCH)
+    Outbox::start(reports, folder, &anchors, Naming::new(ClientId::None).unwrap(), || SystemTime::UNIX_EPOCH.into())
 }
 
 /// Reports by UDP to this socket, and to a port where nobody listens.

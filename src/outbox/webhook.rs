@@ -90,23 +90,38 @@ impl Receiver for Webhook {
     }
 }
 
-/// What a status says. A receiver that refuses the content refuses it again; everything else may pass.
+/// Statuses that refuse the report itself, tomorrow as well. All others may pass: credentials that were changed, an entry that
+/// leads nowhere while a receiver is replaced.
+const REFUSALS: [StatusCode; 7] = [
+    StatusCode::BAD_REQUEST,
+    StatusCode::LENGTH_REQUIRED,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::URI_TOO_LONG,
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    StatusCode::UNPROCESSABLE_ENTITY,
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+];
+
+/// What a status says.
 fn judge(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Answer {
     if status.is_success() {
         return Answer::Taken;
     }
-    let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
-    if status.is_client_error() && !passing.contains(&status) {
+    if REFUSALS.contains(&status) {
         return Answer::Refused(format!("status {}", status.as_u16()));
     }
-    let why = if status.is_redirection() { "; redirects are not followed: write the address it leads to" } else { "" };
-    let retry_after = headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, now));
-    Answer::Failed { why: format!("status {}{why}", status.as_u16()), retry_after }
+    let why = match status {
+        _ if status.is_redirection() => "; redirects are not followed: write the address it leads to",
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "; it may want other credentials in [reports] urls",
+        _ => "",
+    };
+    Answer::Failed { why: format!("status {}{why}", status.as_u16()), retry_after: retry_after(headers, now) }
 }
 
-/// Seconds or a date (RFC 9110 section 10.2.3).
-fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
-    let text = text.trim();
+/// How long to wait before asking again, where an answer says so in seconds or by a date (RFC 9110 section 10.2.3). Without
+/// bound.
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if text.bytes().all(|octet| octet.is_ascii_digit()) {
         return Some(Duration::from_secs(text.parse().ok()?));
     }
@@ -150,15 +165,18 @@ mod tests {
     #[test]
     fn what_a_status_says() {
         let judged = |status: u16| judge(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), now());
-        for status in [200, 201, 202, 204, 299] {
+        for status in 200..=299 {
             assert_eq!(judged(status), Answer::Taken, "{status}");
         }
-        for status in [400, 401, 403, 404, 405, 410, 413, 415, 422, 431, 451, 499] {
+        let refused = [400, 411, 413, 414, 415, 422, 431];
+        for status in refused {
             assert_eq!(judged(status), Answer::Refused(format!("status {status}")), "{status}");
         }
-        for status in [300, 301, 302, 303, 307, 308, 408, 425, 429, 500, 502, 503, 504, 599] {
+        for status in (300..=599).filter(|status| !refused.contains(status)) {
             let Answer::Failed { why, retry_after: None } = judged(status) else { panic!("{status}") };
+            assert!(why.starts_with(&format!("status {status}")), "{why}");
             assert_eq!(why.contains("redirects are not followed"), status < 400, "{why}");
+            assert_eq!(why.contains("other credentials"), [401, 403].contains(&status), "{why}");
         }
     }
 
@@ -178,7 +196,8 @@ mod tests {
             ("99999999999999999999999", None),
         ];
         for (text, expected) in table {
-            assert_eq!(retry_after(text, now()), expected.map(Duration::from_secs), "{text:?}");
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
+            assert_eq!(retry_after(&headers, now()), expected.map(Duration::from_secs), "{text:?}");
         }
         let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("60"))]);
         let expected = Answer::Failed { why: "status 503".into(), retry_after: Some(Duration::from_secs(60)) };

@@ -1,13 +1,9 @@
 //! From the queue into the spool.
 
 use super::figures::Count;
-use super::spool::Spool;
+use super::spool::{SPOOL_PAUSE, Spool};
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
-
-/// How long the writer waits before it asks the spool again that has refused a batch.
-const SPOOL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Takes the lines of a queue, and puts those of a batch into the spool at once. While the spool takes nothing, they stay
 /// here and in the queue.

@@ -1,15 +1,17 @@
 //! From a configuration to a proxy. The program and the tests are put together by the same function.
 
-use super::collector::{Collector, CollectorError, CollectorGuard};
+use super::clock::Timekeeper;
+use super::collector::{self, Collector, CollectorError, CollectorGuard};
+use super::listener::END_TIMEOUT;
 use super::{Clock, Generation, Parts, Proxy};
 use crate::authority::{CertificateAuthority, LeafKeyKind, LeafLifetime, LeafLifetimeError, Settings};
 use crate::config::{self, Config};
 use crate::intercept::{Acceptor, LeafKeyChoice};
 use crate::materials::{Materials, MaterialsError};
-use crate::outbox::{Ledger, Outbox, OutboxError};
+use crate::outbox::{self, Ledger, Outbox, OutboxError};
 use crate::report::{
-    ACCESS_LINES_MAX, AccessFile, ClientId, JsonLines, Naming, QueueGuard, RandomError, Reporter, Sink, SinkError,
-    TraceCounts, Traces, VIOLATION_LINES_MAX, ViolationFile,
+    ACCESS_LINES_MAX, AccessFile, ClientId, JsonLines, LAST_LINES_TIMEOUT, Naming, QueueGuard, RandomError, Reporter,
+    Sink, SinkError, TraceCounts, Traces, VIOLATION_LINES_MAX, ViolationFile,
 };
 use crate::upstream::doors::Doors;
 use crate::upstream::resolve::Resolve;
@@ -17,6 +19,18 @@ use rustls::pki_types::CertificateDer;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Queues of lines that end with the process one after the other: of both files, and of the log.
+const QUEUES: u32 = 3;
+
+/// How long the end takes at worst when `[limits] drain_delay` and `drain_timeout` are over: sessions that were cut off tell
+/// their event, lines are written out, traces and reports that are being sent have a last moment. Whoever ends the process
+/// has to wait for all three; the unit for systemd and the manifests do.
+pub const END_MAX: Duration = END_TIMEOUT
+    .saturating_add(LAST_LINES_TIMEOUT.saturating_mul(QUEUES))
+    .saturating_add(collector::END_MAX)
+    .saturating_add(outbox::END_MAX);
 
 /// A proxy, and what has to outlive it.
 #[derive(Debug)]
@@ -89,15 +103,15 @@ pub fn assemble(
     if let Some(path) = &config.log.access {
         sinks.push(Box::new(AccessFile(open(path, ACCESS_LINES_MAX)?)));
     }
-    let naming = naming(config)?;
+    let (naming, time) = (naming(config)?, Arc::new(Timekeeper::new(clock.clone())));
     if let Some(path) = &config.reports.file {
         let file = open(path, VIOLATION_LINES_MAX)?;
         sinks.push(Box::new(ViolationFile { file, naming: naming.clone() }));
     }
     let outbox = match &config.reports.spool {
         Some(spool) if !config.reports.urls.is_empty() || config.reports.syslog.is_some() => {
-            let (anchors, now) = (&generation.materials.common, clock.clone());
-            let (outbox, outgoing) = Outbox::start(&config.reports, spool, anchors, naming, move || now.now())?;
+            let (anchors, time) = (&generation.materials.common, Arc::clone(&time));
+            let (outbox, outgoing) = Outbox::start(&config.reports, spool, anchors, naming, move || time.moment())?;
             sinks.push(Box::new(outgoing));
             Some(outbox)
         }
@@ -105,7 +119,7 @@ pub fn assemble(
     };
     let reports = outbox.as_ref().map(Outbox::ledger);
     let mut deliveries = Deliveries { reports, traces: None };
-    if let Some(collector) = Collector::of(&config.traces, &generation.materials.common)? {
+    if let Some(collector) = Collector::of(&config.traces, &generation.materials.common, clock)? {
         let (traces, taken, counts) = Traces::new(config.traces.sample);
         guards.collector = Some(collector.start(taken, counts.clone())?);
         deliveries.traces = Some(counts);
@@ -118,7 +132,7 @@ pub fn assemble(
     };
     let acceptor = Acceptor::new(Arc::clone(authority), leaf_key, config.upstream.handshake_timeout)?;
     let reporter = Arc::new(Reporter::new(sinks));
-    let proxy = Proxy::new(config, Parts { generation, acceptor, reporter, resolver, doors, clock });
+    let proxy = Proxy::new(config, Parts { generation, acceptor, reporter, resolver, doors, time });
     Ok(Assembled { proxy, sinks: guards, outbox, deliveries })
 }
 

@@ -1,16 +1,16 @@
 //! The way to the collector of traces: OTLP over HTTP/1.1, from a thread of its own. A collector that is slow or gone costs
 //! the sessions nothing; what it does not take is counted and told.
 
+use super::{Clock, exchange};
 use crate::config;
-use crate::report::{Event, Told, TraceCounts, export_request};
+use crate::outbox::retry_after;
+use crate::report::{Event, Told, TraceCounts, export_request, rejected_spans};
 use crate::tls::anchors::TrustAnchors;
 use crate::tls::ordinary::ordinary;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use rustls::pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
@@ -35,7 +35,11 @@ const PAUSES: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
 /// For the last traces to be delivered, when the program ends.
 const LAST_TIMEOUT: Duration = Duration::from_secs(1);
-/// Octets of an answer, of which nothing is used.
+/// For the thread to end. Each of its last waits has an end.
+pub(super) const END_MAX: Duration = LAST_TIMEOUT.saturating_mul(4);
+/// The longest pause that a collector can ask for (Retry-After): what waits behind it has a bound, too.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+/// Octets of an answer that are read; what a longer one says does not count.
 const ANSWER_OCTETS_MAX: usize = 64 << 10;
 
 /// Where traces are sent.
@@ -45,6 +49,7 @@ pub(super) struct Collector {
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     headers: HeaderMap,
+    clock: Clock,
 }
 
 /// Delivers what is queued, and ends the thread, when it is dropped.
@@ -78,8 +83,10 @@ enum Undelivered {
     Unreachable(#[from] io::Error),
     #[error("it does not answer as a collector does: {0}")]
     Protocol(String),
-    #[error("it answers {0}")]
-    Status(StatusCode),
+    #[error("it answers {status}")]
+    Status { status: StatusCode, retry_after: Option<Duration> },
+    #[error("it rejects {spans} spans: {why}")]
+    Rejected { spans: u64, why: Told },
     #[error("no answer within {REQUEST_TIMEOUT:?}")]
     Timeout,
     #[error("{0}")]
@@ -91,15 +98,35 @@ impl Undelivered {
     fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Protocol(_) | Self::Timeout => true,
-            Self::Status(status) => matches!(status.as_u16(), 429 | 502..=504),
-            Self::Unwritten(_) => false,
+            Self::Status { status, .. } => matches!(status.as_u16(), 429 | 502..=504),
+            Self::Rejected { .. } | Self::Unwritten(_) => false,
+        }
+    }
+
+    /// The pause before the same request is sent again, where this one is usual.
+    fn pause(&self, usual: Duration) -> Duration {
+        match self {
+            Self::Status { retry_after: Some(asked), .. } => usual.max((*asked).min(RETRY_AFTER_MAX)),
+            _ => usual,
+        }
+    }
+
+    /// How many of the traces that were sent are lost by it. A span that was rejected spoils one.
+    fn lost_of(&self, sent: usize) -> usize {
+        match self {
+            Self::Rejected { spans, .. } => usize::try_from(*spans).map_or(sent, |spans| spans.min(sent)),
+            _ => sent,
         }
     }
 }
 
 impl Collector {
     /// The collector that a configuration names, if it does.
-    pub(super) fn of(settings: &config::Traces, anchors: &TrustAnchors) -> Result<Option<Self>, CollectorError> {
+    pub(super) fn of(
+        settings: &config::Traces,
+        anchors: &TrustAnchors,
+        clock: Clock,
+    ) -> Result<Option<Self>, CollectorError> {
         let Some(url) = settings.url.clone() else { return Ok(None) };
         let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
         let is_https = url.scheme_str() == Some("https");
@@ -118,7 +145,7 @@ impl Collector {
             headers.append(name, value);
         }
         let port = url.port_u16().unwrap_or(if is_https { 443 } else { 80 });
-        Ok(Some(Self { url, host, port, tls, headers }))
+        Ok(Some(Self { url, host, port, tls, headers, clock }))
     }
 
     /// Begins to deliver what is taken. On a thread of its own, so that writing traces takes no time of the workers that
@@ -158,13 +185,7 @@ impl Collector {
     }
 
     /// One request on a connection of its own: there is one a second at most.
-    async fn post(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        body: Bytes,
-    ) -> Result<(), Undelivered> {
-        let protocol = |error: hyper::Error| Undelivered::Protocol(error.to_string());
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(protocol)?;
+    async fn post(&self, stream: impl AsyncRead + AsyncWrite + Unpin, body: Bytes) -> Result<(), Undelivered> {
         let authority = self.url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
         let path = self.url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let mut request = Request::post(path)
@@ -172,21 +193,16 @@ impl Collector {
             .body(Full::new(body))
             .map_err(|error| Undelivered::Unwritten(error.to_string()))?;
         request.headers_mut().extend(self.headers.clone());
-        let exchange = async {
-            let response = sender.send_request(request).await.map_err(protocol)?;
-            let status = response.status();
-            drop(Limited::new(response.into_body(), ANSWER_OCTETS_MAX).collect().await);
-            if status.is_success() { Ok(()) } else { Err(Undelivered::Status(status)) }
-        };
-        // Not a task: it ends with this request, whatever becomes of it.
-        tokio::pin!(exchange, connection);
-        tokio::select! {
-            ended = &mut exchange => ended,
-            ended = &mut connection => match ended {
-                // The answer is there already.
-                Ok(()) => exchange.await,
-                Err(error) => Err(protocol(error)),
-            },
+        let answered = exchange(stream, request, ANSWER_OCTETS_MAX).await;
+        let (head, content) = answered.map_err(|error| Undelivered::Protocol(error.to_string()))?;
+        if !head.status.is_success() {
+            let retry_after = retry_after(&head.headers, self.clock.now());
+            return Err(Undelivered::Status { status: head.status, retry_after });
+        }
+        // A status says that it was taken; what cannot be read beside it changes nothing.
+        match content.ok().and_then(|content| rejected_spans(&content)) {
+            Some((spans, why)) => Err(Undelivered::Rejected { spans, why }),
+            None => Ok(()),
         }
     }
 }
@@ -221,14 +237,10 @@ impl Delivery {
                 return;
             }
             let delivered = match written(&batch) {
-                Ok(body) => timeout_at(until, self.collector.send(body)).await.is_ok_and(|sent| sent.is_ok()),
-                Err(_) => false,
+                Ok(body) => timeout_at(until, self.collector.send(body)).await.unwrap_or(Err(Undelivered::Timeout)),
+                Err(error) => Err(error),
             };
-            if delivered {
-                self.counts.add_sent(batch.len());
-            } else {
-                self.counts.add_lost(batch.len());
-            }
+            self.count(batch.len(), delivered.err().as_ref());
             batch.clear();
         }
     }
@@ -238,7 +250,7 @@ impl Delivery {
         let error = match written(batch) {
             Ok(body) => match self.insist(&body).await {
                 Ok(()) => {
-                    self.counts.add_sent(batch.len());
+                    self.count(batch.len(), None);
                     if std::mem::take(&mut self.failing) {
                         tracing::info!("traces are delivered to {} again", self.collector.shown());
                     }
@@ -248,16 +260,26 @@ impl Delivery {
             },
             Err(error) => error,
         };
-        self.counts.add_lost(batch.len());
+        self.count(batch.len(), Some(&error));
         self.tell(&error);
     }
 
+    /// Counts what became of the traces of a request.
+    fn count(&self, traces: usize, failure: Option<&Undelivered>) {
+        let lost = failure.map_or(0, |failure| failure.lost_of(traces));
+        self.counts.add_sent(traces - lost);
+        self.counts.add_lost(lost);
+    }
+
     async fn insist(&mut self, body: &Bytes) -> Result<(), Undelivered> {
-        for pause in PAUSES {
-            match self.send(body).await {
-                Err(error) if error.may_pass() && !self.closing.is_cancelled() => self.tell(&error),
+        for usual in PAUSES {
+            let pause = match self.send(body).await {
+                Err(error) if error.may_pass() && !self.closing.is_cancelled() => {
+                    self.tell(&error);
+                    error.pause(usual)
+                }
                 other => return other,
-            }
+            };
             tokio::select! {
                 () = sleep(pause) => {}
                 // There is time for one more.
@@ -306,7 +328,40 @@ async fn gather(taken: &mut mpsc::Receiver<Event>, batch: &mut Vec<Event>) {
 impl Drop for CollectorGuard {
     fn drop(&mut self) {
         self.closing.cancel();
-        // The thread sends nothing; it is heard when it ends. Each of its last waits has an end.
-        let _ended = self.ended.recv_timeout(LAST_TIMEOUT * 4);
+        // The thread sends nothing; it is heard when it ends.
+        let _ended = self.ended.recv_timeout(END_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failure_costs() {
+        let status = |status: u16, seconds: Option<u64>| Undelivered::Status {
+            status: StatusCode::from_u16(status).unwrap(),
+            retry_after: seconds.map(Duration::from_secs),
+        };
+        let rejected = |spans| Undelivered::Rejected { spans, why: Told::words("the span is too long") };
+        // what failed, whether it may pass, the pause after one of two seconds, traces lost of five
+        let table = [
+            (status(503, None), true, 2, 5),
+            (status(503, Some(1)), true, 2, 5),
+            (status(429, Some(7)), true, 7, 5),
+            (status(503, Some(30)), true, 30, 5),
+            (status(503, Some(31)), true, 30, 5),
+            (status(503, Some(u64::MAX)), true, 30, 5),
+            (status(400, None), false, 2, 5),
+            (Undelivered::Timeout, true, 2, 5),
+            (rejected(1), false, 2, 1),
+            (rejected(5), false, 2, 5),
+            (rejected(u64::MAX), false, 2, 5),
+        ];
+        for (failure, may_pass, pause, lost) in table {
+            let paused = failure.pause(Duration::from_secs(2)).as_secs();
+            assert_eq!((failure.may_pass(), paused, failure.lost_of(5)), (may_pass, pause, lost), "{failure:?}");
+        }
+        assert_eq!(rejected(7).to_string(), "it rejects 7 spans: the span is too long");
     }
 }

@@ -22,7 +22,7 @@ use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 /// Pause after an error of accept(2), most often a lack of file descriptors, which ending sessions will give back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Sessions that are told to end at the end of the drain have this long to write their event.
-const END_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// Fields of a request head.
 pub(super) const HEADER_FIELDS_MAX: usize = 100;
 /// Clients that are told at one time why they are not let in; further ones are told less patiently.

@@ -8,6 +8,7 @@ mod client_half;
 mod clock;
 mod collector;
 mod error;
+mod exchange;
 mod head;
 mod listener;
 mod record;
@@ -18,9 +19,10 @@ mod sides;
 mod standing;
 mod upstream_half;
 
-pub use assemble::{AssembleError, Assembled, Deliveries, Guards, assemble, ca_settings};
+pub use assemble::{AssembleError, Assembled, Deliveries, END_MAX, Guards, assemble, ca_settings};
 pub use clock::Clock;
 pub use collector::{CollectorError, CollectorGuard, TRACES_A_REQUEST_MAX};
+pub use exchange::{Content, exchange};
 pub use listener::{serve, tell_losses};
 
 use crate::authority::CertificateAuthority;
@@ -71,19 +73,19 @@ pub struct Generation {
 
 /// What a proxy is made of.
 #[derive(Debug)]
-pub struct Parts {
+struct Parts {
     /// The first generation.
-    pub generation: Generation,
+    generation: Generation,
     /// The client's side: the CA and what its sessions share.
-    pub acceptor: Acceptor,
+    acceptor: Acceptor,
     /// Where events go.
-    pub reporter: Arc<Reporter>,
+    reporter: Arc<Reporter>,
     /// Where addresses of names come from.
-    pub resolver: Arc<dyn Resolve>,
+    resolver: Arc<dyn Resolve>,
     /// Where clients never get.
-    pub doors: Doors,
-    /// The clock.
-    pub clock: Clock,
+    doors: Doors,
+    /// The clocks.
+    time: Arc<Timekeeper>,
 }
 
 /// A running proxy: what all its sessions share.
@@ -98,7 +100,7 @@ pub struct Proxy {
     reporter: Arc<Reporter>,
     resolver: Arc<dyn Resolve>,
     doors: Doors,
-    time: Timekeeper,
+    time: Arc<Timekeeper>,
     calendar: Calendar,
     rollouts: Rollouts,
     /// Kept only where upstream resumption is switched on.
@@ -120,8 +122,8 @@ pub struct Proxy {
 
 impl Proxy {
     /// A proxy with the settings of a configuration.
-    pub fn new(config: &Config, parts: Parts) -> Arc<Self> {
-        let time = Timekeeper::new(parts.clock);
+    fn new(config: &Config, parts: Parts) -> Arc<Self> {
+        let time = parts.time;
         let (calendar, rollouts) = (Calendar::default(), Rollouts::default());
         enter(&parts.generation.policy, &time, &calendar, &rollouts);
         Arc::new(Self {

@@ -2,6 +2,7 @@
 
 mod event;
 mod journal;
+mod lines;
 mod queue;
 mod sink;
 mod spans;
@@ -19,11 +20,11 @@ pub use event::{
 pub use journal::{
     JOURNAL_ENTRY_OCTETS_MAX, JOURNAL_SOCKET, JOURNAL_VALUE_OCTETS_MAX, Journal, JournalError, Priority,
 };
-pub use queue::{Queue, QueueGuard, Writing};
+pub use queue::{LAST_LINES_TIMEOUT, Queue, QueueGuard, Writing};
 pub use sink::{
     ACCESS_LINES_MAX, AccessFile, JsonLines, ReopenError, Sink, SinkError, TextLog, VIOLATION_LINES_MAX, ViolationFile,
 };
-pub use spans::export_request;
+pub use spans::{export_request, rejected_spans};
 pub use stages::{STAGE_CHANGES_MAX, StageTimes};
 pub use told::Told;
 pub use traces::{TRACES_WAITING_MAX, TraceCounts, Traces};

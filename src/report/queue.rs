@@ -18,8 +18,8 @@ const BATCH: Duration = Duration::from_millis(10);
 /// Room for lines that is kept between batches, in octets; what a burst needed beyond is given back.
 const ROOM_KEPT: usize = 64 << 10;
 
-/// How long the last lines may take to be written, when the program ends.
-const LAST_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the last lines of a queue may take to be written, when the program ends.
+pub const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How the lines of a batch are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl Drop for QueueGuard {
         self.queue.0.waiting().closed = true;
         self.queue.0.changed.notify_one();
         // The thread sends nothing; it is heard when it ends. One that hangs in a write is left behind, with its lines.
-        if self.ended.recv_timeout(LAST_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+        if self.ended.recv_timeout(LAST_LINES_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
             let waiting = self.queue.0.waiting();
             self.queue.0.lost.fetch_add((waiting.ends.len() + waiting.in_hand) as u64, Ordering::Relaxed);
         }

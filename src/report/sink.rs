@@ -1,6 +1,7 @@
 //! Sinks: the log for people, files of JSON lines for machines.
 
 use super::event::Event;
+use super::lines::{End, Lines};
 use super::queue::{Queue, QueueGuard, Writing};
 use super::violation::{Naming, Violation};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat, stat};
@@ -74,12 +75,12 @@ pub struct JsonLines {
 }
 
 /// The file that lines are to go to from now on.
-type Next = Arc<Mutex<Option<File>>>;
+type Next = Arc<Mutex<Option<Lines<File>>>>;
 
 /// A file in whose place another one may come.
 #[derive(Debug)]
 struct Replaced {
-    file: File,
+    lines: Lines<File>,
     next: Next,
 }
 
@@ -155,7 +156,7 @@ impl JsonLines {
         let file = open(path).map_err(error)?;
         let kind = kind_of(&file).map_err(error)?;
         let (next, writing) = (Next::default(), Writing::to(&file));
-        let file = Replaced { file, next: Arc::clone(&next) };
+        let file = Replaced { lines: Lines::new(file, End::of(path)), next: Arc::clone(&next) };
         let (queue, guard) = Queue::start("pinproxy-sink", lines_max, writing, file).map_err(error)?;
         Ok((Self { path: path.to_owned(), kind, queue, next }, guard))
     }
@@ -164,7 +165,8 @@ impl JsonLines {
     fn reopen(&self) -> Result<(), ReopenError> {
         let opened = open_anew(&self.path, self.kind);
         let file = opened.map_err(|source| ReopenError { path: self.path.clone(), source })?;
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        let lines = Lines::new(file, End::of(&self.path));
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(lines);
         Ok(())
     }
 
@@ -190,14 +192,14 @@ impl JsonLines {
 impl Write for Replaced {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         let next = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(file) = next {
-            self.file = file;
+        if let Some(lines) = next {
+            self.lines = lines;
         }
-        self.file.write(octets)
+        self.lines.write(octets)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.lines.flush()
     }
 }
 
@@ -399,5 +401,30 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let error = JsonLines::open(folder.path(), 10).unwrap_err().to_string();
         assert!(error.starts_with("cannot open ") && error.contains(" for appending: "), "{error}");
+    }
+
+    /// What another process could not finish stays what it is, and alone; in the file of the start, and in one that was put
+    /// in its place.
+    #[test]
+    fn what_was_torn_before_stands_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("lines"), folder.path().join("moved"));
+        for (before, behind) in [("{}\n", "{}\n1\n2\n"), ("{}\n{\"a\": ", "{}\n{\"a\": \n1\n2\n")] {
+            std::fs::write(&path, before).unwrap();
+            let (file, guard) = JsonLines::open(&path, 10).unwrap();
+            file.write(&1);
+            file.write(&2);
+            drop(guard);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), behind, "{before:?}");
+
+            let (file, guard) = JsonLines::open(&path, 10).unwrap();
+            std::fs::write(&moved, before).unwrap();
+            std::fs::rename(&moved, &path).unwrap();
+            file.reopen().unwrap();
+            file.write(&1);
+            file.write(&2);
+            drop(guard);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), behind, "{before:?}");
+        }
     }
 }

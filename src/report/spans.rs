@@ -3,10 +3,11 @@
 
 use super::event::{Decided, Event, Stage};
 use super::stages::StageTimes;
+use super::told::Told;
 use super::violation::RandomError;
 use crate::policy::decision::FailureClass;
 use crate::policy::pin::hex;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -18,6 +19,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Characters of why spans were rejected that are told.
+const REJECTION_CHARACTERS_MAX: usize = 500;
 /// The trace flag that says that a trace is recorded (W3C Trace Context).
 const SAMPLED: u32 = 1;
 
@@ -37,6 +40,14 @@ pub fn export_request(events: &[Event]) -> Result<Vec<u8>, RandomError> {
     let resource_spans =
         ResourceSpans { resource: Some(resource), scope_spans: vec![scope_spans], ..Default::default() };
     Ok(ExportTraceServiceRequest { resource_spans: vec![resource_spans] }.encode_to_vec())
+}
+
+/// How many spans a collector says that it has rejected of those that it was sent, and why; none where it has taken them all,
+/// or says nothing that can be read.
+pub fn rejected_spans(answer: &[u8]) -> Option<(u64, Told)> {
+    let rejected = ExportTraceServiceResponse::decode(answer).ok()?.partial_success?;
+    let count = u64::try_from(rejected.rejected_spans).ok().filter(|count| *count > 0)?;
+    Some((count, Told::words(rejected.error_message.chars().take(REJECTION_CHARACTERS_MAX).collect::<String>())))
 }
 
 /// The spans of one session.

@@ -133,7 +133,8 @@ def check_base(documents, configurations):
     listening = text["pinproxy.toml"]
     assert f'address = "0.0.0.0:{ports["proxy"]}"' in listening and f'address = "0.0.0.0:{ports["admin"]}"' in listening
     seconds = sum(int(listening.split(f'{key} = "')[1].split('s"')[0]) for key in ("drain_delay", "drain_timeout"))
-    assert seconds < pod["spec"]["terminationGracePeriodSeconds"], "the kubelet would not wait for it"
+    # The end itself takes up to 15 seconds more (proxy::END_MAX).
+    assert seconds + 15 < pod["spec"]["terminationGracePeriodSeconds"], "the kubelet would not wait for it"
     return labels, ports
 
 
@@ -152,8 +153,8 @@ def check_sidecar(documents, configurations):
     containers = check_pod(pod, configurations)
     assert [container["name"] for container in containers] == ["pinproxy", "client"]
     assert containers[0]["restartPolicy"] == "Always" and containers[0] is pod["initContainers"][0]
-    for probe in ("startupProbe", "livenessProbe"):
-        assert containers[0][probe]["exec"]["command"] == ["/usr/bin/pinproxy", "healthcheck"]
+    for probe, more in (("startupProbe", []), ("livenessProbe", ["--alive"])):
+        assert containers[0][probe]["exec"]["command"] == ["/usr/bin/pinproxy", "healthcheck", *more], probe
 
 
 def main(folder):

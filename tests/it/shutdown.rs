@@ -5,8 +5,11 @@ use crate::support::origin::Behaviour;
 use crate::support::proxy::TestProxy;
 use crate::support::setting::Setting;
 use crate::support::within_deadline;
+use pinproxy::config::Limits;
 use pinproxy::policy::decision::FailureClass;
+use pinproxy::proxy::END_MAX;
 use pinproxy::report::{Decided, Stage};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Begins the end and waits until nobody is let in any more.
@@ -160,4 +163,44 @@ async fn the_listeners_outlive_the_announcement() {
     client.shutdown().await.unwrap();
     assert_eq!(setting.proxy.told().await.event.ended.as_deref(), Some("closed"));
     setting.proxy.stopped().await;
+}
+
+/// The number in the line of a file that begins so, or what there is without such a line.
+fn seconds(file: &str, begin: &str, without: Option<Duration>) -> Duration {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect(file);
+    let mut lines = text.lines().filter_map(|line| line.trim().strip_prefix(begin));
+    let Some(rest) = lines.next() else { return without.unwrap_or_else(|| panic!("{file} has no {begin}")) };
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Duration::from_secs(digits.parse().unwrap_or_else(|_| panic!("{file}: {begin}{rest}")))
+}
+
+/// Each that sends the signal, and the configuration that it comes with.
+#[test]
+fn whoever_ends_the_proxy_waits_for_its_end() {
+    let limits = Limits::default();
+    let table = [
+        ("config/systemd/pinproxy.service", "TimeoutStopSec=", "config/debian/pinproxy.toml"),
+        (
+            "docker/kubernetes/base/deployment.yaml",
+            "terminationGracePeriodSeconds: ",
+            "docker/kubernetes/base/pinproxy.toml",
+        ),
+        (
+            "docker/kubernetes/sidecar/deployment.yaml",
+            "terminationGracePeriodSeconds: ",
+            "docker/kubernetes/sidecar/pinproxy.toml",
+        ),
+        ("docker/compose.yaml", "stop_grace_period: ", "docker/scenario/pinproxy.toml"),
+    ];
+    for (file, begin, configuration) in table {
+        let delay = seconds(configuration, "drain_delay = \"", Some(limits.drain_delay));
+        let timeout = seconds(configuration, "drain_timeout = \"", Some(limits.drain_timeout));
+        let patience = seconds(file, begin, None);
+        assert!(
+            patience > delay + timeout + END_MAX,
+            "{file}: {patience:?} for {delay:?}, {timeout:?} and {END_MAX:?}"
+        );
+    }
+    // In words, for those who write one of their own.
+    assert_eq!(END_MAX, Duration::from_secs(15));
 }

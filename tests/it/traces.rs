@@ -9,7 +9,9 @@ use crate::support::process;
 use crate::support::provider;
 use crate::support::proxy::{ProxyBuilder, TestProxy};
 use crate::support::setting::{HOST, tls};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use prost::Message as _;
@@ -19,6 +21,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const READ: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/traces/read.py");
 
@@ -291,6 +294,60 @@ async fn a_collector_that_refuses() {
     assert_eq!(all[0][0].text("pinproxy.session"), Some(&*session));
     assert_eq!(traced.lost().await, 4);
     assert!(collector.is_idle());
+}
+
+/// Content of an answer: so many spans are rejected.
+fn rejecting(spans: i64) -> &'static [u8] {
+    let partial_success =
+        Some(ExportTracePartialSuccess { rejected_spans: spans, error_message: "too\u{1b}[2J long".into() });
+    ExportTraceServiceResponse { partial_success }.encode_to_vec().leak()
+}
+
+/// A collector takes a request and not all of its spans: that is lost, and not sent again. What it says beyond that costs
+/// nothing.
+#[tokio::test]
+async fn a_collector_that_rejects_spans() {
+    // What it answers with, and how many of the two traces are lost, which are sent with one request or with two.
+    let table: [(&'static [u8], std::ops::RangeInclusive<u64>); 8] = [
+        (rejecting(0), 0..=0),
+        (rejecting(-1), 0..=0),
+        (rejecting(1), 1..=2),
+        (rejecting(i64::MAX), 2..=2),
+        (b"", 0..=0),
+        (b"{\"partialSuccess\":{\"rejectedSpans\":\"1\"}}", 0..=0),
+        (&[0xff; 100], 0..=0),
+        // Longer than what is read of an answer.
+        (vec![0x0a; (64 << 10) + 1].leak(), 0..=0),
+    ];
+    for (content, lost) in table {
+        let collector = Collector::start();
+        collector.treats(Manner::Answer(200, "content-type: application/x-protobuf\r\n", content));
+        let mut traced = Traced::to(&collector, "").await;
+        traced.relay().await;
+        traced.relay().await;
+        let counted = traced.lost().await;
+        let answer = &content[..content.len().min(50)];
+        assert!(lost.contains(&counted), "{counted} lost by {answer:?}");
+        next_traces(&collector, 2).await;
+        assert!(collector.is_idle(), "nothing is sent again for {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_collector_says_when_it_wants_to_be_asked_again() {
+    const ASKED: Duration = Duration::from_secs(4);
+    let collector = Collector::start();
+    collector.treats(Manner::Answer(503, "retry-after: 4\r\n", b""));
+    let mut traced = Traced::to(&collector, "").await;
+    let before = Instant::now();
+    let session = traced.relay().await;
+    collector.next().await;
+    collector.treats(Manner::Status(200));
+    let all = next_traces(&collector, 1).await;
+    // Where nobody asks it comes after two, one of them for traces to gather.
+    assert!(before.elapsed() >= ASKED, "{:?}", before.elapsed());
+    assert_eq!(all[0][0].text("pinproxy.session"), Some(&*session));
+    assert_eq!(traced.lost().await, 0);
 }
 
 #[tokio::test]

@@ -1,12 +1,11 @@
 //! One request over a control socket.
 
 use super::super::{Exit, Failure};
+use crate::proxy;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use serde_json::Value;
 use std::io::{self, Write};
 use std::os::unix::fs::FileTypeExt as _;
@@ -88,9 +87,6 @@ async fn exchange(socket: &Path, method: Method, path: &str, content: Option<Val
     let stream = UnixStream::connect(socket).await.map_err(|error| cannot_reach(socket, &error))?;
     let failed =
         |error: String| Failure::unreachable(format!("{} does not answer as a proxy does: {error}", socket.display()));
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(error.to_string()))?;
-    tokio::spawn(connection);
     let octets = content.map(|content| content.to_string()).unwrap_or_default();
     let request = Request::builder()
         .method(method)
@@ -99,16 +95,15 @@ async fn exchange(socket: &Path, method: Method, path: &str, content: Option<Val
         .header(CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(octets)));
     let request = request.map_err(|error| failed(error.to_string()))?;
-    let response = sender.send_request(request).await.map_err(|error| failed(error.to_string()))?;
-    let status = response.status();
-    let content = Limited::new(response.into_body(), ANSWER_OCTETS_MAX).collect().await;
-    let octets = content.map_err(|error| failed(error.to_string()))?.to_bytes();
+    let answered = proxy::exchange(stream, request, ANSWER_OCTETS_MAX).await;
+    let (head, content) = answered.map_err(|error| failed(error.to_string()))?;
+    let octets = content.map_err(|error| failed(error.to_string()))?;
     let value = if octets.is_empty() {
         Value::Null
     } else {
         serde_json::from_slice(&octets).map_err(|error| failed(error.to_string()))?
     };
-    Ok(if status.is_success() { Answer::Done(value) } else { refused(status, value) })
+    Ok(if head.status.is_success() { Answer::Done(value) } else { refused(head.status, value) })
 }
 
 fn refused(status: StatusCode, value: Value) -> Answer {

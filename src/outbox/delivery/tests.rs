@@ -26,7 +26,9 @@ struct Setting {
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
     time: Arc<Mutex<SystemTime>>,
-    _folder: tempfile::TempDir,
+    /// How far another clock is behind.
+    behind: Arc<Mutex<Duration>>,
+    folder: tempfile::TempDir,
 }
 
 fn failed(seconds: Option<u64>) -> Answer {
@@ -41,6 +43,14 @@ impl Setting {
             let time = Arc::clone(&time);
             move || *time.lock().unwrap()
         });
+        let behind = Arc::new(Mutex::new(Duration::ZERO));
+        let moments: Moments = Arc::new({
+            let (time, behind) = (Arc::clone(&time), Arc::clone(&behind));
+            move || {
+                let now = *time.lock().unwrap();
+                Moment::between(now, now - *behind.lock().unwrap())
+            }
+        });
         let spool = Arc::new(Spool::new(folder.path(), vec!["a".into()], 1_000, now));
         let (sender, seen) = mpsc::unbounded_channel();
         let (counts, stop) = (Arc::<Counts>::default(), CancellationToken::new());
@@ -50,15 +60,29 @@ impl Setting {
             name: "a".into(),
             counts: Arc::clone(&counts),
             per_minute,
+            moments,
+            begun: Instant::now(),
             stop: stop.clone(),
         };
         let task = tokio::spawn(deliver(Told { answers: answers.into(), seen: sender }, route));
-        Self { spool, counts, seen, stop, task, time, _folder: folder }
+        Self { spool, counts, seen, stop, task, time, behind, folder }
     }
 
     fn put(&self, texts: &[&str]) {
         let bodies: Vec<_> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
         assert_eq!(self.spool.append(&bodies).unwrap(), 0);
+    }
+
+    /// From now on the spool gives reports and takes no note of answers, as on a disk that is full; or it does again.
+    fn take_notes(&self, does: bool) {
+        self.spool.open().unwrap();
+        let connection = rusqlite::Connection::open(self.folder.path().join("reports.db")).unwrap();
+        let sql = if does {
+            "DROP TRIGGER full"
+        } else {
+            "CREATE TRIGGER full BEFORE UPDATE ON target BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        };
+        connection.execute_batch(sql).unwrap();
     }
 
     async fn next(&mut self) -> (String, Instant) {
@@ -133,16 +157,73 @@ async fn no_more_than_so_many_in_any_minute() {
     assert_eq!(setting.end().await, ([7, 0, 0, 0], 0));
 }
 
+/// An answer that the spool cannot note is noted when it can: nothing is sent, or counted, a second time.
+#[tokio::test(start_paused = true)]
+async fn a_report_that_has_its_answer_is_not_sent_again_while_the_disk_is_full() {
+    let refused = Answer::Refused("status 400".into());
+    for (answers, counts) in [(vec![], [2, 0, 0, 0]), (vec![refused], [1, 1, 0, 0]), (vec![failed(None)], [2, 0, 0, 1])]
+    {
+        let mut setting = Setting::start(answers.clone(), 6_000);
+        setting.take_notes(false);
+        setting.put(&["1", "2"]);
+        for _ in 0..counts[3] {
+            assert_eq!(setting.next().await.0, "1", "{answers:?}");
+        }
+        assert_eq!(setting.next().await.0, "1", "{answers:?}");
+        // Time passes when every task waits.
+        sleep(SPOOL_PAUSE * 20).await;
+        setting.take_notes(true);
+        assert_eq!(setting.next().await.0, "2", "{answers:?}");
+        assert_eq!(setting.end().await, (counts, 0), "{answers:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_too_old_is_not_sent() {
     let mut setting = Setting::start(vec![failed(None)], 6_000);
     setting.put(&["1", "2"]);
     assert_eq!(setting.next().await.0, "1");
     *setting.time.lock().unwrap() += REPORT_AGE_MAX + Duration::from_millis(1);
+    tokio::time::advance(AGE_IGNORED_FOR).await;
     setting.put(&["3"]);
     // Neither the one that was tried nor the one behind it.
     assert_eq!(setting.next().await.0, "3");
     assert_eq!(setting.end().await, ([1, 0, 2, 1], 0));
+}
+
+/// A clock that was set, or may be wrong since the machine has started, drops nothing.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_too_old_by_a_clock_that_may_be_wrong() {
+    let (old, bit) = (REPORT_AGE_MAX + Duration::from_millis(1), Duration::from_millis(1));
+    let start = AGE_IGNORED_FOR;
+    // how far the clock goes, how far another one stays behind, the time since the start, whether that is too old
+    let table = [
+        (old, Duration::ZERO, start, true),
+        (old, Duration::ZERO, Duration::ZERO, false),
+        (old, Duration::ZERO, start.saturating_sub(RETRY_PAUSE_MAX), false),
+        (old, old, start, false),
+        (old, bit, start, false),
+        (old * 500, old * 500, start, false),
+        (old * 500, old, start, false),
+        (REPORT_AGE_MAX.saturating_sub(bit), Duration::ZERO, start, false),
+        // Behind the moment in which the report came.
+        (Duration::ZERO, old, start, false),
+    ];
+    for (ahead, behind, since, too_old) in table {
+        let mut setting = Setting::start(vec![failed(None)], 6_000);
+        setting.put(&["1"]);
+        assert_eq!(setting.next().await.0, "1");
+        *setting.time.lock().unwrap() += ahead;
+        *setting.behind.lock().unwrap() = behind;
+        tokio::time::advance(since).await;
+        setting.put(&["2"]);
+        let sent = if too_old { vec!["2"] } else { vec!["1", "2"] };
+        for text in &sent {
+            assert_eq!(setting.next().await.0, *text, "{ahead:?} {behind:?} {since:?}");
+        }
+        let counts = [sent.len() as u64, 0, u64::from(too_old), 1];
+        assert_eq!(setting.end().await, (counts, 0), "{ahead:?} {behind:?} {since:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -178,6 +178,9 @@ async fn readiness_ends_before_the_listeners_do() {
     assert_eq!(telling.get("/healthz").await.status, 200, "it lives");
     assert!(telling.get("/metrics").await.text().contains("\npinproxy_draining 1\n"));
     telling.healthcheck().await.with_code(1).says(&["draining: "]);
+    let address = telling.admin.to_string();
+    let alive = telling.user.pinproxy(["healthcheck", "--alive", "--address", &address]).run().await.with_code(0);
+    assert_eq!(alive.out, "ok\n");
     assert_eq!(reply(&telling.program, &telling.site).await.0, 200, "and still takes sessions");
     // The end of the delay, and of everything.
     telling.program.running.signal("TERM").await;
@@ -192,10 +195,13 @@ async fn healthcheck_of_what_is_not_there() {
     check(&["--address", &free]).await.with_code(3).says(&["does not answer: ", "[admin] address"]);
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
-    check(&["--address", &address]).await.with_code(3).says(&["no answer from ", " within 3s"]);
+    for more in [&["--address", &address][..], &["--alive", "--address", &address]] {
+        check(more).await.with_code(3).says(&["no answer from ", " within 3s"]);
+    }
     // Something else that answers.
     let (other, none) = (Program::start(user.run(None)).await, user.file("none.toml", ""));
     check(&["--address", &other.address.to_string()]).await.with_code(1).says(&["answers as no proxy does: 405"]);
+    check(&["--alive", "--address", &other.address.to_string()]).await.with_code(1);
     other.stop().await;
     check(&["--address", "localhost:1"]).await.with_code(2);
     check(&["--config", &none.display().to_string()]).await.with_code(2).says(&["names no [admin] address"]);

@@ -153,23 +153,24 @@ async fn failures_are_tried_again_in_order_refusals_are_not_and_redirects_lead_n
     let (mut receiver, other) = (Receiver::start().await, Receiver::start().await);
     receiver.react([
         Reaction::Redirect(other.url()),
+        Reaction::Status(404),
         Reaction::Status(200),
-        Reaction::Status(410),
+        Reaction::Status(422),
         Reaction::LoseAnswer,
     ]);
     let mut program = setting.run(&urls(&[&receiver])).await;
     setting.violate_all(&program).await;
-    let received = receiver.until(5).await;
+    let received = receiver.until(6).await;
     let ports: Vec<_> = received.iter().map(|received| received.report["port"].as_u64().unwrap()).collect();
-    let expected = [0, 0, 1, 2, 2].map(|kind: usize| u64::from(setting.origins[kind].port()));
+    let expected = [0, 0, 0, 1, 2, 2].map(|kind: usize| u64::from(setting.origins[kind].port()));
     assert_eq!(ports, expected);
-    assert_eq!(received[3].id(), received[4].id());
+    assert_eq!(received[4].id(), received[5].id());
     setting.until_spooled(0).await;
     program.running.err.until("takes reports again").await;
     let ended = program.stop().await;
     ended.says(&[
         "redirects are not followed",
-        "1 reports so far were refused and are not sent again; the last one: status 410",
+        "1 reports so far were refused and are not sent again; the last one: status 422",
     ]);
     assert_eq!(other.so_far().len(), 0);
 }
@@ -347,6 +348,11 @@ async fn on_small_disk(setting: &Setting, config: &Path, kibibytes: u32) -> Opti
     Some(start.args([env!("CARGO_BIN_EXE_pinproxy"), "run", "--listen", "127.0.0.1:0", "--config"]).arg(config))
 }
 
+/// The small disk as the program sees it.
+fn disk_of(setting: &Setting, program: &Program) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/root{}", program.running.id(), setting.user.folder().join("spool").display()))
+}
+
 #[tokio::test]
 async fn a_disk_that_is_full_at_the_start() {
     let setting = Setting::start(0).await;
@@ -364,10 +370,7 @@ async fn a_disk_that_is_full_for_a_while() {
     let config = setting.configuration(&urls(&[&receiver]));
     let Some(start) = on_small_disk(&setting, &config, 1_024).await else { return };
     let mut program = Program::start(start).await;
-    // The disk as the program sees it.
-    let disk =
-        PathBuf::from(format!("/proc/{}/root{}", program.running.id(), setting.user.folder().join("spool").display()));
-    let filler = disk.join("filler");
+    let filler = disk_of(&setting, &program).join("filler");
     assert!(std::fs::write(&filler, vec![0; 2 << 20]).is_err(), "it is full");
     setting.violate(&program, 0).await;
     let log = program.running.err.until("reports wait in memory").await;
@@ -381,6 +384,109 @@ async fn a_disk_that_is_full_for_a_while() {
     assert_eq!(receiver.until(3).await.len(), 3);
     let ended = program.stop().await;
     assert_eq!(ended.err.matches("reports wait in memory").count(), 1, "{ended}");
+}
+
+/// The answer comes when it cannot be noted: the report is not sent again for that.
+#[tokio::test]
+async fn a_disk_that_is_full_when_the_answer_comes() {
+    let setting = Setting::start(2).await;
+    let mut receiver = Receiver::start().await;
+    receiver.react([Reaction::Status(503)]);
+    let config = setting.configuration(&urls(&[&receiver]));
+    let Some(start) = on_small_disk(&setting, &config, 1_024).await else { return };
+    let mut program = Program::start(start).await;
+    setting.violate(&program, 0).await;
+    // It is sent again a second later.
+    receiver.until(1).await;
+    let filler = disk_of(&setting, &program).join("filler");
+    assert!(std::fs::write(&filler, vec![0; 2 << 20]).is_err(), "it is full");
+    let log = program.running.err.until("nothing is sent").await;
+    assert!(log.contains("there is no room for the spool"), "{log}");
+    std::fs::remove_file(&filler).unwrap();
+    setting.violate(&program, 1).await;
+    receiver.until_taken(2).await;
+    let ended = program.stop().await;
+    let ports: Vec<_> = receiver.so_far().iter().map(|received| received.report["port"].as_u64().unwrap()).collect();
+    assert_eq!(ports, [0, 0, 1].map(|kind: usize| u64::from(setting.origins[kind].port())));
+    assert_eq!(ended.err.matches("nothing is sent").count(), 1, "{ended}");
+}
+
+/// The lines of a file on the small disk: those that are JSON, and those that are not.
+fn lines_of(file: &Path) -> (Vec<Value>, Vec<String>) {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let (mut whole, mut torn) = (Vec::new(), Vec::new());
+    for line in text.lines() {
+        match serde_json::from_str(line) {
+            Ok(value) => whole.push(value),
+            Err(_) => torn.push(line.to_owned()),
+        }
+    }
+    (whole, torn)
+}
+
+/// Waits until so many lines of a file are JSON.
+async fn until_written(file: &Path, count: usize) {
+    for _ in 0..LOOKS {
+        if lines_of(file).0.len() >= count {
+            return;
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+    panic!("{}: {:?}", file.display(), lines_of(file));
+}
+
+/// One disk for the spool, the access file and the file of violations.
+#[tokio::test]
+async fn a_disk_that_is_full_for_spool_and_logs() {
+    const WHILE_FULL: usize = 12;
+    let setting = Setting::start(3).await;
+    let mut receiver = Receiver::start().await;
+    let files = "file = \"spool/violations.jsonl\"\n[log]\naccess = \"spool/access.jsonl\"\n";
+    let config = setting.configuration(&format!("{}{files}", urls(&[&receiver])));
+    let Some(start) = on_small_disk(&setting, &config, 1_024).await else { return };
+    let mut program = Program::start(start).await;
+    let disk = disk_of(&setting, &program);
+    let files = ["violations.jsonl", "access.jsonl"].map(|name| disk.join(name));
+    setting.violate(&program, 0).await;
+    receiver.until(1).await;
+    for file in &files {
+        until_written(file, 1).await;
+    }
+    let filler = disk.join("filler");
+    assert!(std::fs::write(&filler, vec![0; 2 << 20]).is_err(), "it is full");
+    // What is left of the last page of each file takes less than these, and a part of one of them.
+    for _ in 0..WHILE_FULL {
+        setting.violate(&program, 1).await;
+    }
+    program.running.err.until("reports wait in memory").await;
+    for name in ["violations.jsonl", "access.jsonl"] {
+        program.running.err.until(&format!("spool/{name} since the start: it is too slow, or full")).await;
+    }
+    let before = files.each_ref().map(|file| lines_of(file).0.len());
+    std::fs::remove_file(&filler).unwrap();
+    program.running.err.until("the spool takes reports again").await;
+    setting.violate(&program, 2).await;
+    for (file, before) in files.iter().zip(before) {
+        until_written(file, before + 1).await;
+    }
+    assert_eq!(receiver.until(3).await.len(), 3);
+    let seen = files.each_ref().map(|file| lines_of(file));
+    let ended = program.stop().await;
+    for ((file, (whole, torn)), before) in files.iter().zip(seen).zip(before) {
+        assert!(torn.len() <= 1 && torn.iter().all(|line| line.starts_with('{')), "{torn:?}");
+        assert_eq!(whole.len(), before + 1, "what comes behind the torn line is whole: {}", file.display());
+        let last = whole.last().expect("a line");
+        assert_eq!(last["port"], setting.origins[2].port(), "{last}");
+        let name = file.file_name().and_then(|name| name.to_str()).expect("a name");
+        let told =
+            ended.err.lines().rev().find(|line| line.contains(&format!("{name} since the start"))).expect("told");
+        let lost = told.split(" events were").next().and_then(|head| head.rsplit(' ').next()).expect("a number");
+        let told_or_written = lost.parse::<usize>().expect("a number") + whole.len();
+        // A line that lacks nothing but its end counts as lost, too.
+        let torn_at_its_end = usize::from(torn.is_empty());
+        let all = WHILE_FULL + 2;
+        assert!((all..=all + torn_at_its_end).contains(&told_or_written), "{told}: {whole:?}");
+    }
 }
 
 /// The parts of a message: what stands in front of the structured data, the data, and the JSON.

@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) enum Manner {
     /// Answers with this status.
     Status(u16),
+    /// Answers with this status, these fields, each with its line break, and this content.
+    Answer(u16, &'static str, &'static [u8]),
     /// Reads it and never answers.
     Silent,
 }
@@ -130,15 +132,24 @@ fn take<S: Read + Write + Send + 'static>(
         head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned));
     let mut body = vec![0; length.expect("a length").parse().expect("a number")];
     stream.read_exact(&mut body)?;
-    let mut stream = stream.into_inner();
+    let stream = stream.into_inner();
     let manner = *manner.lock().expect("the manner");
     let posted = Posted { head, body };
     match manner {
         Manner::Silent => Ok((posted, Some(Box::new(stream)))),
-        Manner::Status(status) => {
-            write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
-            stream.flush()?;
-            Ok((posted, None))
-        }
+        Manner::Status(status) => answer(stream, posted, (status, "", b"")),
+        Manner::Answer(status, fields, content) => answer(stream, posted, (status, fields, content)),
     }
+}
+
+fn answer(
+    mut stream: impl Write,
+    posted: Posted,
+    (status, fields, content): (u16, &str, &[u8]),
+) -> std::io::Result<(Posted, Option<Box<dyn Send>>)> {
+    let length = content.len();
+    write!(stream, "HTTP/1.1 {status} X\r\n{fields}content-length: {length}\r\nconnection: close\r\n\r\n")?;
+    stream.write_all(content)?;
+    stream.flush()?;
+    Ok((posted, None))
 }

@@ -141,7 +141,7 @@ async fn a_receiver_that_fails_and_comes_back() {
     assert!(SECRETS.iter().all(|secret| !all.contains(secret)), "{all}");
 
     // One report of the four is refused; the others are taken.
-    receiver.react([Reaction::Status(410)]);
+    receiver.react([Reaction::Status(422)]);
     receiver.usually(Reaction::Status(200));
     receiver.until_taken(3).await;
     let taken = told.until(|reports| reports["spooled"] == 0).await;
