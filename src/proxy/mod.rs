@@ -215,6 +215,11 @@ impl Proxy {
         self.time.moment()
     }
 
+    /// For how long it has run, by the clock that nobody sets.
+    pub fn running(&self) -> Duration {
+        self.time.elapsed()
+    }
+
     /// In percent, the share of the clients that the rollout of this pinset of the policy in force enforces for, and
     /// whether it is on hold; `None` where it has none.
     pub fn rollout_reached(&self, pinset: &Pinset, moment: Moment) -> Option<(f64, bool)> {
@@ -231,8 +236,9 @@ impl Proxy {
         moment: Moment,
     ) -> Circumstances {
         let rollout = rule.pinset().filter(|pinset| pinset.rollout().is_some());
-        let hold = rollout.and_then(|pinset| self.rollouts.limit(pinset, moment, self.time.elapsed()));
-        let overridden = rule.pinset().is_some() && self.overrides.load().cover(host, port, moment);
+        let running = self.time.elapsed();
+        let hold = rollout.and_then(|pinset| self.rollouts.limit(pinset, moment, running));
+        let overridden = rule.pinset().is_some() && self.overrides.load().cover(host, port, moment, running);
         Circumstances { moment, client: client.to_canonical(), hold, overridden }
     }
 

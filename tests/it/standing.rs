@@ -213,16 +213,17 @@ async fn the_end_of_an_override_ends_what_lived_by_it() {
     let wrong = Key::p256().pin();
     let mut scene = Scene::at(|_| pinset(&wrong, ""), Some(now)).await;
     let target = pinproxy::policy::host::Authority::parse(&format!("{HOST}:{}", scene.origin.port())).unwrap();
+    let proxy = Arc::clone(&scene.proxy.proxy);
     let given = pinproxy::policy::overrides::Override {
         target,
         since: now,
         until: now + Duration::from_secs(60),
+        until_running: proxy.running() + Duration::from_secs(60),
         reason: "CHG-1".to_owned(),
         by: "ann".to_owned(),
     };
-    let proxy = Arc::clone(&scene.proxy.proxy);
     let policy = Arc::clone(&proxy.generation().policy);
-    proxy.set_overrides(proxy.overrides().with(given, &policy, proxy.moment()).unwrap());
+    proxy.set_overrides(proxy.overrides().with(given, &policy, proxy.moment(), proxy.running()).unwrap());
     let mut client = scene.connected().await;
     assert_eq!(proxy.judge_open_sessions(), 0, "it is in force");
     assert_eq!(client.exchange(b"pong", 4).await.unwrap(), b"pong");
@@ -308,10 +309,12 @@ async fn an_override_that_ends_before_the_relay() {
     let target = pinproxy::policy::host::Authority::parse(&format!("{HOST}:{}", scene.origin.port())).unwrap();
     let proxy = Arc::clone(&scene.proxy.proxy);
     let (since, until) = (SystemTime::now(), SystemTime::now() + Duration::from_secs(3_600));
+    let until_running = proxy.running() + Duration::from_secs(3_600);
     let (reason, by) = ("CHG-1".to_owned(), "ann".to_owned());
-    let given = pinproxy::policy::overrides::Override { target: target.clone(), since, until, reason, by };
+    let given =
+        pinproxy::policy::overrides::Override { target: target.clone(), since, until, until_running, reason, by };
     let policy = Arc::clone(&proxy.generation().policy);
-    proxy.set_overrides(proxy.overrides().with(given, &policy, proxy.moment()).unwrap());
+    proxy.set_overrides(proxy.overrides().with(given, &policy, proxy.moment(), proxy.running()).unwrap());
     let mut client = RawClient::connect(scene.proxy.addr).await.expect("the proxy listens");
     assert_eq!(client.connect_to(&target.to_string()).await.expect("a reply").status, 200);
     let (without, _) = proxy.overrides().without(&target).expect("the override");

@@ -4,6 +4,8 @@ use super::pki::{Ca, pem_bundle};
 use super::within_deadline;
 use pinproxy::authority;
 use pinproxy::config::Config;
+use pinproxy::files::Stamps;
+use pinproxy::operate::{Beginning, Operator, Reloads};
 use pinproxy::policy::host::DnsName;
 use pinproxy::proxy::{Assembled, Clock, Generation, Proxy, assemble, ca_settings, serve};
 use pinproxy::report::{Event, Sink, Violation};
@@ -294,6 +296,19 @@ impl TestProxy {
     pub(crate) fn replace(&self, toml: &str, number: u64) -> Arc<Generation> {
         let config = parse(toml, self.folder.path());
         self.proxy.replace(Generation::load(&config, number, &self.own).expect("a generation"))
+    }
+
+    /// The proxy in the hands of an operator who has no files to read again.
+    pub(crate) fn operator(&self) -> Operator {
+        let beginning = Beginning {
+            config: Config::builtin(),
+            faults: Vec::new(),
+            inputs: Stamps::new(),
+            ca_directory: self.folder.path().join("ca"),
+            beside: Vec::new(),
+        };
+        let reloads = Reloads::start(Arc::clone(&self.proxy), beginning, Box::new(|_| None)).expect("a thread");
+        Operator::new(Arc::clone(&self.proxy), reloads)
     }
 
     /// Tells the proxy to end, as a signal would.
