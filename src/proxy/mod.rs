@@ -86,6 +86,15 @@ pub struct Parts {
     pub clock: Clock,
 }
 
+/// How often rules have changed by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Turn {
+    /// Because dates have come.
+    dates: u64,
+    /// Because rollouts have taken a step.
+    steps: u64,
+}
+
 /// A running proxy: what all its sessions share.
 #[derive(Debug)]
 pub struct Proxy {
@@ -174,6 +183,11 @@ impl Proxy {
         }
         let has_stepped = self.rollouts.advance(moment, self.time.elapsed());
         self.calendar.has_changed(moment) || has_stepped
+    }
+
+    /// What is another one when rules have changed by themselves.
+    fn turn(&self, moment: Moment) -> Turn {
+        Turn { dates: self.calendar.turn(moment), steps: self.rollouts.steps() }
     }
 
     /// The CA that signs what clients see.

@@ -14,9 +14,9 @@ use super::client_half::{Pair, Ready, tunnel};
 use super::error::SessionError;
 use super::record::Record;
 use super::reply::{BodyForm, Refusal};
-use super::standing::{Grounds, Listed};
+use super::standing::{Grounds, Listed, Verdict};
 use super::upstream_half::{Verified, check_expiry, no_permit};
-use super::{Generation, Proxy};
+use super::{Generation, Proxy, Turn};
 use crate::policy::decision::Permit;
 use crate::policy::host::{Authority, Host};
 use crate::policy::moment::{Circumstances, Moment};
@@ -48,7 +48,7 @@ pub(super) struct Session {
     /// What the rules are held against.
     pub(super) moment: Moment,
     /// Tells whether rules have changed by themselves since.
-    turn: u64,
+    turn: Turn,
 }
 
 /// How far a session is when it gets its 200.
@@ -73,7 +73,7 @@ pub(super) async fn open(
     let user_agent = request.headers().get(USER_AGENT).map(http::HeaderValue::as_bytes).unwrap_or_default();
     let moment = proxy.time.moment();
     let session = Session {
-        turn: proxy.calendar.turn(moment),
+        turn: proxy.turn(moment),
         generation: proxy.generation(),
         client_key: proxy.offers.key(client.ip(), user_agent),
         moment,
@@ -215,9 +215,9 @@ impl Session {
             Ok(Ready { pair, shown }) => {
                 let client = self.client.ip().to_canonical();
                 let grounds = Grounds { asked: target, client, address: record.event().upstream_address, shown };
-                let turned = self.proxy.calendar.turn(self.proxy.time.moment()) != self.turn;
-                let may_have_changed = turned || record.event().overridden;
-                let listed = Listed::new(self.proxy, grounds, &self.generation, may_have_changed);
+                let overridden = record.event().overridden;
+                let verdict = Verdict { generation: &self.generation, turn: self.turn, overridden };
+                let listed = Listed::new(self.proxy, grounds, &verdict);
                 if listed.tell_refusal(&mut record) {
                     // The rules have changed since the verdict: nothing of the client may get through.
                     record.finish();

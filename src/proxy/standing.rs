@@ -6,7 +6,7 @@
 //! after lunch.
 
 use super::record::Record;
-use super::{Generation, Proxy};
+use super::{Generation, Proxy, Turn};
 use crate::config::Limits;
 use crate::policy::access::AccessError;
 use crate::policy::decision::{Decision, FailureClass, Rejection, evaluate};
@@ -61,6 +61,15 @@ pub(super) enum Shown {
     Chain(Option<Host>, Arc<[CertificateDer<'static>]>),
     /// Nothing that was looked at; but its client may have named this host in a ClientHello.
     Nothing(Option<Host>),
+}
+
+/// By what a session was let through.
+#[derive(Debug)]
+pub(super) struct Verdict<'a> {
+    pub(super) generation: &'a Arc<Generation>,
+    /// When it began.
+    pub(super) turn: Turn,
+    pub(super) overridden: bool,
 }
 
 /// Why a session is ended before its time.
@@ -123,19 +132,15 @@ impl Standing {
 }
 
 impl Listed {
-    /// Lists a session that was judged by a generation. One that has been replaced meanwhile is not the last word, nor is
-    /// a verdict that time or an operator may have changed since, as `may_have_changed` says.
-    pub(super) fn new(
-        proxy: Arc<Proxy>,
-        grounds: Grounds,
-        judged_by: &Arc<Generation>,
-        may_have_changed: bool,
-    ) -> Self {
+    /// Lists a session that was let through. A generation that has been replaced meanwhile is not the last word, nor is a
+    /// verdict that time, a rollout or an operator may have changed since.
+    pub(super) fn new(proxy: Arc<Proxy>, grounds: Grounds, verdict: &Verdict<'_>) -> Self {
         let standing = Arc::new(Standing { grounds, bell: Notify::new(), why: OnceLock::new() });
         let number = proxy.standings.enter(Arc::clone(&standing));
-        // Whoever replaced the generation, or ended the proxy, before this line may not have seen it in the list.
+        // Whoever changed the rules, or ended the proxy, before this line may not have seen it in the list.
         let now = proxy.generation();
-        if may_have_changed || !Arc::ptr_eq(&now, judged_by) {
+        let has_turned = proxy.turn(proxy.time.moment()) != verdict.turn;
+        if has_turned || verdict.overridden || !Arc::ptr_eq(&now, verdict.generation) {
             Judge::new(&proxy, now).judge(&standing);
         }
         if proxy.ending.is_cancelled() {

@@ -7,7 +7,7 @@ use crate::support::proxy::{ProxyBuilder, TestProxy};
 use crate::support::setting::{HOST, tls};
 use crate::support::within_deadline;
 use pinproxy::policy::decision::FailureClass;
-use pinproxy::report::{Decided, Event, Stage};
+use pinproxy::report::{Asked, Decided, Event, Stage};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -338,4 +338,49 @@ async fn a_client_that_may_not_ask_any_more() {
     drop(proxy.replace(&format!("{open}443]\nclients = [\"10.0.0.0/8\"]\n"), 2));
     let reply = client.connect_to("bank.example:443").await.expect("a reply");
     assert_eq!(reply.status, 403, "{}", reply.text());
+}
+
+/// A rollout that comes off its hold with a session has taken a step for those that were there before, too.
+#[tokio::test]
+async fn a_step_that_a_session_takes_ends_what_it_enforces_for() {
+    for relays in [true, false] {
+        let now = SystemTime::now();
+        let due = now + Duration::from_secs(60);
+        let rollout = format!(
+            "mode = \"report-only\"\n[pinset.rollout]\nenforce_from = {}\nhold_if_violations_over = 0.5\n",
+            pinproxy::report::date_time(due)
+        );
+        let mut scene = Scene::at(|_| pinset(&Key::p256().pin(), &rollout), Some(now)).await;
+        let mut violation = scene.connected().await;
+        violation.shutdown().await.unwrap();
+        assert_eq!(scene.event().await.decision, Decided::Report, "it holds the step");
+        scene.proxy.set_time(due + Duration::from_secs(1));
+        let mut client = RawClient::connect(scene.proxy.addr).await.expect("the proxy listens");
+        let target = format!("{HOST}:{}", scene.origin.port());
+        assert_eq!(client.connect_to(&target).await.expect("a reply").status, 200, "it is reported");
+        let settings = tls(&scene.proxy, HOST).build();
+        let mut next = RawClient::connect(scene.proxy.addr).await.expect("the proxy listens");
+        let hour_later = due + Duration::from_secs(2 * 60 * 60);
+        if relays {
+            let mut client = client.tls(&settings).await.expect("the client shakes hands");
+            assert_eq!(client.exchange(b"ping", 4).await.unwrap(), b"ping");
+            scene.proxy.set_time(hour_later);
+            assert_eq!(next.connect_to(&target).await.expect("a reply").status, 502, "the step is taken");
+            assert!(client.read_exact(1).await.is_err(), "it goes on");
+        } else {
+            scene.proxy.set_time(hour_later);
+            assert_eq!(next.connect_to(&target).await.expect("a reply").status, 502, "the step is taken");
+            if let Ok(mut client) = client.tls(&settings).await {
+                assert!(client.exchange(b"ping", 4).await.is_err(), "it passes");
+            }
+            assert_eq!(scene.origin.until_ended(3).await.unwrap().received(), 4, "nothing of the client got through");
+        }
+        // Where the second in which time is looked at has come between, the one that was open ends first.
+        let mut events = [scene.event().await, scene.event().await];
+        events.sort_by_key(|event| event.ended.is_some());
+        let [refused, event] = events;
+        assert_eq!((refused.decision, refused.asked), (Decided::Refuse, Some(Asked::Enforce)), "{refused}");
+        assert_eq!((event.decision, event.ended.as_deref()), (Decided::Refuse, Some("policy")), "{event}");
+        assert_eq!((event.failure_class, event.asked), (Some(FailureClass::Pin), Some(Asked::Enforce)), "{event}");
+    }
 }
