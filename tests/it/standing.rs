@@ -384,3 +384,55 @@ async fn a_step_that_a_session_takes_ends_what_it_enforces_for() {
         assert_eq!((event.failure_class, event.asked), (Some(FailureClass::Pin), Some(Asked::Enforce)), "{event}");
     }
 }
+
+/// An event tells what was asked by the rules that closed the session, and not by those that let it in.
+#[tokio::test]
+async fn what_closes_a_session_is_what_its_event_says_was_asked() {
+    let tunnel = format!("[[tunnel]]\nhosts = [\"{HOST}\"]\nreason = \"x\"\n");
+    let (wrong, other) = (Key::p256().pin(), Key::p256().pin());
+    let ended = "[pinset.expiry]\nat = 2000-01-01\nthen = \"fail-closed\"\n";
+    let pin_only = format!(
+        "[[pinset]]\nname = \"bank\"\nhosts = [\"{HOST}\"]\ntrust = \"pin-only\"\nleaf_pins = [\"{wrong}\"]\nbackup = \
+         [\"{other}\"]\n"
+    );
+    let report = "mode = \"report-only\"\n";
+    // The rules that let it in, those that close it; whether these are enforced, and what they ask.
+    let table = [
+        (pinset(&wrong, report), pinset(&wrong, ""), true, Asked::Enforce),
+        (String::new(), pinset(&wrong, ""), true, Asked::Enforce),
+        (String::new(), pin_only, true, Asked::PinOnly),
+        (pinset(&wrong, report), pinset(&wrong, ended), true, Asked::Expired),
+        (tunnel.clone(), pinset(&wrong, ""), true, Asked::Enforce),
+        (tunnel, pinset(&wrong, report), false, Asked::ReportOnly),
+    ];
+    for (begin, then, enforced, asked) in table {
+        let what = format!("{begin}---\n{then}");
+        let mut scene = Scene::start(|_| begin.clone()).await;
+        let blind = begin.starts_with("[[tunnel]]");
+        let mut client = if blind { scene.tunnelled().await } else { scene.connected().await };
+        assert_eq!(scene.judged(&then, 2).await, 1, "{what}");
+        assert!(client.read_exact(1).await.is_err(), "{what}: it goes on");
+        let event = scene.event().await;
+        let (pin, asked) = (Some(FailureClass::Pin), Some(asked));
+        assert_eq!((event.decision, event.failure_class), (Decided::Refuse, pin), "{what}: {event}");
+        assert_eq!((event.enforced, event.overridden, event.asked), (enforced, false, asked), "{what}: {event}");
+        assert_eq!(event.pinset.as_deref(), Some("bank"), "{what}: {event}");
+    }
+}
+
+/// A blocked key closes sessions that are reported, or overridden, or not pinned at all; and that is what is said of them.
+#[tokio::test]
+async fn a_block_says_what_was_asked_beside_it() {
+    for (rules, asked) in [("", Asked::Chain), ("mode = \"report-only\"\n", Asked::ReportOnly)] {
+        let wrong = Key::p256().pin();
+        let rules = if rules.is_empty() { String::new() } else { pinset(&wrong, rules) };
+        let mut scene = Scene::start(|_| rules.clone()).await;
+        let mut client = scene.connected().await;
+        let then = rules + &blocked(&scene.issuing.pin());
+        assert_eq!(scene.judged(&then, 2).await, 1, "{asked:?}");
+        assert!(client.read_exact(1).await.is_err(), "{asked:?}: it goes on");
+        let event = scene.event().await;
+        assert_eq!(event.failure_class, Some(FailureClass::Blocklist), "{event}");
+        assert_eq!((event.enforced, event.overridden, event.asked), (false, false, Some(asked)), "{event}");
+    }
+}
