@@ -113,7 +113,7 @@ async fn a_clock_that_is_corrected_prolongs_no_override() {
         let toml = bank_with("leaf_pins", &[&Key::p256().pin(), &Key::p256().pin()], "");
         let wrong = Tampering { start, wall: start + ahead, passed: Duration::ZERO };
         let mut bench = tampered(&toml, &root, Leaf::named(BANK), wrong).await;
-        let (operator, target) = (bench.proxy.operator(), format!("{BANK}:{}", bench.origin.port()));
+        let (operator, target) = (bench.proxy.operator(Box::new(|_| None)), format!("{BANK}:{}", bench.origin.port()));
         let target = Authority::parse(&target).unwrap();
         let request = OverrideRequest { target, lifetime, reason: "CHG-1".to_owned(), by: "ann".to_owned() };
         operator.add_override(request, "").expect("an override");
