@@ -5,6 +5,7 @@ pub mod background;
 mod judging;
 mod loosened;
 mod overriding;
+mod preparing;
 mod reload;
 mod reloader;
 mod reports;

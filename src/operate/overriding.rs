@@ -32,12 +32,13 @@ impl Operator {
     /// When that cannot be.
     pub fn add_override(&self, request: OverrideRequest, from: &str) -> Result<Override, OverrideError> {
         let OverrideRequest { target, lifetime, reason, by } = request;
-        let moment = self.proxy.moment();
+        let (moment, running) = (self.proxy.moment(), self.proxy.running());
         let since = moment.latest();
         let until = since.checked_add(lifetime).ok_or(OverrideError::Lifetime)?;
-        let given = Override { target, since, until, reason, by };
+        let given = Override { target, since, until, until_running: running.saturating_add(lifetime), reason, by };
         self.change_overrides(|overrides| {
-            overrides.with(given.clone(), &self.proxy.generation().policy, moment).map(|overrides| (overrides, ()))
+            let with = overrides.with(given.clone(), &self.proxy.generation().policy, moment, running);
+            with.map(|overrides| (overrides, ()))
         })?;
         let Override { target, until, reason, by, .. } = &given;
         let until = date_time(*until);
@@ -57,9 +58,9 @@ impl Operator {
         if self.proxy.overrides().list().is_empty() {
             return false;
         }
-        let moment = self.proxy.moment();
+        let (moment, running) = (self.proxy.moment(), self.proxy.running());
         let ended = self.change_overrides(|overrides| {
-            let (left, ended) = overrides.divided(moment);
+            let (left, ended) = overrides.divided(moment, running);
             if ended.is_empty() { Err(()) } else { Ok((left, ended)) }
         });
         let ended = ended.unwrap_or_default();

@@ -1,6 +1,5 @@
 //! The configuration read again while the proxy runs, all of it or nothing.
 
-use super::background::in_background;
 use super::judging::Judging;
 use super::reloader::Reloader;
 use crate::config::{Config, Diagnostic};
@@ -16,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::SystemTime;
 use tokio::sync::oneshot;
 
@@ -39,8 +39,9 @@ pub struct Wanted {
     pub faults: Vec<Fault>,
 }
 
-/// Reads the configuration: what came of it, and what it was read from, whatever that is. None where there is no file.
-pub type Read = Box<dyn Fn(Occasion<'_>) -> Option<(Stamps, Result<Wanted, String>)> + Send>;
+/// Reads the configuration: what came of it, and what it was read from, whatever that is. None where there is no file. It may
+/// be asked a second time before it has answered, and takes no lock that sessions wait for, that of the log among them.
+pub type Read = Box<dyn Fn(Occasion<'_>) -> Option<(Stamps, Result<Wanted, String>)> + Send + Sync>;
 
 /// Something beside the configuration that is read again with it, such as a certificate.
 pub struct Beside {
@@ -151,7 +152,7 @@ impl Reloads {
         let judging = Judging::start(Arc::clone(&proxy))?;
         let mut reloader = Reloader::new(proxy, beginning, read, Arc::clone(&told), judging.clone());
         let (wanted, asked) = sync_channel::<Request>(WAITING_MAX);
-        in_background("pinproxy-reload", move || {
+        thread::Builder::new().name("pinproxy-reload".to_owned()).spawn(move || {
             while let Some(request) = reloader.wait(&asked) {
                 reloader.serve(request);
             }

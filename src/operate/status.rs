@@ -63,7 +63,8 @@ pub struct StatusOfOverride {
     pub target: String,
     /// When it was given.
     pub since: String,
-    /// When it ends.
+    /// When it ends, by the clock as it was when it was given. Where somebody has moved that since, it ends when the time it
+    /// was given for is over, if that is earlier.
     pub until: String,
     /// Why.
     pub reason: String,
@@ -114,7 +115,7 @@ impl Operator {
 
     /// An override, and whether it changes anything.
     pub fn told(&self, given: &Override) -> StatusOfOverride {
-        let Override { target, since, until, reason, by } = given;
+        let Override { target, since, until, reason, by, .. } = given;
         let idle = Overrides::idle(given, &self.proxy.generation().policy, self.proxy.moment());
         StatusOfOverride {
             target: target.to_string(),

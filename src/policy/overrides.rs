@@ -34,6 +34,9 @@ pub struct Override {
     pub since: SystemTime,
     /// From this moment on it is there no more.
     pub until: SystemTime,
+    /// Nor is it once the proxy has run for so long, by the clock that nobody sets: `until` may come from a clock that was
+    /// wrong and has been corrected since.
+    pub until_running: Duration,
     /// Why.
     pub reason: String,
     /// Who gave it, as they say themselves.
@@ -110,25 +113,33 @@ pub enum TextFault {
 }
 
 impl Overrides {
-    /// Whether the pins of this host are reported instead of enforced.
-    pub fn cover(&self, host: &Host, port: NonZeroU16, moment: Moment) -> bool {
+    /// Whether the pins of this host are reported instead of enforced. `running` is for how long the proxy has run.
+    pub fn cover(&self, host: &Host, port: NonZeroU16, moment: Moment, running: Duration) -> bool {
         let covers = |given: &Override| given.target.host == *host && given.target.port == port;
-        self.list.iter().any(|given| covers(given) && given.is_in_force(moment))
+        self.list.iter().any(|given| covers(given) && given.is_in_force(moment, running))
     }
 
     /// With one more, in place of an earlier one for the same host. What has ended is left out.
     ///
     /// # Errors
     /// [`OverrideError`].
-    pub fn with(&self, given: Override, policy: &Policy, moment: Moment) -> Result<Self, OverrideError> {
-        let lifetime = given.until.duration_since(given.since).unwrap_or_default();
-        if lifetime.is_zero() || lifetime > OVERRIDE_LIFETIME_MAX {
+    pub fn with(
+        &self,
+        given: Override,
+        policy: &Policy,
+        moment: Moment,
+        running: Duration,
+    ) -> Result<Self, OverrideError> {
+        let by_date = given.until.duration_since(given.since).unwrap_or_default();
+        let lifetimes = [by_date, given.until_running.saturating_sub(running)];
+        if lifetimes.iter().any(|lifetime| lifetime.is_zero() || *lifetime > OVERRIDE_LIFETIME_MAX) {
             return Err(OverrideError::Lifetime);
         }
         check_text("a reason", &given.reason)?;
         check_text("who gives it", &given.by)?;
         check_enforced(&given.target, policy, moment)?;
-        let others = self.list.iter().filter(|other| other.target != given.target && other.is_in_force(moment));
+        let others =
+            self.list.iter().filter(|other| other.target != given.target && other.is_in_force(moment, running));
         let mut list: Vec<_> = others.cloned().collect();
         if list.len() >= OVERRIDES_MAX {
             return Err(OverrideError::TooMany);
@@ -146,8 +157,8 @@ impl Overrides {
     }
 
     /// Those that are in force, and those that have ended.
-    pub fn divided(&self, moment: Moment) -> (Self, Vec<Override>) {
-        let (list, ended) = self.list.iter().cloned().partition(|given| given.is_in_force(moment));
+    pub fn divided(&self, moment: Moment, running: Duration) -> (Self, Vec<Override>) {
+        let (list, ended) = self.list.iter().cloned().partition(|given| given.is_in_force(moment, running));
         (Self { list }, ended)
     }
 
@@ -164,8 +175,8 @@ impl Overrides {
 
 impl Override {
     /// It ends with the first clock that says so.
-    fn is_in_force(&self, moment: Moment) -> bool {
-        !moment.tightens(self.until)
+    fn is_in_force(&self, moment: Moment, running: Duration) -> bool {
+        !moment.tightens(self.until) && running < self.until_running
     }
 }
 
@@ -228,6 +239,8 @@ mod tests {
     };
 
     const HOUR: Duration = Duration::from_secs(60 * 60);
+    /// For how long the proxy has run on day 0.
+    const START: Duration = Duration::from_secs(77);
 
     fn pin_only() -> Pinset {
         let leaf = accepts(Combine::Any, &[(Position::Leaf, &[1])]);
@@ -237,7 +250,8 @@ mod tests {
 
     fn given(target: &str, lifetime: Duration) -> Override {
         let (reason, by) = ("CHG-1".to_owned(), "ann".to_owned());
-        Override { target: authority(target), since: day(0), until: day(0) + lifetime, reason, by }
+        let until_running = START + lifetime;
+        Override { target: authority(target), since: day(0), until: day(0) + lifetime, until_running, reason, by }
     }
 
     fn rules() -> Policy {
@@ -262,6 +276,11 @@ mod tests {
             (given("bank.example:443", Duration::ZERO), Err(OverrideError::Lifetime)),
             (given("bank.example:443", 4 * HOUR + Duration::from_nanos(1)), Err(OverrideError::Lifetime)),
             (Override { until: day(0) - HOUR, ..given("bank.example:443", HOUR) }, Err(OverrideError::Lifetime)),
+            (Override { until_running: START, ..given("bank.example:443", HOUR) }, Err(OverrideError::Lifetime)),
+            (
+                Override { until_running: START + 5 * HOUR, ..given("bank.example:443", HOUR) },
+                Err(OverrideError::Lifetime),
+            ),
             (
                 Override { reason: " ".into(), ..given("bank.example:443", HOUR) },
                 Err(OverrideError::Text { what: "a reason", fault: TextFault::Blank }),
@@ -289,7 +308,7 @@ mod tests {
             (given("event.example:443", HOUR), Ok(())),
         ];
         for (given, expected) in table {
-            let found = Overrides::default().with(given.clone(), &rules(), now);
+            let found = Overrides::default().with(given.clone(), &rules(), now, START);
             assert_eq!(found.map(|overrides| overrides.list), expected.map(|()| vec![given]));
         }
     }
@@ -345,23 +364,29 @@ mod tests {
     #[test]
     fn it_covers_one_host_and_ends_with_the_first_clock() {
         let overrides =
-            Overrides::default().with(given("bank.example:443", HOUR), &rules(), Moment::at(day(0))).unwrap();
-        let end = day(0) + HOUR;
+            Overrides::default().with(given("bank.example:443", HOUR), &rules(), Moment::at(day(0)), START).unwrap();
+        let (end, until_running) = (day(0) + HOUR, START + HOUR);
+        let nearly_over = until_running.checked_sub(Duration::from_nanos(1)).unwrap();
         let table = [
-            ("bank.example:443", Moment::at(day(0)), true),
-            ("bank.example:443", Moment::at(end - Duration::from_nanos(1)), true),
-            ("bank.example:443", Moment::at(end), false),
-            ("bank.example:443", Moment::between(day(0), end), false),
-            ("bank.example:8443", Moment::at(day(0)), false),
-            ("a.bank.example:443", Moment::at(day(0)), false),
-            ("192.0.2.1:443", Moment::at(day(0)), false),
+            ("bank.example:443", Moment::at(day(0)), START, true),
+            ("bank.example:443", Moment::at(end - Duration::from_nanos(1)), START, true),
+            ("bank.example:443", Moment::at(end), START, false),
+            ("bank.example:443", Moment::between(day(0), end), START, false),
+            ("bank.example:443", Moment::at(day(0)), nearly_over, true),
+            ("bank.example:443", Moment::at(day(0)), until_running, false),
+            ("bank.example:443", Moment::at(day(0) - 9_000 * HOUR), until_running, false),
+            ("bank.example:8443", Moment::at(day(0)), START, false),
+            ("a.bank.example:443", Moment::at(day(0)), START, false),
+            ("192.0.2.1:443", Moment::at(day(0)), START, false),
         ];
-        for (target, moment, expected) in table {
+        for (target, moment, running, expected) in table {
             let Authority { host, port } = authority(target);
-            assert_eq!(overrides.cover(&host, port, moment), expected, "{target} {moment:?}");
+            assert_eq!(overrides.cover(&host, port, moment, running), expected, "{target} {moment:?} {running:?}");
         }
-        assert_eq!(overrides.divided(Moment::at(day(0))), (overrides.clone(), Vec::new()));
-        assert_eq!(overrides.divided(Moment::at(end)), (Overrides::default(), overrides.list().to_vec()));
+        let all = overrides.list().to_vec();
+        assert_eq!(overrides.divided(Moment::at(day(0)), START), (overrides.clone(), Vec::new()));
+        assert_eq!(overrides.divided(Moment::at(end), START), (Overrides::default(), all.clone()));
+        assert_eq!(overrides.divided(Moment::at(day(0)), until_running), (Overrides::default(), all));
     }
 
     #[test]
@@ -369,19 +394,22 @@ mod tests {
         let now = Moment::at(day(0));
         let mut overrides = Overrides::default();
         for number in 0..OVERRIDES_MAX {
-            overrides = overrides.with(given(&format!("{number}.bank.example:443"), HOUR), &rules(), now).unwrap();
+            overrides =
+                overrides.with(given(&format!("{number}.bank.example:443"), HOUR), &rules(), now, START).unwrap();
         }
-        assert_eq!(overrides.with(given("x.bank.example:443", HOUR), &rules(), now), Err(OverrideError::TooMany));
+        let one_more = given("x.bank.example:443", HOUR);
+        assert_eq!(overrides.with(one_more, &rules(), now, START), Err(OverrideError::TooMany));
         let longer = given("7.bank.example:443", 2 * HOUR);
-        let overrides = overrides.with(longer.clone(), &rules(), now).unwrap();
+        let overrides = overrides.with(longer.clone(), &rules(), now, START).unwrap();
         assert_eq!((overrides.list().len(), overrides.list().last()), (OVERRIDES_MAX, Some(&longer)));
         let (fewer, removed) = overrides.without(&longer.target).unwrap();
         assert_eq!((fewer.list().len(), removed), (OVERRIDES_MAX - 1, longer.clone()));
         assert_eq!(fewer.without(&longer.target), None);
         // Those that have ended make room.
-        let later = Moment::at(day(0) + HOUR);
-        let fresh = Override { since: day(0) + HOUR, until: day(0) + 2 * HOUR, ..given("x.bank.example:443", HOUR) };
-        assert_eq!(overrides.with(fresh.clone(), &rules(), later).unwrap().list(), [longer, fresh]);
+        let (later, running) = (Moment::at(day(0) + HOUR), START + HOUR);
+        let (since, until) = (day(0) + HOUR, day(0) + 2 * HOUR);
+        let fresh = Override { since, until, ..given("x.bank.example:443", 2 * HOUR) };
+        assert_eq!(overrides.with(fresh.clone(), &rules(), later, running).unwrap().list(), [longer, fresh]);
     }
 
     #[test]

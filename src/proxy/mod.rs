@@ -88,6 +88,15 @@ struct Parts {
     time: Arc<Timekeeper>,
 }
 
+/// How often rules have changed by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Turn {
+    /// Because dates have come.
+    dates: u64,
+    /// Because rollouts have taken a step.
+    steps: u64,
+}
+
 /// A running proxy: what all its sessions share.
 #[derive(Debug)]
 pub struct Proxy {
@@ -178,6 +187,11 @@ impl Proxy {
         self.calendar.has_changed(moment) || has_stepped
     }
 
+    /// What is another one when rules have changed by themselves.
+    fn turn(&self, moment: Moment) -> Turn {
+        Turn { dates: self.calendar.turn(moment), steps: self.rollouts.steps() }
+    }
+
     /// The CA that signs what clients see.
     pub fn authority(&self) -> Arc<CertificateAuthority> {
         self.acceptor.authority()
@@ -217,6 +231,11 @@ impl Proxy {
         self.time.moment()
     }
 
+    /// For how long it has run, by the clock that nobody sets.
+    pub fn running(&self) -> Duration {
+        self.time.elapsed()
+    }
+
     /// In percent, the share of the clients that the rollout of this pinset of the policy in force enforces for, and
     /// whether it is on hold; `None` where it has none.
     pub fn rollout_reached(&self, pinset: &Pinset, moment: Moment) -> Option<(f64, bool)> {
@@ -233,8 +252,9 @@ impl Proxy {
         moment: Moment,
     ) -> Circumstances {
         let rollout = rule.pinset().filter(|pinset| pinset.rollout().is_some());
-        let hold = rollout.and_then(|pinset| self.rollouts.limit(pinset, moment, self.time.elapsed()));
-        let overridden = rule.pinset().is_some() && self.overrides.load().cover(host, port, moment);
+        let running = self.time.elapsed();
+        let hold = rollout.and_then(|pinset| self.rollouts.limit(pinset, moment, running));
+        let overridden = rule.pinset().is_some() && self.overrides.load().cover(host, port, moment, running);
         Circumstances { moment, client: client.to_canonical(), hold, overridden }
     }
 

@@ -5,7 +5,7 @@ mod words;
 
 use super::error::SessionError;
 use super::reply::ExpectedPin;
-use super::standing::Refused;
+use super::standing::{Refused, Refusing};
 use crate::policy::decision::{Candidate, ChainProof as _, Decision, FailureClass, Rejection};
 use crate::policy::host::{Authority, Host};
 use crate::policy::moment::Circumstances;
@@ -268,7 +268,7 @@ impl Record {
 
     /// A later generation refuses what was let through.
     pub(super) fn refused_later(&mut self, refused: &Refused) {
-        let Refused { generation, rejection, chain } = refused;
+        let Refused { generation, rejection, rule } = refused;
         self.event.decision = Decided::Refuse;
         self.event.failure_class = Some(rejection.class);
         let detail = format!("closed: generation {generation} refuses it now: {}", rejection.detail);
@@ -276,10 +276,11 @@ impl Record {
         (self.event.matched_position, self.event.matched_pin) = (None, None);
         self.event.policy_generation = *generation;
         self.event.ended = Some(Told::words(CLOSED_BY_POLICY));
-        if let Some((attempt, rule)) = chain {
-            self.event.pinset = Some(rule.label().into());
-            (self.event.enforced, self.event.overridden) = (true, false);
-            self.violated(rejection, attempt, rule);
+        if let Some(Refusing { rule, circumstances, attempt }) = rule {
+            self.rule(rule, circumstances);
+            if let Some(attempt) = attempt {
+                self.violated(rejection, attempt, rule);
+            }
         }
     }
 

@@ -7,15 +7,23 @@ use crate::policy::moment::Moment;
 use crate::policy::pinset::Pinset;
 use crate::policy::rollout::Rollout;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Sessions are counted by the minute, for an hour.
 const MINUTES: u64 = 60;
 
-/// The rollouts of the policy in force, by the name of their pinset.
+/// The rollouts of the policy in force.
 #[derive(Debug, Default)]
-pub(super) struct Rollouts(Mutex<HashMap<String, Progress>>);
+pub(super) struct Rollouts {
+    /// By the name of their pinset.
+    known: Mutex<HashMap<String, Progress>>,
+    /// Steps that were taken since the start, by whom ever.
+    steps: AtomicU64,
+    /// How many of them there were when [`Rollouts::advance`] last looked.
+    seen: AtomicU64,
+}
 
 #[derive(Debug)]
 struct Progress {
@@ -110,7 +118,7 @@ impl Rollouts {
         // Sessions wait for the lock, and who is here may be made to wait by all others: as little as can be is done under it.
         let rolling: Vec<_> = pinsets.filter_map(|pinset| Some((pinset, pinset.rollout()?))).collect();
         let (mut entered, mut changes) = (HashMap::with_capacity(rolling.len()), Vec::new());
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for (pinset, rollout) in rolling {
             let progress = match known.remove(&pinset.name) {
                 None => Progress::new(rollout, moment),
@@ -137,20 +145,18 @@ impl Rollouts {
     /// The step that this pinset must not pass; `None` where it goes by its dates.
     pub(super) fn limit(&self, pinset: &Pinset, moment: Moment, now: Duration) -> Option<usize> {
         let rollout = held(pinset)?;
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // A session of an earlier generation may have a rollout that is gone, or another one now, whose steps are not
         // its own: it goes by its dates.
         let progress = known.get_mut(&pinset.name).filter(|progress| progress.rollout == *rollout)?;
-        if let Some(text) = progress.advance(&pinset.name, moment, now) {
-            tracing::warn!("{text}");
-        }
+        self.step(&pinset.name, progress, moment, now);
         Some(progress.taken)
     }
 
     /// In percent, the share of the clients that the rollout of this pinset enforces for, and whether it is on hold.
     pub(super) fn reached(&self, pinset: &Pinset, moment: Moment) -> Option<(f64, bool)> {
         let rollout = pinset.rollout()?;
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = known.get(&pinset.name).filter(|progress| progress.rollout == *rollout)?;
         Some((progress.percent(moment), progress.held))
     }
@@ -158,21 +164,36 @@ impl Rollouts {
     /// Counts a session whose chain was judged.
     pub(super) fn count(&self, pinset: &Pinset, violated: bool, now: Duration) {
         let Some(rollout) = held(pinset) else { return };
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(progress) = known.get_mut(&pinset.name).filter(|progress| progress.rollout == *rollout) {
             progress.hour.count(now, violated);
         }
     }
 
-    /// Takes the steps that are due, whether or not there are sessions, and tells of them. Whether there is news.
+    /// Takes the steps that are due, whether or not there are sessions, and tells of them. Whether any was taken since the
+    /// last time, by this or by a session.
     pub(super) fn advance(&self, moment: Moment, now: Duration) -> bool {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut has_stepped = false;
-        for text in known.iter_mut().filter_map(|(name, progress)| progress.advance(name, moment, now)) {
-            tracing::warn!("{text}");
-            has_stepped = true;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, progress) in &mut *known {
+            self.step(name, progress, moment, now);
         }
-        has_stepped
+        let steps = self.steps();
+        self.seen.swap(steps, Ordering::Relaxed) != steps
+    }
+
+    /// How many steps were taken: another number when a rule has changed so.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
+    }
+
+    fn step(&self, name: &str, progress: &mut Progress, moment: Moment, now: Duration) {
+        let before = progress.taken;
+        if let Some(text) = progress.advance(name, moment, now) {
+            tracing::warn!("{text}");
+        }
+        if progress.taken != before {
+            self.steps.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -244,6 +265,22 @@ mod tests {
         }
         assert_eq!(limit(day(3), 4 * MINUTE), Some(3), "a step taken is never taken back");
         assert_eq!(limit(day(1), 4 * MINUTE), Some(3), "nor by a clock that goes back");
+    }
+
+    /// Who judges open sessions again hears of each step once, whoever took it, and of nothing else.
+    #[test]
+    fn a_step_is_news_whoever_takes_it() {
+        let (pinset, off_hold) = (pinset(Some(0.1)), 100 * MINUTE);
+        let rollouts = entered(&pinset, day(1));
+        rollouts.count(&pinset, true, MINUTE);
+        let news = |at, now| (rollouts.advance(Moment::at(at), now), rollouts.steps());
+        assert_eq!(news(day(1), MINUTE), (false, 0), "nothing is due");
+        assert_eq!(news(day(2), MINUTE), (false, 0), "a hold is no step");
+        assert_eq!(rollouts.limit(&pinset, Moment::at(day(2)), off_hold), Some(2), "a session takes it");
+        assert_eq!(news(day(2), off_hold), (true, 1));
+        assert_eq!(news(day(2), off_hold), (false, 1), "once");
+        assert_eq!(news(day(3), off_hold), (true, 2), "taken without a session");
+        assert_eq!(news(day(3), off_hold), (false, 2), "once");
     }
 
     #[test]

@@ -14,9 +14,9 @@ use super::client_half::{Pair, tunnel};
 use super::error::SessionError;
 use super::record::Record;
 use super::reply::{BodyForm, Refusal};
-use super::standing::{Listed, Seen, Shown};
+use super::standing::{Listed, Seen, Shown, Verdict};
 use super::upstream_half::{Verified, check_expiry, no_permit};
-use super::{Generation, Proxy};
+use super::{Generation, Proxy, Turn};
 use crate::policy::decision::Permit;
 use crate::policy::host::{Authority, Host};
 use crate::policy::moment::{Circumstances, Moment};
@@ -48,7 +48,7 @@ pub(super) struct Session {
     /// What the rules are held against.
     pub(super) moment: Moment,
     /// Tells whether rules have changed by themselves since.
-    turn: u64,
+    turn: Turn,
 }
 
 /// How far a session is when it gets its 200.
@@ -73,7 +73,7 @@ pub(super) async fn open(
     let user_agent = request.headers().get(USER_AGENT).map(http::HeaderValue::as_bytes).unwrap_or_default();
     let moment = proxy.time.moment();
     let session = Session {
-        turn: proxy.calendar.turn(moment),
+        turn: proxy.turn(moment),
         generation: proxy.generation(),
         client_key: proxy.offers.key(client.ip(), user_agent),
         moment,
@@ -218,7 +218,7 @@ impl Session {
             () = listed.closing() => Err(SessionError::Shutdown),
         };
         if ready.is_ok() {
-            listed.confirm(&self.generation, self.may_have_changed(&record));
+            listed.confirm(&self.verdict(&record));
         }
         // The rules have changed since the verdict: nothing of the client may get through.
         let is_refused = listed.tell_refusal(&mut record);
@@ -238,13 +238,12 @@ impl Session {
     fn listed(&self, target: Authority, approach: &Approach, record: &Record) -> Listed {
         let seen = Seen { address: record.event().upstream_address, shown: approach.shown() };
         let listed = Listed::new(Arc::clone(&self.proxy), target, self.client.ip().to_canonical(), seen);
-        listed.confirm(&self.generation, self.may_have_changed(record));
+        listed.confirm(&self.verdict(record));
         listed
     }
 
-    /// Whether time or an operator may have changed the verdict since it was given.
-    fn may_have_changed(&self, record: &Record) -> bool {
-        self.proxy.calendar.turn(self.proxy.time.moment()) != self.turn || record.event().overridden
+    fn verdict(&self, record: &Record) -> Verdict<'_> {
+        Verdict { generation: &self.generation, turn: self.turn, overridden: record.event().overridden }
     }
 }
 

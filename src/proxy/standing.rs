@@ -8,10 +8,11 @@
 mod judge;
 
 use super::record::Record;
-use super::{Generation, Proxy};
+use super::{Generation, Proxy, Turn};
 use crate::config::Limits;
 use crate::policy::decision::Rejection;
 use crate::policy::host::{Authority, Host};
+use crate::policy::moment::Circumstances;
 use crate::policy::rules::Rule;
 use crate::tls::chain::Attempt;
 use judge::Judge;
@@ -72,6 +73,15 @@ pub(super) enum Shown {
     Nothing(Option<Host>),
 }
 
+/// By what a session was let through.
+#[derive(Debug)]
+pub(super) struct Verdict<'a> {
+    pub(super) generation: &'a Arc<Generation>,
+    /// When it began.
+    pub(super) turn: Turn,
+    pub(super) overridden: bool,
+}
+
 /// Why a session is ended before its time.
 #[derive(Debug)]
 pub(super) enum Closing {
@@ -86,8 +96,17 @@ pub(super) enum Closing {
 pub(super) struct Refused {
     pub(super) generation: u64,
     pub(super) rejection: Rejection,
-    /// Where it is the chain that is refused: what verification found, and the rule.
-    pub(super) chain: Option<(Attempt, Arc<Rule>)>,
+    /// The rule that refuses it, where it is one.
+    pub(super) rule: Option<Refusing>,
+}
+
+/// The rule that refuses a session.
+#[derive(Debug)]
+pub(super) struct Refusing {
+    pub(super) rule: Arc<Rule>,
+    pub(super) circumstances: Circumstances,
+    /// Where it is the chain that is refused: what verification found.
+    pub(super) attempt: Option<Attempt>,
 }
 
 /// The place of a session in the list; given back when dropped.
@@ -154,12 +173,13 @@ impl Listed {
         *self.standing.upstream.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 
-    /// Judges the session where the generation that it was judged by is not the last word any more, or time or an operator
-    /// may have changed the verdict since.
-    pub(super) fn confirm(&self, judged_by: &Arc<Generation>, may_have_changed: bool) {
-        let now = self.proxy.generation();
-        if may_have_changed || !Arc::ptr_eq(&now, judged_by) {
-            Judge::new(&self.proxy, now).judge(&self.standing);
+    /// Judges the session where its verdict may not be the last word any more: the generation has been replaced, or time, a
+    /// rollout or an operator may have changed it since.
+    pub(super) fn confirm(&self, verdict: &Verdict<'_>) {
+        let (proxy, now) = (&self.proxy, self.proxy.generation());
+        let has_turned = proxy.turn(proxy.time.moment()) != verdict.turn;
+        if has_turned || verdict.overridden || !Arc::ptr_eq(&now, verdict.generation) {
+            Judge::new(proxy, now).judge(&self.standing);
         }
     }
 

@@ -5,7 +5,9 @@ use crate::support::origin::OriginConfig;
 use crate::support::pki::{Ca, Key, Leaf, Validity, now, system_time};
 use crate::support::proxy::ProxyBuilder;
 use crate::support::verdict::{BANK, Verdict, texts};
+use pinproxy::operate::OverrideRequest;
 use pinproxy::policy::decision::FailureClass;
+use pinproxy::policy::host::Authority;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -96,5 +98,32 @@ async fn a_small_correction_is_no_jump() {
         let outcome = bench.ask(BANK).await;
         assert_eq!(outcome.reply.status, status, "{ahead:?} ahead");
         assert_eq!(path(&Leaf::named(BANK).signed_by(&root), &[&root])[1], texts(&outcome.told.event.seen_pins)[1]);
+    }
+}
+
+/// Four hours are four hours by the steady clock as well: an override that was given by a wrong clock does not last until
+/// that time has really come.
+#[tokio::test]
+async fn a_clock_that_is_corrected_prolongs_no_override() {
+    let root = Ca::root("Root");
+    let (start, lifetime) = (now(), 4 * HOUR);
+    let nearly = lifetime.checked_sub(Duration::from_secs(1)).unwrap();
+    // What the wall clock said ahead of the time when the override was given; it is right from then on.
+    for ahead in [Duration::ZERO, 59 * HOUR / 60, 365 * 24 * HOUR] {
+        let toml = bank_with("leaf_pins", &[&Key::p256().pin(), &Key::p256().pin()], "");
+        let wrong = Tampering { start, wall: start + ahead, passed: Duration::ZERO };
+        let mut bench = tampered(&toml, &root, Leaf::named(BANK), wrong).await;
+        let (operator, target) = (bench.proxy.operator(Box::new(|_| None)), format!("{BANK}:{}", bench.origin.port()));
+        let target = Authority::parse(&target).unwrap();
+        let request = OverrideRequest { target, lifetime, reason: "CHG-1".to_owned(), by: "ann".to_owned() };
+        operator.add_override(request, "").expect("an override");
+        for (passed, status) in [(nearly, 200), (lifetime, 502)] {
+            bench.proxy.set_time(system_time(start + passed));
+            let outcome = bench.ask(BANK).await;
+            let event = &outcome.told.event;
+            assert_eq!((outcome.reply.status, event.overridden), (status, status == 200), "{ahead:?} {passed:?}");
+            assert_eq!(operator.end_overrides(), status == 502, "{ahead:?} {passed:?}: it is given back");
+        }
+        assert_eq!(bench.proxy.proxy.overrides().list(), [], "{ahead:?}");
     }
 }

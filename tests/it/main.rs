@@ -20,6 +20,7 @@ mod modes;
 mod program;
 mod properties;
 mod relaying;
+mod reloading;
 mod reports;
 mod requests;
 mod resumption;

@@ -7,7 +7,7 @@ use crate::support::proxy::{ProxyBuilder, TestProxy};
 use crate::support::setting::{HOST, tls};
 use crate::support::within_deadline;
 use pinproxy::policy::decision::FailureClass;
-use pinproxy::report::{Decided, Event, Stage};
+use pinproxy::report::{Asked, Decided, Event, Stage};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -269,16 +269,17 @@ async fn the_end_of_an_override_ends_what_lived_by_it() {
     let wrong = Key::p256().pin();
     let mut scene = Scene::at(|_| pinset(&wrong, ""), Some(now)).await;
     let target = pinproxy::policy::host::Authority::parse(&format!("{HOST}:{}", scene.origin.port())).unwrap();
+    let proxy = Arc::clone(&scene.proxy.proxy);
     let given = pinproxy::policy::overrides::Override {
         target,
         since: now,
         until: now + Duration::from_secs(60),
+        until_running: proxy.running() + Duration::from_secs(60),
         reason: "CHG-1".to_owned(),
         by: "ann".to_owned(),
     };
-    let proxy = Arc::clone(&scene.proxy.proxy);
     let policy = Arc::clone(&proxy.generation().policy);
-    proxy.set_overrides(proxy.overrides().with(given, &policy, proxy.moment()).unwrap());
+    proxy.set_overrides(proxy.overrides().with(given, &policy, proxy.moment(), proxy.running()).unwrap());
     let mut client = scene.connected().await;
     assert_eq!(proxy.judge_open_sessions(), 0, "it is in force");
     assert_eq!(client.exchange(b"pong", 4).await.unwrap(), b"pong");
@@ -364,10 +365,12 @@ async fn an_override_that_ends_before_the_relay() {
     let target = pinproxy::policy::host::Authority::parse(&format!("{HOST}:{}", scene.origin.port())).unwrap();
     let proxy = Arc::clone(&scene.proxy.proxy);
     let (since, until) = (SystemTime::now(), SystemTime::now() + Duration::from_secs(3_600));
+    let until_running = proxy.running() + Duration::from_secs(3_600);
     let (reason, by) = ("CHG-1".to_owned(), "ann".to_owned());
-    let given = pinproxy::policy::overrides::Override { target: target.clone(), since, until, reason, by };
+    let given =
+        pinproxy::policy::overrides::Override { target: target.clone(), since, until, until_running, reason, by };
     let policy = Arc::clone(&proxy.generation().policy);
-    proxy.set_overrides(proxy.overrides().with(given, &policy, proxy.moment()).unwrap());
+    proxy.set_overrides(proxy.overrides().with(given, &policy, proxy.moment(), proxy.running()).unwrap());
     let mut client = RawClient::connect(scene.proxy.addr).await.expect("the proxy listens");
     assert_eq!(client.connect_to(&target.to_string()).await.expect("a reply").status, 200);
     let (without, _) = proxy.overrides().without(&target).expect("the override");
@@ -391,4 +394,101 @@ async fn a_client_that_may_not_ask_any_more() {
     drop(proxy.replace(&format!("{open}443]\nclients = [\"10.0.0.0/8\"]\n"), 2));
     let reply = client.connect_to("bank.example:443").await.expect("a reply");
     assert_eq!(reply.status, 403, "{}", reply.text());
+}
+
+/// A rollout that comes off its hold with a session has taken a step for those that were there before, too.
+#[tokio::test]
+async fn a_step_that_a_session_takes_ends_what_it_enforces_for() {
+    for relays in [true, false] {
+        let now = SystemTime::now();
+        let due = now + Duration::from_secs(60);
+        let rollout = format!(
+            "mode = \"report-only\"\n[pinset.rollout]\nenforce_from = {}\nhold_if_violations_over = 0.5\n",
+            pinproxy::report::date_time(due)
+        );
+        let mut scene = Scene::at(|_| pinset(&Key::p256().pin(), &rollout), Some(now)).await;
+        let mut violation = scene.connected().await;
+        violation.shutdown().await.unwrap();
+        assert_eq!(scene.event().await.decision, Decided::Report, "it holds the step");
+        scene.proxy.set_time(due + Duration::from_secs(1));
+        let mut client = RawClient::connect(scene.proxy.addr).await.expect("the proxy listens");
+        let target = format!("{HOST}:{}", scene.origin.port());
+        assert_eq!(client.connect_to(&target).await.expect("a reply").status, 200, "it is reported");
+        let settings = tls(&scene.proxy, HOST).build();
+        let mut next = RawClient::connect(scene.proxy.addr).await.expect("the proxy listens");
+        let hour_later = due + Duration::from_secs(2 * 60 * 60);
+        if relays {
+            let mut client = client.tls(&settings).await.expect("the client shakes hands");
+            assert_eq!(client.exchange(b"ping", 4).await.unwrap(), b"ping");
+            scene.proxy.set_time(hour_later);
+            assert_eq!(next.connect_to(&target).await.expect("a reply").status, 502, "the step is taken");
+            assert!(client.read_exact(1).await.is_err(), "it goes on");
+        } else {
+            scene.proxy.set_time(hour_later);
+            assert_eq!(next.connect_to(&target).await.expect("a reply").status, 502, "the step is taken");
+            if let Ok(mut client) = client.tls(&settings).await {
+                assert!(client.exchange(b"ping", 4).await.is_err(), "it passes");
+            }
+            assert_eq!(scene.origin.until_ended(3).await.unwrap().received(), 4, "nothing of the client got through");
+        }
+        // Where the second in which time is looked at has come between, the one that was open ends first.
+        let mut events = [scene.event().await, scene.event().await];
+        events.sort_by_key(|event| event.ended.is_some());
+        let [refused, event] = events;
+        assert_eq!((refused.decision, refused.asked), (Decided::Refuse, Some(Asked::Enforce)), "{refused}");
+        assert_eq!((event.decision, event.ended.as_deref()), (Decided::Refuse, Some("policy")), "{event}");
+        assert_eq!((event.failure_class, event.asked), (Some(FailureClass::Pin), Some(Asked::Enforce)), "{event}");
+    }
+}
+
+/// An event tells what was asked by the rules that closed the session, and not by those that let it in.
+#[tokio::test]
+async fn what_closes_a_session_is_what_its_event_says_was_asked() {
+    let tunnel = format!("[[tunnel]]\nhosts = [\"{HOST}\"]\nreason = \"x\"\n");
+    let (wrong, other) = (Key::p256().pin(), Key::p256().pin());
+    let ended = "[pinset.expiry]\nat = 2000-01-01\nthen = \"fail-closed\"\n";
+    let pin_only = format!(
+        "[[pinset]]\nname = \"bank\"\nhosts = [\"{HOST}\"]\ntrust = \"pin-only\"\nleaf_pins = [\"{wrong}\"]\nbackup = \
+         [\"{other}\"]\n"
+    );
+    let report = "mode = \"report-only\"\n";
+    // The rules that let it in, those that close it; whether these are enforced, and what they ask.
+    let table = [
+        (pinset(&wrong, report), pinset(&wrong, ""), true, Asked::Enforce),
+        (String::new(), pinset(&wrong, ""), true, Asked::Enforce),
+        (String::new(), pin_only, true, Asked::PinOnly),
+        (pinset(&wrong, report), pinset(&wrong, ended), true, Asked::Expired),
+        (tunnel.clone(), pinset(&wrong, ""), true, Asked::Enforce),
+        (tunnel, pinset(&wrong, report), false, Asked::ReportOnly),
+    ];
+    for (begin, then, enforced, asked) in table {
+        let what = format!("{begin}---\n{then}");
+        let mut scene = Scene::start(|_| begin.clone()).await;
+        let blind = begin.starts_with("[[tunnel]]");
+        let mut client = if blind { scene.tunnelled().await } else { scene.connected().await };
+        assert_eq!(scene.judged(&then, 2).await, 1, "{what}");
+        assert!(client.read_exact(1).await.is_err(), "{what}: it goes on");
+        let event = scene.event().await;
+        let (pin, asked) = (Some(FailureClass::Pin), Some(asked));
+        assert_eq!((event.decision, event.failure_class), (Decided::Refuse, pin), "{what}: {event}");
+        assert_eq!((event.enforced, event.overridden, event.asked), (enforced, false, asked), "{what}: {event}");
+        assert_eq!(event.pinset.as_deref(), Some("bank"), "{what}: {event}");
+    }
+}
+
+/// A blocked key closes sessions that are reported, or overridden, or not pinned at all; and that is what is said of them.
+#[tokio::test]
+async fn a_block_says_what_was_asked_beside_it() {
+    for (rules, asked) in [("", Asked::Chain), ("mode = \"report-only\"\n", Asked::ReportOnly)] {
+        let wrong = Key::p256().pin();
+        let rules = if rules.is_empty() { String::new() } else { pinset(&wrong, rules) };
+        let mut scene = Scene::start(|_| rules.clone()).await;
+        let mut client = scene.connected().await;
+        let then = rules + &blocked(&scene.issuing.pin());
+        assert_eq!(scene.judged(&then, 2).await, 1, "{asked:?}");
+        assert!(client.read_exact(1).await.is_err(), "{asked:?}: it goes on");
+        let event = scene.event().await;
+        assert_eq!(event.failure_class, Some(FailureClass::Blocklist), "{event}");
+        assert_eq!((event.enforced, event.overridden, event.asked), (false, false, Some(asked)), "{event}");
+    }
 }

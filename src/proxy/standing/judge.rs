@@ -1,10 +1,10 @@
 //! What a generation finds against a session, by what its upstream has shown.
 
-use super::{Closing, Grounds, Refused, Shown, Standing};
+use super::{Closing, Grounds, Refused, Refusing, Shown, Standing};
 use crate::policy::access::AccessError;
 use crate::policy::decision::{Decision, FailureClass, Rejection, evaluate};
 use crate::policy::host::{Authority, Host};
-use crate::policy::moment::Moment;
+use crate::policy::moment::{Circumstances, Moment};
 use crate::policy::pinset::Demand;
 use crate::policy::rules::{Policy, Rule, RuleKind, Unpinned};
 use crate::proxy::{Generation, Proxy};
@@ -34,6 +34,7 @@ struct Same {
     rule: usize,
     judged: Host,
     enforced: bool,
+    overridden: bool,
 }
 
 impl Proxy {
@@ -60,10 +61,17 @@ impl<'p> Judge<'p> {
         is_refused
     }
 
-    /// Without a chain to tell of.
+    /// By no rule.
     fn refused(&self, class: FailureClass, detail: impl Into<String>) -> Arc<Refused> {
-        let (generation, rejection) = (self.generation.policy.generation(), Rejection::new(class, detail));
-        Arc::new(Refused { generation, rejection, chain: None })
+        self.refused_by(None, Rejection::new(class, detail))
+    }
+
+    fn refused_by(&self, rule: Option<Refusing>, rejection: Rejection) -> Arc<Refused> {
+        Arc::new(Refused { generation: self.generation.policy.generation(), rejection, rule })
+    }
+
+    fn circumstances(&self, rule: &Rule, host: &Host, grounds: &Grounds<'_>) -> Circumstances {
+        self.proxy.circumstances(rule, host, grounds.asked.port, grounds.client, self.moment)
     }
 
     fn refusal(&mut self, grounds: &Grounds<'_>) -> Option<Arc<Refused>> {
@@ -86,7 +94,9 @@ impl<'p> Judge<'p> {
             }
             (_, Shown::Nothing(_)) => {
                 let detail = format!("it was relayed blindly, and its rule is {} now, which judges", rule.label());
-                Some(self.refused(FailureClass::Pin, detail))
+                let circumstances = self.circumstances(&rule, &grounds.asked.host, grounds);
+                let refusing = Refusing { rule, circumstances, attempt: None };
+                Some(self.refused_by(Some(refusing), Rejection::new(FailureClass::Pin, detail)))
             }
             (_, Shown::Chain(host, served)) => {
                 self.refusal_of_chain(&rule, grounds, host.as_ref().unwrap_or(&grounds.asked.host), served)
@@ -127,12 +137,13 @@ impl<'p> Judge<'p> {
         host: &Host,
         served: &Arc<[CertificateDer<'static>]>,
     ) -> Option<Arc<Refused>> {
-        let circumstances = self.proxy.circumstances(rule, host, grounds.asked.port, grounds.client, self.moment);
+        let circumstances = self.circumstances(rule, host, grounds);
         let same = Same {
             served: Arc::as_ptr(served).addr(),
             rule: Arc::as_ptr(rule).addr(),
             judged: host.clone(),
             enforced: !matches!(rule.demand(&circumstances), Demand::Pins { enforced: false, .. }),
+            overridden: circumstances.overridden,
         };
         if let Some(known) = self.known.get(&same) {
             return known.refused.clone();
@@ -153,8 +164,8 @@ impl<'p> Judge<'p> {
         let refused = match evaluate(&self.generation.policy, rule, &circumstances, chain) {
             // Also where a certificate has ended since: what else the rules have against the chain would not be known.
             Decision::Refused(rejection) => {
-                let generation = self.generation.policy.generation();
-                Some(Arc::new(Refused { generation, rejection, chain: Some((attempt, Arc::clone(rule))) }))
+                let refusing = Refusing { rule: Arc::clone(rule), circumstances, attempt: Some(attempt) };
+                Some(self.refused_by(Some(refusing), rejection))
             }
             Decision::Allowed { .. } => None,
         };

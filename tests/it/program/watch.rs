@@ -73,18 +73,28 @@ async fn a_folder_behind_a_link_that_is_led_elsewhere() {
     program.stop().await;
 }
 
+/// A second program that does follow the same files tells how long is long enough.
 #[tokio::test]
 async fn without_the_setting_nothing_is_read_again() {
     let (user, site) = (User::new(), Site::start(Behaviour::Echo).await);
-    let path = site.trusted_by(&user, &pinset(&site.chain.pin()));
-    let good = std::fs::read_to_string(&path).unwrap();
-    let mut program = Program::start(user.run(Some(&path))).await;
-    std::fs::write(&path, "[[").unwrap();
-    // What would have been read by now: the signal is followed behind it.
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-    std::fs::write(&path, good).unwrap();
-    program.running.signal("HUP").await;
-    let told = program.running.err.until("generation 2 with 1 rules is in force").await;
-    assert!(!told.contains("refused"), "{told}");
-    program.stop().await;
+    let good = pinset(&site.chain.pin());
+    let pins = user.file("pins/site.toml", &good);
+    let including = "include = [\"pins/*.toml\"]\n".to_owned();
+    let still = site.trusted_by(&user, "");
+    let text = including + &std::fs::read_to_string(&still).unwrap();
+    std::fs::write(&still, &text).unwrap();
+    let following = user.file("following.toml", &format!("watch = true\n{text}"));
+    let mut still = Program::start(user.run(Some(&still))).await;
+    let mut following = Program::start(user.run(Some(&following))).await;
+    for (number, mistake) in ["[[", "[[pinset]]\nname = \"site\"\n", "pins ="].into_iter().enumerate() {
+        std::fs::write(&pins, mistake).unwrap();
+        following.running.err.until_times("reload refused, generation 1 stays in force", number + 1).await;
+    }
+    std::fs::write(&pins, good).unwrap();
+    following.running.err.until("generation 2 with 1 rules is in force").await;
+    still.running.signal("HUP").await;
+    let told = still.running.err.until("generation 2 with 1 rules is in force").await;
+    assert!(!told.contains("refused") && !told.contains("have changed"), "{told}");
+    following.stop().await;
+    still.stop().await;
 }

@@ -4,8 +4,10 @@ use super::pki::{Ca, pem_bundle};
 use super::within_deadline;
 use pinproxy::authority;
 use pinproxy::config::Config;
+use pinproxy::files::Stamps;
+use pinproxy::operate::{Beginning, Operator, Read, Reloads};
 use pinproxy::policy::host::DnsName;
-use pinproxy::proxy::{Assembled, Clock, Generation, Proxy, assemble, ca_settings, serve};
+use pinproxy::proxy::{Assembled, Clock, Deliveries, Generation, Proxy, assemble, ca_settings, serve};
 use pinproxy::report::{Event, Sink, Violation};
 use pinproxy::upstream::doors::Doors;
 use pinproxy::upstream::resolve::{Resolve, Resolving};
@@ -32,6 +34,7 @@ pub(crate) struct ProxyBuilder {
     silent: HashSet<String>,
     doors: Vec<SocketAddr>,
     now: Option<SystemTime>,
+    clock: Option<Clock>,
 }
 
 /// A proxy under test. It ends when this is dropped; [`TestProxy::stop`] ends it as a signal would.
@@ -112,6 +115,7 @@ impl ProxyBuilder {
             silent: HashSet::new(),
             doors: Vec::new(),
             now: None,
+            clock: None,
         }
     }
 
@@ -165,6 +169,12 @@ impl ProxyBuilder {
         self
     }
 
+    /// The clock itself; the time cannot be set then.
+    pub(crate) fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
     /// Starts it.
     pub(crate) async fn start(mut self) -> TestProxy {
         if self.roots.is_empty() {
@@ -185,7 +195,9 @@ impl ProxyBuilder {
         let config = parse(&self.toml, folder.path());
         let now = self.now.unwrap_or_else(SystemTime::now);
         let time = Arc::new(Mutex::new(Time { wall: now, unmoved: now }));
-        let clock = if self.now.is_none() {
+        let clock = if let Some(clock) = self.clock.take() {
+            clock
+        } else if self.now.is_none() {
             Clock::system()
         } else {
             let (wall, steady) = (Arc::clone(&time), Arc::clone(&time));
@@ -292,8 +304,25 @@ impl TestProxy {
 
     /// Puts another configuration's rules, anchors and lists in force; gives the old ones.
     pub(crate) fn replace(&self, toml: &str, number: u64) -> Arc<Generation> {
-        let config = parse(toml, self.folder.path());
-        self.proxy.replace(Generation::load(&config, number, &self.own).expect("a generation"))
+        self.proxy.replace(Generation::load(&self.config(toml), number, &self.own).expect("a generation"))
+    }
+
+    /// A configuration whose anchors are those of the test.
+    pub(crate) fn config(&self, toml: &str) -> Config {
+        parse(toml, self.folder.path())
+    }
+
+    /// The proxy in the hands of an operator who has this read again.
+    pub(crate) fn operator(&self, read: Read) -> Operator {
+        let beginning = Beginning {
+            config: Config::builtin(),
+            faults: Vec::new(),
+            inputs: Stamps::new(),
+            ca_directory: self.folder.path().join("ca"),
+            beside: Vec::new(),
+        };
+        let reloads = Reloads::start(Arc::clone(&self.proxy), beginning, read).expect("a thread");
+        Operator::new(Arc::clone(&self.proxy), reloads, Deliveries::default())
     }
 
     /// Tells the proxy to end, as a signal would.

@@ -1,0 +1,169 @@
+//! What of a reload can be done before anything changes: to read, to judge what was read, and to compare it with what is in
+//! force. It may take seconds of processor time. Nothing here is what sessions use, and no lock is taken that they wait for,
+//! nor one that is in the way when it is done twice ([`super::background`]).
+
+use super::loosened::{Standpoint, loosened};
+use super::reload::{Read, Wanted};
+use crate::authority::{self, CERTIFICATE_FILE, CertificateAuthority, KEY_FILE, Settings};
+use crate::config::{Config, Diagnostic, RuleSet};
+use crate::files::{Stamp, Stamps};
+use crate::inspect::{Fault, InForce, Occasion};
+use crate::policy::pattern::HostPattern;
+use crate::policy::pinset::{Basis, Mode, Pinset, Stance};
+use crate::policy::rules::Defaults;
+use crate::proxy::{Generation, ca_settings};
+use rustls::pki_types::CertificateDer;
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// A reload that loses one pinned host pattern of so many, or more, is refused unless it is forced.
+const PINNED_KEPT_OF_LOST: usize = 3;
+
+/// Host patterns that a refusal names.
+const LOST_SHOWN_MAX: usize = 5;
+
+/// A configuration, for the next one to be compared with.
+#[derive(Debug)]
+pub(super) struct Before {
+    /// What stands outside of the rules.
+    pub(super) around: Config,
+    defaults: Defaults,
+    faults: Vec<Fault>,
+    /// The host patterns that are pinned.
+    pinned: HashSet<HostPattern>,
+}
+
+/// What a reload starts from.
+pub(super) struct Preparing {
+    pub(super) read: Arc<Read>,
+    pub(super) before: Arc<Before>,
+    pub(super) in_force: Arc<Generation>,
+    pub(super) authority: Arc<CertificateAuthority>,
+    pub(super) ca_directory: Arc<Path>,
+    pub(super) now: SystemTime,
+}
+
+/// What was read.
+pub(super) struct Prepared {
+    /// What it was read from, and whether that is all; none where there is no file.
+    pub(super) inputs: Option<(Stamps, bool)>,
+    /// What there is to put in force, or why nothing is.
+    pub(super) outcome: Result<Ready, String>,
+}
+
+/// What can be put in force.
+pub(super) struct Ready {
+    pub(super) generation: Generation,
+    pub(super) before: Before,
+    pub(super) settings_of_ca: Settings,
+    /// The certificates of the CA that was there instead of the one in force.
+    pub(super) another_ca: Option<Vec<CertificateDer<'static>>>,
+    /// Why it is not put in force unless that is forced.
+    pub(super) loss: Result<(), String>,
+    pub(super) looser: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Before {
+    pub(super) fn of(config: &Config, faults: Vec<Fault>) -> Self {
+        Self { around: without_rules(config), defaults: config.rules.defaults(), faults, pinned: pinned(config) }
+    }
+}
+
+impl Preparing {
+    /// Reads the file and everything it names.
+    pub(super) fn prepare(&self) -> Prepared {
+        let stamps = stamps([CERTIFICATE_FILE, KEY_FILE].map(|name| self.ca_directory.join(name)));
+        let Self { in_force, before, .. } = self;
+        let in_force = InForce { policy: &in_force.policy, materials: &in_force.materials, faults: &before.faults };
+        let Some((mut inputs, read)) = (self.read)(Occasion::Reload(in_force)) else {
+            let outcome = Err("nothing to reload: this proxy was started without a configuration file".to_owned());
+            return Prepared { inputs: None, outcome };
+        };
+        inputs.extend(stamps);
+        Prepared { inputs: Some((inputs, read.is_ok())), outcome: read.and_then(|wanted| self.ready(wanted)) }
+    }
+
+    fn ready(&self, wanted: Wanted) -> Result<Ready, String> {
+        let Wanted { config, warnings, materials, faults } = wanted;
+        let settings_of_ca = ca_settings(&config).map_err(|error| error.to_string())?;
+        let in_force = self.authority.certificates();
+        let found = authority::peek(&self.ca_directory);
+        let another_ca = (!found.is_empty() && found != in_force).then_some(found);
+        let own = another_ca.as_deref().unwrap_or(in_force);
+        let number = self.in_force.policy.generation() + 1;
+        let generation = Generation::with(&config, number, materials, own).map_err(|error| error.to_string())?;
+        let before = Before::of(&config, faults);
+        let loss = check_loss(&self.before.pinned, &before.pinned);
+        let looser = loosened(&self.standpoint(), &standpoint(&before, &generation), self.now);
+        let warnings = warnings.iter().map(sentence).collect();
+        Ok(Ready { generation, before, settings_of_ca, another_ca, loss, looser, warnings })
+    }
+
+    fn standpoint(&self) -> Standpoint<'_> {
+        standpoint(&self.before, &self.in_force)
+    }
+}
+
+fn standpoint<'a>(before: &'a Before, generation: &'a Generation) -> Standpoint<'a> {
+    Standpoint { around: &before.around, policy: &generation.policy, defaults: before.defaults }
+}
+
+/// A configuration without faults is not put in force when it loses so many pins: that is more often half a file, or a
+/// folder of includes that was emptied, than what somebody wants.
+fn check_loss(before: &HashSet<HostPattern>, kept: &HashSet<HostPattern>) -> Result<(), String> {
+    let is_lost =
+        |pattern: &&HostPattern| !kept.contains(*pattern) && !pattern.wider().iter().any(|wider| kept.contains(wider));
+    let mut lost: Vec<_> = before.iter().filter(is_lost).map(ToString::to_string).collect();
+    if lost.is_empty() || lost.len() * PINNED_KEPT_OF_LOST < before.len() {
+        return Ok(());
+    }
+    lost.sort_unstable();
+    let (count, all, more) = (lost.len(), before.len(), lost.len().saturating_sub(LOST_SHOWN_MAX));
+    lost.truncate(LOST_SHOWN_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Err(format!(
+        "{count} of {all} pinned host patterns would not be pinned any more ({}{more}); if that is meant, force \
+         it: pinproxy ctl reload --force",
+        lost.join(", ")
+    ))
+}
+
+/// The rest of a configuration. Rules can be many, and the generation has them.
+fn without_rules(config: &Config) -> Config {
+    Config {
+        listeners: config.listeners.clone(),
+        ca: config.ca.clone(),
+        upstream: config.upstream.clone(),
+        access: config.access.clone(),
+        limits: config.limits.clone(),
+        rules: RuleSet::default(),
+        anchor_sets: BTreeMap::new(),
+        refusal: config.refusal,
+        reports: config.reports.clone(),
+        log: config.log.clone(),
+        traces: config.traces.clone(),
+        admin: config.admin.clone(),
+        watch: config.watch,
+    }
+}
+
+/// The host patterns of all pinsets that judge pins.
+fn pinned(config: &Config) -> HashSet<HostPattern> {
+    let judges = |pinset: &Pinset| !matches!(pinset.basis, Basis::Chain { stance: Stance::Fixed(Mode::Off), .. });
+    let rules = config.rules.rules().iter().filter(|rule| rule.pinset().is_some_and(judges));
+    rules.flat_map(|rule| &rule.hosts).cloned().collect()
+}
+
+/// A finding in one line.
+fn sentence(found: &Diagnostic) -> String {
+    let (line, column) = found.position().unwrap_or((1, 1));
+    format!("{}:{line}:{column}: {}: {}", found.place().file.display(), found.code(), found.message())
+}
+
+/// Of these files, as they are now.
+pub(super) fn stamps(paths: impl IntoIterator<Item = PathBuf>) -> Stamps {
+    paths.into_iter().map(|path| (path.clone(), Stamp::of(&path))).collect()
+}
