@@ -29,7 +29,7 @@ const SYSLOG: &str = "^(unix:/|udp://|tcp://)";
 pub(super) const REPORTS: Keys = Keys::new(&[
     Key::new(
         "urls",
-        Shape::List(&Shape::Text(URL)),
+        Shape::List(&Shape::Address(URL)),
         "Where violations are sent by POST; https, or http to this machine.",
     )
     .by_default("[]"),

@@ -19,7 +19,7 @@ const OWN_HEADERS: &[&str] = &["host", "content-type", "content-length", "connec
 pub(super) const TRACES: Keys = Keys::new(&[
     Key::new(
         "url",
-        Shape::Text(HTTP_URL),
+        Shape::Address(HTTP_URL),
         "The traces path of a collector that takes OTLP over HTTP; https is verified by the roots of [upstream]. Else none.",
     ),
     Key::new(
