@@ -118,6 +118,9 @@ fn folders_that_others_can_write_to() {
     }
 }
 
+/// Puts something into a folder; whether that could be done.
+type Made<'a> = &'a dyn Fn(&Path) -> bool;
+
 /// What a stranger has made, and what he could lead elsewhere: nothing is written, not even to a lock.
 #[test]
 fn folders_and_files_of_somebody_else() {
@@ -127,7 +130,6 @@ fn folders_and_files_of_somebody_else() {
     let victim = place("victim");
     std::fs::write(&victim, "what matters").unwrap();
     let give = |path: &Path| lchown(path, Some(OTHER), None).is_ok();
-    type Made<'a> = &'a dyn Fn(&Path) -> bool;
     let links: [(&str, Made<'_>, &str); 9] = [
         ("lock", &|inside| symlink("../victim", inside.join("lock")).is_ok(), "symbolic link"),
         ("db", &|inside| symlink("../victim", inside.join(FILE)).is_ok(), "symbolic link"),
