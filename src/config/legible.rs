@@ -10,7 +10,7 @@ const QUOTED_CHARACTERS_MAX: usize = 200;
 const REPLACEMENT: char = '\u{fffd}';
 
 /// Controls, and what joins, hides or turns around the characters beside it (UAX 9, UTR 36), tags included.
-pub fn is_invisible(c: char) -> bool {
+pub(super) fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

@@ -58,7 +58,6 @@ pub use code::{Class, Code, Severity, UnknownCode};
 pub use diagnostic::{ConfigErrors, Diagnostic, ERRORS_KEPT_MAX, KEPT_OF_A_CODE_MAX, Place, Region};
 pub use document::FILE_OCTETS_MAX;
 pub use include::{FILES_OCTETS_MAX, INCLUDED_FILES_MAX};
-pub use legible::is_invisible;
 pub use lint::UNREACHED;
 pub use listing::{DIAGNOSTICS_SHOWN_MAX, Listing};
 pub use model::{

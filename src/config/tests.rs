@@ -6,6 +6,7 @@ mod lint;
 mod show;
 mod variables;
 
+use super::legible::is_invisible;
 use super::*;
 use crate::policy::access::{Access, AddressClass, Deny, Ports};
 use crate::policy::host::Authority;

@@ -10,6 +10,7 @@ pub mod overrides;
 pub mod pattern;
 pub mod pin;
 pub mod pinset;
+pub mod printable;
 pub mod protection;
 pub mod rollout;
 pub mod rules;
