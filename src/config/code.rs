@@ -426,6 +426,10 @@ codes! {
         "Admin address that others can reach, and nobody has to prove who asks"
         "Everybody who can reach the address learns which hosts are pinned and which of them fail, who is excepted until when, and on which day the proxy is at its weakest."
         "Write `token = \"${NAME}\"`, or `tls` with a `client_ca`; or let the address be on 127.0.0.1.";
+    W82 Unsafe
+        "Traces or syslog messages that are sent without TLS"
+        "Whoever is on the way, perhaps the very attacker of whom they tell, reads which hosts are visited by whom, and keeps back or changes what is not to be known."
+        "Send them to an agent on this machine that passes them on by TLS; traces to `https://`. Keep it where the way is encrypted by something else.";
 }
 
 impl Code {

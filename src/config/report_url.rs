@@ -122,9 +122,9 @@ fn unescaped(text: &str) -> Option<String> {
 }
 
 /// What is sent there does not leave the machine. `localhost` is that by RFC 6761 section 6.3.
-fn is_this_machine(host: &Host) -> bool {
+pub(super) fn is_this_machine(host: &Host) -> bool {
     match host {
-        Host::Address(address) => address.is_loopback(),
+        Host::Address(address) => address.to_canonical().is_loopback(),
         Host::Name(name) => name.as_str() == "localhost",
     }
 }
