@@ -1,5 +1,6 @@
 //! What can go wrong with the local CA, told with the file it is about and what to do.
 
+use crate::files::{AccessError, Role};
 use std::io;
 use std::path::PathBuf;
 
@@ -266,6 +267,32 @@ pub enum CaError {
     /// Keys or certificates could not be made.
     #[error("the keys or the certificate of the local CA could not be generated: {0}")]
     Generate(String),
+}
+
+impl CaError {
+    /// Of what the judge of files has found, in the words of the CA.
+    pub(super) fn of_access(error: AccessError, role: Role) -> Self {
+        match (error, role) {
+            (AccessError::Folder { path, source }, _) => Self::Directory { path, source },
+            (AccessError::Read { path, source }, _) => Self::Read { path, source },
+            (AccessError::FolderPermissions { path, mode, owner }, _) => {
+                Self::DirectoryPermissions { path, mode, owner }
+            }
+            (AccessError::FolderOwner { path, mode, owner, expected }, _) => {
+                Self::DirectoryOwner { path, mode, owner, expected }
+            }
+            (AccessError::LinkOwner { path, owner, expected }, _) => Self::LinkOwner { path, owner, expected },
+            (AccessError::NotRegular { path }, _) => Self::NotRegular { path },
+            (AccessError::FilePermissions { path, mode }, Role::Public) => Self::CertificatePermissions { path, mode },
+            (AccessError::FilePermissions { path, mode }, Role::Secret) => Self::KeyPermissions { path, mode },
+            (AccessError::FileOwner { path, owner, expected }, Role::Public) => {
+                Self::CertificateOwner { path, owner, expected }
+            }
+            (AccessError::FileOwner { path, owner, expected }, Role::Secret) => {
+                Self::KeyOwner { path, owner, expected }
+            }
+        }
+    }
 }
 
 /// Why no leaf was issued.

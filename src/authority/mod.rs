@@ -7,7 +7,6 @@
 //! What a leaf says is fixed here and mirrors nothing of the upstream certificate but its end: one SAN, which is the
 //! name asked for; keyUsage digitalSignature; extendedKeyUsage serverAuth; at most seven days.
 
-mod access;
 mod cache;
 mod error;
 mod issue;

@@ -5,7 +5,7 @@
 //! without certificate, or a certificate that is cut short, and either is an error at the next start, never a reason to
 //! begin anew.
 //!
-//! Where they are, and who else could write there, is judged first, by [`super::access`].
+//! Where they are, and who else could write there, is judged first, by [`crate::files::Access`].
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -21,13 +21,13 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::access::{Access, Role};
 use super::error::{CaError, IssueError};
 use super::issue::Serial;
 use super::pair::{CaPair, PairPaths};
 use super::text::{hex, pem};
 use super::validity::{BACKDATE, date, unix_seconds};
 use super::{CertificateAuthority, Settings};
+use crate::files::{Access, AccessError, Role};
 
 /// Name of the file with the certificate, or with the certificate and its parents.
 pub const CERTIFICATE_FILE: &str = "ca.pem";
@@ -70,7 +70,7 @@ pub fn load_or_create(
     now: SystemTime,
 ) -> Result<(CertificateAuthority, Provenance), CaError> {
     let files = Files::of(directory);
-    files.access.create_directory(directory)?;
+    files.access.create_directory(directory).map_err(of_directory)?;
     let lock = files.lock()?;
     let (pair, provenance) = if let Some(opened) = files.open()? {
         (files.load(opened, now)?, Provenance::Loaded)
@@ -87,7 +87,7 @@ pub fn load_or_create(
 /// exists. For replicas that must share one CA, and for commands that only look.
 pub fn load(directory: &Path, settings: Settings, now: SystemTime) -> Result<CertificateAuthority, CaError> {
     let files = Files::of(directory);
-    files.access.verify_directory(directory)?;
+    files.access.verify_directory(directory).map_err(of_directory)?;
     let _lock = files.lock()?;
     let opened = files.open()?.ok_or_else(|| files.missing())?;
     let pair = files.load(opened, now)?;
@@ -103,6 +103,11 @@ pub fn peek(directory: &Path) -> Vec<CertificateDer<'static>> {
     let pem = is_file.then(|| File::open(&path).ok().and_then(|file| read(&path, file).ok())).flatten();
     let certificates = pem.map(|pem| CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect());
     certificates.unwrap_or_default()
+}
+
+/// Who can write to the directory matters to both files alike.
+fn of_directory(error: AccessError) -> CaError {
+    CaError::of_access(error, Role::Public)
 }
 
 /// The paths of a CA.
@@ -140,8 +145,8 @@ impl Files {
     /// Opens both files, or tells that neither exists.
     fn open(&self) -> Result<Option<Opened>, CaError> {
         let paths = || (self.certificate.clone(), self.key.clone());
-        let certificate = self.access.open(&self.certificate, Role::Certificate)?;
-        let key = self.access.open(&self.key, Role::Key)?;
+        let open = |path, role| self.access.open(path, role).map_err(|error| CaError::of_access(error, role));
+        let (certificate, key) = (open(&self.certificate, Role::Public)?, open(&self.key, Role::Secret)?);
         match (certificate, key) {
             (Some(certificate), Some(key)) => Ok(Some(Opened { certificate, key })),
             (None, None) => Ok(None),

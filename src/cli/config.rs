@@ -27,7 +27,8 @@ enum Command {
 
 /// Print the effective configuration as one file
 ///
-/// Includes are merged and every default is written out; a password in a URL is masked, and ${NAME} stays as it is
+/// Includes are merged and every default is written out; a password in a URL is masked, so is the path of
+/// an address for reports or traces, and ${NAME} stays as it is
 /// written. What is printed is a configuration again. Findings are told on standard error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  pinproxy config show /etc/pinproxy/pinproxy.toml\n  \

@@ -434,6 +434,10 @@ codes! {
         "Files of the admin address that cannot be used"
         "The proxy does not start. One that runs goes on with the certificate that it has, until that ends."
         "Name a certificate, its key and the authorities of clients as PEM files that the user of the proxy can read, and the key nobody else.";
+    W82 Unsafe
+        "Traces or syslog messages that are sent without TLS"
+        "Whoever is on the way, perhaps the very attacker of whom they tell, reads which hosts are visited by whom, and keeps back or changes what is not to be known."
+        "Send them to an agent on this machine that passes them on by TLS; traces to `https://`. Keep it where the way is encrypted by something else.";
 }
 
 impl Code {

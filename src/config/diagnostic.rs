@@ -155,7 +155,7 @@ fn marked<'a>(
     if excerpt.text.len() > LINE_OCTETS_MAX {
         return Origin::path(path).line(excerpt.line).char_column(excerpt.column()).into();
     }
-    let (line, marked) = legible_line(excerpt.text, &excerpt.marked);
+    let (line, marked) = legible_line(excerpt.text, &excerpt.marked, source.concealed_in(&excerpt));
     let mark = kind.span(marked).label(label);
     Snippet::source(line).path(path).line_start(excerpt.line).annotation(mark).into()
 }

@@ -238,10 +238,11 @@ impl<'t> Top<'t> {
         let mut readable = errors.is_empty() || text.len() <= RECOVERED_OCTETS_MAX;
         for error in errors {
             let octets = error.span().unwrap_or_default();
-            let span = Span::new(file, octets.clone());
+            let span = Span::new(file, octets);
             let message = error.message();
             if message == "duplicate key" {
-                let key = text.get(octets).unwrap_or_default();
+                let source = findings.source(file);
+                let key = source.shown(&span);
                 let help = "keep one of the two; the entries of a list of tables begin with double brackets";
                 findings.error(Code::E17, &span, format!("the key {key} is given twice"), help);
             } else {

@@ -1,7 +1,7 @@
 //! What is shown of texts that anybody may have written: nothing that steers a terminal or hides beside other characters,
 //! and no password of a URL.
 
-use crate::policy::legible::is_invisible;
+use crate::policy::printable::is_invisible;
 use std::ops::Range;
 
 /// Characters of a name or a value that a sentence tells again.
@@ -15,14 +15,15 @@ pub(super) fn legible(text: &str) -> String {
     text.chars().map(|c| if is_invisible(c) && c != '\n' { REPLACEMENT } else { c }).collect()
 }
 
-/// Keys whose texts are not shown where a line of the file is: those that are described as secret.
-pub(super) const SECRET_KEYS: &[&str] = &["token", "headers"];
-
-/// A line of a file, and the marked part of it. Each character of a password or a secret becomes one star, so that what is marked
-/// keeps its place; tabs stay.
-pub(super) fn legible_line(line: &str, marked: &Range<usize>) -> (String, Range<usize>) {
+/// A line of a file, and the marked part of it. Each character of a password, and of what is concealed, becomes one star, so
+/// that what is marked keeps its place.
+pub(super) fn legible_line(
+    line: &str,
+    marked: &Range<usize>,
+    concealed: impl IntoIterator<Item = Range<usize>>,
+) -> (String, Range<usize>) {
     let mut passwords = passwords(line);
-    passwords.extend(SECRET_KEYS.iter().flat_map(|key| secrets(line, key)));
+    passwords.extend(concealed);
     passwords.sort_by_key(|range| range.start);
     let mut shown = String::with_capacity(line.len());
     let (mut start, mut end) = (None, None);
@@ -74,27 +75,6 @@ pub(super) fn shortened(text: String) -> String {
     cut
 }
 
-/// Where the text of this key stands, if it is more than the name of a variable. What has no end is a part of it to the end of
-/// the line.
-fn secrets(line: &str, key: &str) -> Vec<Range<usize>> {
-    let mut found = Vec::new();
-    for (at, _) in line.match_indices(key) {
-        let is_word = !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-        let rest = line[at + key.len()..].trim_start_matches(['"', '\'']).trim_start();
-        let Some(value) = rest.strip_prefix('=').map(str::trim_start).filter(|_| is_word) else { continue };
-        let quoted = value.trim_start_matches(['"', '\'']);
-        let start = line.len() - quoted.len();
-        let is_quoted = quoted.len() < value.len();
-        let text = &quoted[..quoted.find(['"', '\'']).filter(|_| is_quoted).unwrap_or(quoted.len())];
-        let is_variable =
-            text.strip_prefix("${").and_then(|name| name.strip_suffix('}')).is_some_and(|name| !name.contains('}'));
-        if !is_variable {
-            found.push(start..start + text.len());
-        }
-    }
-    found
-}
-
 /// Where the password of each `scheme://user:password@` stands. Characters that no URL has there unescaped are taken for
 /// a part of it, so that none of a malformed one is shown.
 fn passwords(line: &str) -> Vec<Range<usize>> {
@@ -120,6 +100,7 @@ fn passwords(line: &str) -> Vec<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::concealed::concealed;
     use super::*;
 
     #[test]
@@ -146,7 +127,7 @@ mod tests {
             ("", 0..0, "", 0..0),
         ];
         for (line, marked, shown, mark) in table {
-            assert_eq!(legible_line(line, &marked), (shown.to_owned(), mark), "{line:?}");
+            assert_eq!(legible_line(line, &marked, concealed(line)), (shown.to_owned(), mark), "{line:?}");
         }
     }
 

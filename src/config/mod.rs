@@ -5,13 +5,14 @@
 //! read values; `sections`, `access`, `admin`, `keys`, `pem`, `roles`, `pinsets`, `pins`, `rollout`, `rules` and `reports`
 //! know what the keys mean;
 //! `lint` looks at all that has been read together; `diagnostic` tells what is wrong, where, and what to write instead, and
-//! `legible` keeps what it shows from steering a terminal.
+//! `legible` keeps what it shows from steering a terminal, `concealed` from telling secrets.
 //! `shape` is how all of them describe keys; `schema` and `show` write by those descriptions. Nothing of the text's form
 //! leaves this room.
 
 mod access;
 mod admin;
 mod code;
+mod concealed;
 mod diagnostic;
 mod document;
 mod findings;

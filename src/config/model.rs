@@ -8,6 +8,7 @@ use crate::policy::pinset::Pinset;
 use crate::policy::rules::{Blocked, Conflict, Defaults, Policy, Rule, Unpinned};
 use http::{HeaderName, Uri};
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -181,7 +182,7 @@ pub struct Log {
 }
 
 /// Traces of sessions for a collector of OpenTelemetry.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Traces {
     /// Where they are sent. Default: nowhere.
     pub url: Option<Uri>,
@@ -189,6 +190,15 @@ pub struct Traces {
     pub sample: f64,
     /// What the collector wants to be told with each request. Default: nothing.
     pub headers: Vec<(HeaderName, Secret)>,
+}
+
+/// Without the path, which lets in whoever knows it with some collectors.
+impl fmt::Debug for Traces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.url.as_ref().and_then(Uri::authority);
+        let Self { sample, headers, .. } = self;
+        f.debug_struct("Traces").field("place", &place).field("sample", sample).field("headers", headers).finish()
+    }
 }
 
 /// The doors for operators.

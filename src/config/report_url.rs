@@ -1,14 +1,16 @@
 //! Addresses that reports are sent to by HTTP.
 
+use super::secret::Secret;
 use crate::policy::host::{Host, HostError};
 use http::Uri;
 use std::fmt;
+use zeroize::Zeroizing;
 
 /// An address that takes reports by POST.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReportUrl {
     uri: Uri,
-    credentials: Option<String>,
+    credentials: Option<Secret>,
 }
 
 /// Why a text is no address for reports. It never quotes the text, which may hold a password.
@@ -76,8 +78,8 @@ impl ReportUrl {
     }
 
     /// `user:password`.
-    pub fn credentials(&self) -> Option<&str> {
-        self.credentials.as_deref()
+    pub const fn credentials(&self) -> Option<&Secret> {
+        self.credentials.as_ref()
     }
 
     /// Host and port, which everybody may know.
@@ -94,12 +96,12 @@ impl fmt::Debug for ReportUrl {
 }
 
 /// `user:password` from their form in a URL (RFC 3986 section 2.1); neither may be empty.
-fn credentials(userinfo: &str) -> Option<String> {
+fn credentials(userinfo: &str) -> Option<Secret> {
     let (user, password) = userinfo.split_once(':')?;
     let (user, password) = (unescaped(user)?, unescaped(password)?);
     // A colon would end the user early where they are sent (RFC 7617 section 2).
     let sound = !user.is_empty() && !password.is_empty() && !user.contains(':');
-    sound.then(|| format!("{user}:{password}"))
+    sound.then(|| Secret::new(&Zeroizing::new(format!("{user}:{password}"))))
 }
 
 fn unescaped(text: &str) -> Option<String> {
@@ -120,9 +122,9 @@ fn unescaped(text: &str) -> Option<String> {
 }
 
 /// What is sent there does not leave the machine. `localhost` is that by RFC 6761 section 6.3.
-fn is_this_machine(host: &Host) -> bool {
+pub(super) fn is_this_machine(host: &Host) -> bool {
     match host {
-        Host::Address(address) => address.is_loopback(),
+        Host::Address(address) => address.to_canonical().is_loopback(),
         Host::Name(name) => name.as_str() == "localhost",
     }
 }
@@ -167,7 +169,11 @@ mod tests {
         for (text, expected) in table {
             match (ReportUrl::parse(text), expected) {
                 (Ok(url), Ok((uri, credentials))) => {
-                    assert_eq!((url.uri().to_string().as_str(), url.credentials()), (uri, credentials), "{text}");
+                    assert_eq!(
+                        (url.uri().to_string().as_str(), url.credentials().map(Secret::reveal)),
+                        (uri, credentials),
+                        "{text}"
+                    );
                     assert!(!format!("{url:?}").contains("cret"), "{url:?}");
                 }
                 (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{text}: {error}"),

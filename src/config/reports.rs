@@ -2,7 +2,7 @@
 
 use super::code::Code;
 use super::item::{Item, Located, Word};
-use super::report_url::{ReportUrl, ReportUrlError};
+use super::report_url::{ReportUrl, ReportUrlError, is_this_machine};
 use super::shape::{Key, Keys, Shape};
 use super::table::Table;
 use crate::policy::host::Authority;
@@ -29,7 +29,7 @@ const SYSLOG: &str = "^(unix:/|udp://|tcp://)";
 pub(super) const REPORTS: Keys = Keys::new(&[
     Key::new(
         "urls",
-        Shape::List(&Shape::Text(URL)),
+        Shape::List(&Shape::Address(URL)),
         "Where violations are sent by POST; https, or http to this machine.",
     )
     .by_default("[]"),
@@ -206,6 +206,13 @@ fn read_syslog(item: &Item<'_>) -> Option<SyslogAddress> {
     if address.is_none() {
         let help = "write \"unix:/dev/log\", \"udp://HOST:PORT\" or \"tcp://HOST:PORT\"";
         item.refuse("is not the address of a syslog daemon", help);
+    }
+    if let Some(SyslogAddress::Udp(to) | SyslogAddress::Tcp(to)) = &address
+        && !is_this_machine(&to.host)
+    {
+        let help =
+            "write \"unix:/dev/log\", and let the daemon of this machine pass them on by TLS; or send reports to urls";
+        item.findings.warning(Code::W82, &item.span(), "reports are sent to syslog in clear text", help);
     }
     address
 }

@@ -43,7 +43,7 @@ fn property(key: &Key) -> Value {
 
 fn value(shape: &Shape) -> Value {
     match shape {
-        Shape::Text(pattern) => text(pattern),
+        Shape::Text(pattern) | Shape::Address(pattern) => text(pattern),
         Shape::Flag => json!({ "type": "boolean" }),
         Shape::Number(bounds) => number(bounds),
         Shape::Decimal(bounds) => json!({ "type": "number", "minimum": bounds.start(), "maximum": bounds.end() }),

@@ -87,6 +87,8 @@ impl Key {
 pub(super) enum Shape {
     /// A text in which this pattern is found. No pattern refuses what the reader takes.
     Text(Pattern),
+    /// The same for a URL whose path and query may let in whoever knows them: shown are its scheme and host.
+    Address(Pattern),
     /// `true` or `false`.
     Flag,
     /// A whole number.

@@ -18,7 +18,8 @@ const MASK: &str = "***";
 
 impl Config {
     /// Reads a file as [`Config::load`] does, and writes what is in effect: one file that gives the same configuration.
-    /// Environment variables stay as they are written, for their values may be secrets; passwords in URLs are masked.
+    /// Environment variables stay as they are written, for their values may be secrets; passwords in URLs are masked, and of
+    /// addresses for reports and traces what is behind the host.
     ///
     /// # Errors
     /// Everything that is wrong with it, at once.
@@ -103,7 +104,8 @@ fn shown_text(item: &Item<'_>, text: &str) -> String {
         _ => false,
     };
     if !is_path || item.file == FileId::MAIN || Path::new(text).is_absolute() {
-        return without_passwords(&written);
+        let written = without_passwords(&written);
+        return if matches!(item.shape, Shape::Address(_)) { without_path(&written) } else { written };
     }
     // A path beside an included file becomes one beside the main file.
     let (main, own) = (item.findings.beside(FileId::MAIN, ""), item.findings.beside(item.file, ""));
@@ -130,6 +132,16 @@ fn without_passwords(text: &str) -> String {
     }
     masked.push_str(rest);
     masked
+}
+
+/// With path and query of a URL masked, unless they are a variable as a whole: whoever knows them may be let in by them.
+fn without_path(url: &str) -> String {
+    let authority = url.find("://").map_or(0, |scheme| scheme + "://".len());
+    // What is in front of a scheme that is not there may be a variable, which holds the scheme.
+    let Some(length) = url[authority..].find(['/', '?']) else { return url.to_owned() };
+    let (host, path) = url.split_at(authority + length);
+    let plain = path.strip_prefix('/').unwrap_or(path);
+    if is_variable(plain) { url.to_owned() } else { format!("{host}/{MASK}") }
 }
 
 /// Whether this is `${NAME}` and nothing else. Nothing at all is no secret either.
@@ -190,6 +202,24 @@ mod tests {
         ];
         for (text, expected) in table {
             assert_eq!(without_passwords(text), expected);
+        }
+    }
+
+    #[test]
+    fn paths_of_addresses() {
+        let table = [
+            ("https://h.example", "https://h.example"),
+            ("https://h.example/", "https://h.example/"),
+            ("https://h.example:1/a/b?c", "https://h.example:1/***"),
+            ("https://h.example?c", "https://h.example/***"),
+            ("https://h.example/${PATH}", "https://h.example/${PATH}"),
+            ("https://h.example/a/${PATH}", "https://h.example/***"),
+            ("${URL}", "${URL}"),
+            ("${HOST}/a", "${HOST}/***"),
+            ("https://${HOST}/a", "https://${HOST}/***"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(without_path(text), expected);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Places in the files of a configuration.
 
+use super::concealed::concealed;
 use super::diagnostic::{Place, Region};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -37,11 +38,15 @@ pub(super) struct Source {
     pub(super) text: String,
     /// Where its lines begin. Made when the first place is looked up.
     lines: OnceLock<Vec<usize>>,
+    /// What is not shown of the text. Made when the first line is shown.
+    concealed: OnceLock<Vec<Range<usize>>>,
 }
 
 /// The first line of a span.
 pub(super) struct Excerpt<'a> {
     pub(super) line: usize,
+    /// Where it begins in the file.
+    start: usize,
     pub(super) text: &'a str,
     /// Within `text`, on character boundaries.
     pub(super) marked: Range<usize>,
@@ -56,7 +61,7 @@ impl Excerpt<'_> {
 
 impl Source {
     pub(super) fn new(path: &Path, text: String) -> Self {
-        Self { path: path.to_owned(), text, lines: OnceLock::new() }
+        Self { path: path.to_owned(), text, lines: OnceLock::new(), concealed: OnceLock::new() }
     }
 
     /// Of a span of this file.
@@ -73,7 +78,25 @@ impl Source {
         // A span may end on a later line, and may begin at the line break itself.
         let start = (start - from).min(text.len());
         let end = (end - from).min(text.len());
-        Excerpt { line, text, marked: start..end }
+        Excerpt { line, start: from, text, marked: start..end }
+    }
+
+    /// What is not shown of a line of this file, within its text.
+    pub(super) fn concealed_in(&self, excerpt: &Excerpt<'_>) -> impl Iterator<Item = Range<usize>> {
+        let concealed = self.concealed.get_or_init(|| concealed(&self.text));
+        let (from, to) = (excerpt.start, excerpt.start + excerpt.text.len());
+        let first = concealed.partition_point(move |range| range.end <= from);
+        let here = concealed[first..].iter().take_while(move |range| range.start < to);
+        here.map(move |range| range.start.max(from) - from..range.end.min(to) - from)
+    }
+
+    /// The text of a span of this file, or stars.
+    pub(super) fn shown(&self, span: &Span) -> &str {
+        let excerpt = self.excerpt(span);
+        let is_open = self
+            .concealed_in(&excerpt)
+            .all(|range| range.end <= excerpt.marked.start || excerpt.marked.end <= range.start);
+        if is_open { &excerpt.text[excerpt.marked] } else { "***" }
     }
 
     /// What others are told of a span of this file, or of the file as a whole.

@@ -9,10 +9,10 @@ mod variables;
 use super::*;
 use crate::policy::access::{Access, AddressClass, Deny, Ports};
 use crate::policy::host::Authority;
-use crate::policy::legible::is_invisible;
 use crate::policy::moment::Circumstances;
 use crate::policy::pin::{Pin, Sha256};
 use crate::policy::pinset::{AfterExpiry, Basis, Demand, NameCheck, ValidityCheck};
+use crate::policy::printable::is_invisible;
 use crate::policy::rules::{RuleKind, Unpinned};
 use sha2::{Digest as _, Sha256 as Hasher};
 use std::fmt::Write as _;
@@ -151,7 +151,7 @@ fn traces() {
     let [(name, secret)] = traces.headers.as_slice() else { panic!("{traces:?}") };
     assert_eq!((name.as_str(), secret.reveal()), ("authorization", "Bearer s3cret"));
     assert_eq!((secret.to_string().as_str(), format!("{secret:?}").as_str()), ("***", "***"));
-    assert!(!format!("{read:?}").contains("s3cret"));
+    assert!(!format!("{read:?}").contains("s3cret") && !format!("{read:?}").contains("v1/traces"));
     assert_eq!(config("[traces]").traces, Config::builtin().traces);
     for url in
         ["http://127.0.0.1:4318/v1/traces", "http://[::1]:4318", "http://localhost", "HTTPS://x.example:1/a@b?c=d"]
@@ -387,9 +387,31 @@ fn passwords_of_report_addresses() {
     let errors = parse("[reports]\nurls = [\"http://ada:s3cret@r.example/\"]").unwrap_err().to_string();
     assert!(errors.contains("E70") && !errors.contains("s3cret"), "{errors}");
     let config = config("[reports]\nspool = \"s\"\nurls = [\"https://ada:s3cret@r.example/token\"]");
-    assert_eq!(config.reports.urls[0].credentials(), Some("ada:s3cret"));
+    assert_eq!(config.reports.urls[0].credentials().map(Secret::reveal), Some("ada:s3cret"));
     let debug = format!("{config:?}");
     assert!(debug.contains("r.example") && !debug.contains("s3cret") && !debug.contains("token"), "{debug}");
+}
+
+/// Where a line of a value is marked, the key may stand on another one.
+#[test]
+fn secrets_beside_what_is_marked() {
+    let table: [(&str, Code, &str); 5] = [
+        ("[traces]\nheaders = [\n  \"authorization: Bearer S3CRET\"\n  \"x-key: S3CRET\",\n]", Code::E17, "toml:"),
+        ("[admin]\ntoken = \"\"\"\nx\nS3CRET\"\"\"S3CRET", Code::E17, "toml:"),
+        ("[admin]\r\ntoken = '''\r\nS3CRET\r\nS3CRET", Code::E17, "toml:"),
+        (
+            "[reports]\nspool = \"s\"\nurls = [\n  \"https://r.example/S3CRET\",\n  \"https://r.example/S3CRET\",\n]",
+            Code::E46,
+            ":5:",
+        ),
+        ("[traces]\nurl = \"ftp://r.example/S3CRET\"", Code::E16, ":2:"),
+    ];
+    for (text, code, place) in table {
+        let errors = parse(text).unwrap_err();
+        assert!(errors.diagnostics().iter().any(|told| told.code() == code), "{text}\n{errors}");
+        let told = errors.to_string();
+        assert!(told.contains(place) && !told.contains("S3CRET"), "{text}\n{told}");
+    }
 }
 
 #[test]

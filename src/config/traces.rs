@@ -3,11 +3,12 @@
 use super::code::Code;
 use super::item::Item;
 use super::model::Traces;
+use super::report_url::is_this_machine;
 use super::secret::Secret;
 use super::shape::{Key, Keys, Pattern, Shape};
 use super::table::Table;
+use crate::policy::host::Host;
 use http::{HeaderName, HeaderValue, Uri};
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 const HTTP_URL: Pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[^#]+$";
@@ -19,7 +20,7 @@ const OWN_HEADERS: &[&str] = &["host", "content-type", "content-length", "connec
 pub(super) const TRACES: Keys = Keys::new(&[
     Key::new(
         "url",
-        Shape::Text(HTTP_URL),
+        Shape::Address(HTTP_URL),
         "The traces path of a collector that takes OTLP over HTTP; https is verified by the roots of [upstream]. Else none.",
     ),
     Key::new(
@@ -50,12 +51,13 @@ pub(super) fn read_traces(root: &Table<'_>) -> Traces {
     }
     let Some(item) = table.item("url") else { return traces };
     traces.url = read_url(&item);
-    if let Some(url) = &traces.url
-        && url.scheme_str() == Some("http")
-        && !traces.headers.is_empty()
-        && !is_here(url.host().unwrap_or_default())
-    {
-        item.refuse("would show its headers to everybody on the way", "write https, or remove traces.headers");
+    if traces.url.as_ref().is_some_and(is_readable) {
+        if traces.headers.is_empty() {
+            let help = "write https://, or the address of an agent on this machine that passes them on by TLS";
+            item.findings.warning(Code::W82, &item.span(), "traces are sent in clear text", help);
+        } else {
+            item.refuse("would show its headers to everybody on the way", "write https, or remove traces.headers");
+        }
     }
     traces
 }
@@ -108,8 +110,8 @@ fn read_header(item: &Item<'_>, number: usize) -> Option<(HeaderName, Secret)> {
     Some((name, value))
 }
 
-/// Whether the host is this machine.
-fn is_here(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    address.map_or(host == "localhost", |address| address.to_canonical().is_loopback())
+/// Whether others can read what is sent there.
+fn is_readable(url: &Uri) -> bool {
+    let host = Host::parse(url.host().unwrap_or_default());
+    url.scheme_str() == Some("http") && !host.is_ok_and(|host| is_this_machine(&host))
 }

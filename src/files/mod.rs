@@ -1,7 +1,9 @@
 //! Reading of files that an operator names: the configuration, trust anchors, revocation lists.
 
+mod access;
 mod stamp;
 
+pub use access::{Access, AccessError, Role};
 pub use stamp::{Stamp, Stamps, anew};
 
 use rustix::fs::OFlags;

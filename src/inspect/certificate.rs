@@ -1,7 +1,7 @@
 //! What a certificate says about itself.
 
 use crate::config::weakness;
-use crate::policy::legible::is_invisible;
+use crate::policy::printable;
 use rustls::pki_types::CertificateDer;
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -84,15 +84,8 @@ fn words(name: &X509Name<'_>) -> String {
     tellable(&name.to_string())
 }
 
-/// A text that anybody may have written: of one line that is read in the order in which it is written, and no longer
-/// than people read.
 fn tellable(text: &str) -> String {
-    let plain = text.chars().map(|c| if is_invisible(c) { '\u{fffd}' } else { c });
-    let mut words: String = plain.take(NAME_CHARACTERS_MAX).collect();
-    if text.chars().count() > NAME_CHARACTERS_MAX {
-        words.push('…');
-    }
-    if words.is_empty() { "(no name)".to_owned() } else { words }
+    if text.is_empty() { "(no name)".to_owned() } else { printable::tellable(text, NAME_CHARACTERS_MAX) }
 }
 
 fn moment(timestamp: i64) -> SystemTime {

@@ -49,7 +49,12 @@ impl Webhook {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(1)
             .build(https.wrap_connector(tcp));
-        Self { client, uri: url.uri().clone(), authorization: url.credentials().and_then(basic), now }
+        Self {
+            client,
+            uri: url.uri().clone(),
+            authorization: url.credentials().and_then(|secret| basic(secret.reveal())),
+            now,
+        }
     }
 
     fn request(&self, report: &Spooled) -> Result<Request<Full<Bytes>>, http::Error> {

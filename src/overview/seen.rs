@@ -2,6 +2,7 @@
 
 use crate::policy::pin::Pin;
 use crate::policy::pinset::Position;
+use crate::policy::printable;
 use crate::report::{Event, Violation};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -120,15 +121,8 @@ fn subject(certificate: &X509Certificate<'_>) -> String {
     first.unwrap_or_else(|| "without a name".to_owned())
 }
 
-/// Nothing in it breaks a line, turns the direction of writing, or goes on for pages.
 fn tellable(text: &str) -> String {
-    let turns = |c| matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    let shown = |c: char| if c.is_control() || turns(c) { char::REPLACEMENT_CHARACTER } else { c };
-    let mut told: String = text.chars().take(NAME_CHARACTERS_MAX).map(shown).collect();
-    if text.chars().nth(NAME_CHARACTERS_MAX).is_some() {
-        told.push('…');
-    }
-    told
+    printable::tellable(text, NAME_CHARACTERS_MAX)
 }
 
 #[cfg(test)]
@@ -141,6 +135,7 @@ mod tests {
         let table = [
             ("CN=Bank", "CN=Bank"),
             ("a\nb\u{202e}c\u{2066}d\0", "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}"),
+            ("a\u{e0001}b\u{ad}c", "a\u{fffd}b\u{fffd}c"),
             (&long, &long),
             (&format!("{long}y"), &format!("{long}…")),
         ];

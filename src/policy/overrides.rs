@@ -5,9 +5,9 @@
 //! and ends with the process.
 
 use super::host::{Authority, Host, HostError};
-use super::legible::is_invisible;
 use super::moment::Moment;
 use super::pinset::Basis;
+use super::printable::is_invisible;
 use super::protection::Protection;
 use super::rules::Policy;
 use std::num::NonZeroU16;

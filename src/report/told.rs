@@ -1,5 +1,6 @@
 //! Texts of peers, as they may be told.
 
+use crate::policy::printable::is_printable;
 use serde::Serialize;
 use std::fmt;
 use std::ops::Deref;
@@ -61,12 +62,6 @@ impl Told {
 
 fn is_visible_ascii(c: char) -> bool {
     c == ' ' || c.is_ascii_graphic()
-}
-
-/// Of what is not ASCII, what the standard library shows as it is: no controls, and nothing that hides or turns around
-/// what stands beside it.
-fn is_printable(c: char) -> bool {
-    if c.is_ascii() { is_visible_ascii(c) } else { c.escape_debug().len() == 1 }
 }
 
 impl Deref for Told {

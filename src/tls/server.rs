@@ -1,22 +1,17 @@
 //! TLS that is spoken at the admin address: its certificate and key, and the authorities of those who ask.
 
 use super::provider::provider;
-use crate::files;
+use crate::files::{self, Access, AccessError, Role};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Octets of a file with certificates or a key.
 const PEM_OCTETS_MAX: usize = 1 << 20;
-
-/// Permission bits that a key file must not have: all of group and others.
-const FOREIGN_MODE: u32 = 0o077;
 
 /// Why the admin address cannot speak TLS. The texts are shown to operators.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +31,14 @@ pub enum TlsError {
         path: PathBuf,
         /// Its mode.
         mode: u32,
+    },
+    /// Others can put another key in its place.
+    #[error("the key of [admin] tls: {source}")]
+    Access {
+        /// The file of the key.
+        path: PathBuf,
+        /// Who can, and where.
+        source: AccessError,
     },
     /// A file does not hold what it should.
     #[error("{path} holds no {wanted} in PEM for [admin] tls{more}", path = .path.display())]
@@ -64,7 +67,10 @@ impl TlsError {
     /// The file that cannot be used; the certificate where it and the key do not go together.
     pub fn path(&self) -> &Path {
         match self {
-            Self::Read { path, .. } | Self::Permissions { path, .. } | Self::Content { path, .. } => path,
+            Self::Read { path, .. }
+            | Self::Permissions { path, .. }
+            | Self::Access { path, .. }
+            | Self::Content { path, .. } => path,
             Self::Unusable { certificate, .. } => certificate,
         }
     }
@@ -126,11 +132,12 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let found = fs::metadata(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
-    let mode = found.mode() & 0o7777;
-    if mode & FOREIGN_MODE != 0 {
-        return Err(TlsError::Permissions { path: path.to_owned(), mode });
-    }
+    // As the key of the CA: root may have given it to a group of ours. Where there is none, reading says so.
+    Access::of_process().judge(path, Role::Secret).map_err(|error| match error {
+        AccessError::FilePermissions { path, mode } => TlsError::Permissions { path, mode },
+        AccessError::Read { source, .. } => TlsError::Read { path: path.to_owned(), source },
+        source => TlsError::Access { path: path.to_owned(), source },
+    })?;
     let octets = zeroize::Zeroizing::new(read(path)?);
     PrivateKeyDer::from_pem_slice(&octets).map_err(|error| no_content(path, "private key", &error))
 }

@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("tls", &["files", "policy"], &["tokio", "hyper", "http", "rcgen", "SystemTime::now"]),
     ("materials", &["policy", "config", "tls"], &["tokio", "webpki", "rcgen", "hyper", "dangerous", "SystemTime::now"]),
     ("upstream", &["policy", "tls"], &["webpki", "rcgen", "dangerous", "SystemTime::now"]),
-    ("authority", &[], &["tokio", "hyper", "webpki", "dangerous", "SystemTime::now"]),
+    ("authority", &["files"], &["tokio", "hyper", "webpki", "dangerous", "SystemTime::now"]),
     (
         "intercept",
         &["authority", "policy", "tls::provider", "tls::name", "tls::words"],
@@ -34,7 +34,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("relay", &[], &["rustls", "tokio_rustls", "webpki", "rcgen", "hyper", "SystemTime::now"]),
     ("report", &["policy"], &["rustls", "webpki", "rcgen", "hyper", "SystemTime::now"]),
-    ("outbox", &["policy", "config", "tls", "report"], &["webpki", "rcgen", "dangerous", "SystemTime::now"]),
+    ("outbox", &["policy", "files", "config", "tls", "report"], &["webpki", "rcgen", "dangerous", "SystemTime::now"]),
     (
         "proxy",
         &["policy", "config", "tls", "materials", "upstream", "authority", "intercept", "relay", "report", "outbox"],

@@ -1,7 +1,7 @@
 //! What the keys are described as, against what is read.
 
+use super::super::concealed::{ADDRESS_KEYS, SECRET_KEYS};
 use super::super::document::ROOT;
-use super::super::legible::SECRET_KEYS;
 use super::super::shape::{Key, Keys, Shape};
 use super::*;
 
@@ -33,8 +33,10 @@ fn every_key_says_what_it_is() {
             assert!(key.doc.len() > 3 && key.doc.ends_with('.') && !key.doc.ends_with(".."), "{name}");
             assert_eq!(keys.keys.iter().filter(|other| other.name == key.name).count(), 1, "{name}");
             assert!(!(key.required && key.default.is_some()), "{name}");
-            // Its line is masked wherever it is shown.
+            // Its lines are masked wherever they are shown.
             assert!(!key.secret || SECRET_KEYS.contains(&key.name), "{name}");
+            let is_address = matches!(key.shape.element(), Shape::Address(_)) || matches!(key.shape, Shape::Address(_));
+            assert!(!is_address || ADDRESS_KEYS.contains(&key.name), "{name}");
             count += 1;
         }
         for name in keys.some_of {

@@ -130,6 +130,18 @@ fn headers_of_traces() {
 }
 
 #[test]
+fn paths_of_addresses() {
+    let text = "[reports]\nspool = \"s\"\nurls = [\"https://ada:s3cret@r.example:1/s3cret?s3cret\", \"https://q.example/${B}\"]\n\
+                [traces]\nurl = \"https://x.example/v1/s3cret\"";
+    let memory = Memory::new(&[(MAIN, text)]).with("B", "x");
+    let text = Config::show_from(&memory, Path::new(MAIN), now()).unwrap().0;
+    for shown in ["https://ada:***@r.example:1/***\"", "https://q.example/${B}\"", "https://x.example/***\""] {
+        assert!(text.contains(shown), "{shown} is missing in\n{text}");
+    }
+    assert!(!text.contains("s3cret"), "{text}");
+}
+
+#[test]
 fn secrets() {
     const INNER: Keys = Keys::new(&[
         Key { secret: true, ..Key::new("token", Shape::List(&Shape::Text(ANY)), "A secret.") },

@@ -1,5 +1,6 @@
 //! Why a spool cannot be used.
 
+use crate::files::AccessError;
 use std::io;
 use std::path::PathBuf;
 
@@ -23,6 +24,15 @@ pub enum SpoolError {
     )]
     OthersWrite {
         /// The folder.
+        path: PathBuf,
+    },
+    /// The folder, one above it, or a file in it is somebody else's, or others can write there.
+    #[error("[reports] spool: {0}")]
+    Access(AccessError),
+    /// A file of the spool that leads elsewhere.
+    #[error("the spool has a symbolic link in it, {path}, and would write to what it leads to; remove it")]
+    Link {
+        /// The link.
         path: PathBuf,
     },
     /// Another process has it.

@@ -2,10 +2,12 @@
 
 use super::kept::delete_done;
 use super::{FILE, Open, SPOOL_OCTETS_MAX, Spool, SpoolError};
+use crate::files::{Access, AccessError, Role};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use rustix::fs::OFlags;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -36,6 +38,7 @@ const TABLES: &str = "
 
 impl Spool {
     pub(super) fn opened(&self) -> Result<Open, SpoolError> {
+        self.judged(&Access::of_process().by_owner())?;
         let lock = self.locked()?;
         let path = self.folder.join(FILE);
         // Made here, since SQLite would let others read it; the files beside it take after it.
@@ -55,14 +58,32 @@ impl Spool {
         Ok(open)
     }
 
-    /// The lock of the folder, which is made if there is none.
-    fn locked(&self) -> Result<File, SpoolError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(|e| self.folder_error(e))?;
+    /// Makes the folder if there is none. Whoever can write to it could put links into it, and we would write to what they lead
+    /// to. A sticky folder is not enough: names that are not there yet are everybody's.
+    fn judged(&self, access: &Access) -> Result<(), SpoolError> {
+        access.create_directory(&self.folder).map_err(|error| match error {
+            AccessError::Folder { source, .. } => self.folder_error(source),
+            other => SpoolError::Access(other),
+        })?;
         let mode = std::fs::metadata(&self.folder).map_err(|e| self.folder_error(e))?.permissions().mode();
         if mode & OTHERS_WRITE != 0 {
             return Err(SpoolError::OthersWrite { path: self.folder.clone() });
         }
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).to_owned();
+        // Those beside the file are of SQLite, which takes them for its own.
+        for name in [LOCK, FILE, "reports.db-wal", "reports.db-shm", "reports.db-journal"] {
+            let path = self.folder.join(name);
+            if std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
+                return Err(SpoolError::Link { path });
+            }
+            access.judge(&path, Role::Public).map_err(SpoolError::Access)?;
+        }
+        Ok(())
+    }
+
+    /// The lock of the folder, which is made if there is none.
+    fn locked(&self) -> Result<File, SpoolError> {
+        let mut options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).to_owned();
+        options.custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default());
         let mut lock = options.open(self.folder.join(LOCK)).map_err(|source| self.folder_error(source))?;
         match lock.try_lock() {
             Ok(()) => {}

@@ -1,7 +1,7 @@
 use super::*;
 
 use rusqlite::Connection;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
 use std::sync::Barrier;
 use std::sync::mpsc::channel;
 
@@ -117,6 +117,80 @@ fn folders_that_others_can_write_to() {
         // One that is made in it is our own.
         spool(&inside.join("spool"), &["a"], 3).open().unwrap();
     }
+}
+
+/// Puts something into a folder; whether that could be done.
+type Made<'a> = &'a dyn Fn(&Path) -> bool;
+
+/// What a stranger has made, and what he could lead elsewhere: nothing is written, not even to a lock.
+#[test]
+fn folders_and_files_of_somebody_else() {
+    const OTHER: u32 = 65_534;
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let victim = place("victim");
+    std::fs::write(&victim, "what matters").unwrap();
+    let give = |path: &Path| lchown(path, Some(OTHER), None).is_ok();
+    let links: [(&str, Made<'_>, &str); 9] = [
+        ("lock", &|inside| symlink("../victim", inside.join("lock")).is_ok(), "symbolic link"),
+        ("db", &|inside| symlink("../victim", inside.join(FILE)).is_ok(), "symbolic link"),
+        ("wal", &|inside| symlink("../victim", inside.join("reports.db-wal")).is_ok(), "symbolic link"),
+        ("shm", &|inside| symlink("../nowhere", inside.join("reports.db-shm")).is_ok(), "symbolic link"),
+        ("folder", &|inside| std::fs::create_dir(inside.join(FILE)).is_ok(), "is not a regular file"),
+        (
+            "writable",
+            &|inside| std::fs::write(inside.join(FILE), "").is_ok() && set_mode(&inside.join(FILE), 0o666),
+            "chmod",
+        ),
+        ("owned", &|inside| give(inside), "belongs to uid 65534"),
+        (
+            "owned-with-link",
+            &|inside| symlink("../victim", inside.join("lock")).is_ok() && give(inside),
+            "belongs to uid 65534",
+        ),
+        (
+            "file",
+            &|inside| std::fs::write(inside.join(FILE), "").is_ok() && give(&inside.join(FILE)),
+            "belongs to uid 65534",
+        ),
+    ];
+    for (name, make, part) in links {
+        let inside = place(name);
+        std::fs::create_dir(&inside).unwrap();
+        if !make(&inside) {
+            println!("skipped: only root can give a file away");
+            continue;
+        }
+        let error = spool(&inside, &["a"], 3).open().unwrap_err().to_string();
+        assert!(error.contains(part) && error.contains(inside.to_str().unwrap()), "{name}: {error}");
+        assert!(
+            inside.join("lock").symlink_metadata().map_or(true, |found| found.is_symlink()),
+            "{name}: a lock was made"
+        );
+    }
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "what matters");
+    assert!(!place("nowhere").exists());
+    // A folder further up, and a link that is not ours.
+    std::fs::create_dir_all(place("theirs/ours")).unwrap();
+    std::fs::create_dir(place("ours")).unwrap();
+    symlink("ours", place("link")).unwrap();
+    spool(&place("link"), &["a"], 3).open().unwrap();
+    if give(&place("theirs")) && give(&place("link")) {
+        for (path, part) in
+            [("theirs/ours", "theirs"), ("theirs/new", "theirs"), ("link", "link"), ("link/new", "link")]
+        {
+            let error = spool(&place(path), &["a"], 3).open().unwrap_err().to_string();
+            let told = format!("{} ", place(part).display());
+            assert!(
+                error.starts_with("[reports] spool: the ") && error.contains(&told) && error.contains("run: chown"),
+                "{error}"
+            );
+        }
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) -> bool {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).is_ok()
 }
 
 #[test]

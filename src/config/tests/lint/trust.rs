@@ -5,6 +5,35 @@ fn pinset_of(lines: &str) -> String {
 }
 
 #[test]
+fn sent_in_clear_text() {
+    let traces = |url: &str, times| (format!("[traces]\nurl = \"{url}\""), times);
+    let syslog = |address: &str, times| (format!("[reports]\nspool = \"s\"\nsyslog = \"{address}\""), times);
+    expect(
+        Code::W82,
+        &[
+            traces("http://collector.example/v1/traces", 1),
+            traces("HTTP://10.0.0.1:4318/v1/traces", 1),
+            traces("http://localhost.example/", 1),
+            traces("https://collector.example/v1/traces", 0),
+            traces("http://localhost:4318/v1/traces", 0),
+            traces("http://127.0.0.2:4318/v1/traces", 0),
+            traces("http://[::1]:4318/v1/traces", 0),
+            traces("http://[::ffff:127.0.0.1]:4318/v1/traces", 0),
+            syslog("udp://log.example:514", 1),
+            syslog("tcp://10.0.0.1:601", 1),
+            syslog("udp://127.0.0.1:514", 0),
+            syslog("tcp://[::1]:601", 0),
+            syslog("udp://localhost:514", 0),
+            syslog("unix:/dev/log", 0),
+        ],
+    );
+    // With headers it is an error, and told once.
+    let secret = "[traces]\nurl = \"http://collector.example/\"\nheaders = [\"a: b\"]".to_owned();
+    expect(Code::W82, &[(secret.clone(), 0)]);
+    expect(Code::E16, &[(secret, 1)]);
+}
+
+#[test]
 fn checks_that_are_left_out() {
     let device = |lines: &str| pinset_of(&format!("trust = \"pin-only\"\n{lines}"));
     expect(

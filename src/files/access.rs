@@ -1,17 +1,20 @@
-//! Who else can write to the CA: its files are opened only where the answer is nobody but root.
+//! Who else can write to a file: what matters is used only where the answer is nobody but root.
 //!
-//! Whoever can write to the certificate, to its directory, or to a directory above, can have us print a CA of his own
-//! for clients to trust. So a path is walked from the root, link by link, and everything on it is judged before it is
-//! used. Each step is taken in a directory that passed, where others can no longer exchange what was judged: it is not
-//! writable to them, or it is sticky, and then what is in it must be ours or root's. OpenSSH calls this StrictModes.
+//! Whoever can write to a file, to its folder, or to a folder above, can put another one in its place: a CA of his own for
+//! clients to trust, a link to what we then overwrite. So a path is walked from the root, link by link, and everything on it
+//! is judged before it is used. Each step is taken in a folder that passed, where others can no longer exchange what was
+//! judged: it is not writable to them, or it is sticky, and then what is in it must be ours or root's. OpenSSH calls this
+//! StrictModes.
+
+mod error;
+
+pub use error::AccessError;
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-
-use super::error::CaError;
 
 const DIRECTORY_MODE: u32 = 0o700;
 /// The permission bits, with set-user-ID, set-group-ID and sticky.
@@ -28,28 +31,30 @@ const ROOT: u32 = 0;
 /// How many symbolic links are followed on one path, as in the Linux kernel.
 const LINKS_MAX: usize = 40;
 
-/// Which of the two files.
+/// What others must not do with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub enum Role {
     /// Everybody may read it.
-    Certificate,
+    Public,
     /// Nobody else may do anything with it, but for a group that root has given it to.
-    Key,
+    Secret,
 }
 
-/// The judge of files and directories, on behalf of one user.
+/// The judge of files and folders, on behalf of one user.
 #[derive(Clone, Debug)]
-pub(super) struct Access {
+pub struct Access {
     /// Our effective uid; owners are not judged without it.
     uid: Option<u32>,
     /// Our effective group and the supplementary ones.
     groups: Vec<u32>,
+    /// Whether a folder is judged by its owner alone.
+    by_owner: bool,
 }
 
 impl Access {
     /// For the user as whom the process runs, where the system tells it in a file (Linux). The standard library does not,
     /// and the owner of `/proc/self` will not do: it is root for a process that may not be dumped.
-    pub(super) fn of_process() -> Self {
+    pub fn of_process() -> Self {
         Self::parse_status(&fs::read_to_string("/proc/self/status").unwrap_or_default())
     }
 
@@ -63,13 +68,25 @@ impl Access {
         Self {
             uid: numbers("Uid:").nth(1),
             groups: numbers("Gid:").nth(1).into_iter().chain(numbers("Groups:")).collect(),
+            by_owner: false,
         }
+    }
+
+    /// The same, but whoever owns a folder may let others write to it. What they put there is theirs, and is refused by that;
+    /// what they could do is to exchange it while it is looked at. For what has to be in a volume of Kubernetes, which a group
+    /// can always write to.
+    #[must_use]
+    pub fn by_owner(self) -> Self {
+        Self { by_owner: true, ..self }
     }
 
     /// Creates a directory, and those above that are not there, with mode 0700; none of them in a directory that others
     /// can write to. Refuses one that is there if others can.
-    pub(super) fn create_directory(&self, path: &Path) -> Result<(), CaError> {
-        let failed = |source| CaError::Directory { path: path.to_owned(), source };
+    ///
+    /// # Errors
+    /// [`AccessError`].
+    pub fn create_directory(&self, path: &Path) -> Result<(), AccessError> {
+        let failed = |source| AccessError::Folder { path: path.to_owned(), source };
         let path = std::path::absolute(path).map_err(failed)?;
         if self.walk_for_directory(&path)?.is_none() {
             if let Some(parent) = path.parent() {
@@ -85,8 +102,11 @@ impl Access {
     }
 
     /// Refuses a path that is not a directory, or one where others can write, there or above.
-    pub(super) fn verify_directory(&self, path: &Path) -> Result<(), CaError> {
-        let failed = |kind: io::ErrorKind| CaError::Directory { path: path.to_owned(), source: kind.into() };
+    ///
+    /// # Errors
+    /// [`AccessError`].
+    pub fn verify_directory(&self, path: &Path) -> Result<(), AccessError> {
+        let failed = |kind: io::ErrorKind| AccessError::Folder { path: path.to_owned(), source: kind.into() };
         match self.walk_for_directory(path)? {
             Some(end) if end.metadata.is_dir() => Ok(()),
             Some(_) => Err(failed(io::ErrorKind::NotADirectory)),
@@ -94,30 +114,47 @@ impl Access {
         }
     }
 
+    /// Judges a file without opening it, and tells where it is when every link is followed; none if there is no such file.
+    ///
+    /// # Errors
+    /// [`AccessError`].
+    pub fn judge(&self, path: &Path, role: Role) -> Result<Option<PathBuf>, AccessError> {
+        let Some(end) = self.walk(path)? else { return Ok(None) };
+        self.judge_file(path, role, &end.metadata)?;
+        Ok(Some(end.path))
+    }
+
+    /// Our uid, if the owner is neither we nor root.
+    pub fn stranger(&self, owner: u32) -> Option<u32> {
+        self.uid.filter(|uid| owner != *uid && owner != ROOT)
+    }
+
     /// As [`Self::walk`], with errors of the system told of the whole path.
-    fn walk_for_directory(&self, path: &Path) -> Result<Option<End>, CaError> {
+    fn walk_for_directory(&self, path: &Path) -> Result<Option<End>, AccessError> {
         self.walk(path).map_err(|error| match error {
-            CaError::Read { source, .. } => CaError::Directory { path: path.to_owned(), source },
+            AccessError::Read { source, .. } => AccessError::Folder { path: path.to_owned(), source },
             judged => judged,
         })
     }
 
     /// Opens a file for reading; none if there is no such file. Links are followed to where others cannot write.
-    pub(super) fn open(&self, path: &Path, role: Role) -> Result<Option<File>, CaError> {
-        let failed = |source| CaError::Read { path: path.to_owned(), source };
-        let Some(end) = self.walk(path)? else { return Ok(None) };
+    ///
+    /// # Errors
+    /// [`AccessError`].
+    pub fn open(&self, path: &Path, role: Role) -> Result<Option<File>, AccessError> {
+        let failed = |source| AccessError::Read { path: path.to_owned(), source };
         // Before it is opened, for that could wait for the other end of a pipe, or do something to a device. What passes
         // can be exchanged by us and root only.
-        self.judge_file(path, role, &end.metadata)?;
-        let file = File::open(&end.path).map_err(failed)?;
+        let Some(end) = self.judge(path, role)? else { return Ok(None) };
+        let file = File::open(end).map_err(failed)?;
         self.judge_file(path, role, &file.metadata().map_err(failed)?)?;
         Ok(Some(file))
     }
 
     /// Follows a path from the root to what is neither link nor absent; none if something is absent. Judges each link
     /// and each directory on the way, and the end if it is a directory.
-    fn walk(&self, path: &Path) -> Result<Option<End>, CaError> {
-        let failed = |path: &Path, source| CaError::Read { path: path.to_owned(), source };
+    fn walk(&self, path: &Path) -> Result<Option<End>, AccessError> {
+        let failed = |path: &Path, source| AccessError::Read { path: path.to_owned(), source };
         let absolute = std::path::absolute(path).map_err(|source| failed(path, source))?;
         // What is still to go, the next one last.
         let mut ahead = Vec::new();
@@ -156,42 +193,42 @@ impl Access {
         }
     }
 
-    fn judge_directory(&self, path: &Path, metadata: &Metadata) -> Result<(), CaError> {
+    fn judge_directory(&self, path: &Path, metadata: &Metadata) -> Result<(), AccessError> {
         let (mode, owner) = (metadata.mode() & MODE_BITS, metadata.uid());
         if let Some(expected) = self.stranger(owner) {
-            return Err(CaError::DirectoryOwner { path: path.to_owned(), mode, owner, expected });
+            return Err(AccessError::FolderOwner { path: path.to_owned(), mode, owner, expected });
         }
-        if mode & FOREIGN_WRITE_MODE != 0 && mode & STICKY == 0 {
-            return Err(CaError::DirectoryPermissions { path: path.to_owned(), mode, owner });
+        if !self.by_owner && mode & FOREIGN_WRITE_MODE != 0 && mode & STICKY == 0 {
+            return Err(AccessError::FolderPermissions { path: path.to_owned(), mode, owner });
         }
         Ok(())
     }
 
     /// A link has no mode, and matters in sticky directories, where others can put theirs.
-    fn judge_link(&self, path: &Path, metadata: &Metadata) -> Result<(), CaError> {
+    fn judge_link(&self, path: &Path, metadata: &Metadata) -> Result<(), AccessError> {
         let owner = metadata.uid();
         match self.stranger(owner) {
-            Some(expected) => Err(CaError::LinkOwner { path: path.to_owned(), owner, expected }),
+            Some(expected) => Err(AccessError::LinkOwner { path: path.to_owned(), owner, expected }),
             None => Ok(()),
         }
     }
 
-    fn judge_file(&self, path: &Path, role: Role, metadata: &Metadata) -> Result<(), CaError> {
+    fn judge_file(&self, path: &Path, role: Role, metadata: &Metadata) -> Result<(), AccessError> {
         let path = path.to_owned();
         if !metadata.is_file() {
-            return Err(CaError::NotRegular { path });
+            return Err(AccessError::NotRegular { path });
         }
         let (mode, owner) = (metadata.mode() & MODE_BITS, metadata.uid());
-        match (role, self.stranger(owner)) {
-            (Role::Key, _) if mode & FOREIGN_MODE != 0 && !self.is_handed_over(metadata) => {
-                Err(CaError::KeyPermissions { path, mode })
-            }
-            (Role::Certificate, _) if mode & FOREIGN_WRITE_MODE != 0 => {
-                Err(CaError::CertificatePermissions { path, mode })
-            }
-            (Role::Key, Some(expected)) => Err(CaError::KeyOwner { path, owner, expected }),
-            (Role::Certificate, Some(expected)) => Err(CaError::CertificateOwner { path, owner, expected }),
-            (_, None) => Ok(()),
+        let is_open = match role {
+            Role::Secret => mode & FOREIGN_MODE != 0 && !self.is_handed_over(metadata),
+            Role::Public => mode & FOREIGN_WRITE_MODE != 0,
+        };
+        if is_open {
+            return Err(AccessError::FilePermissions { path, mode });
+        }
+        match self.stranger(owner) {
+            Some(expected) => Err(AccessError::FileOwner { path, owner, expected }),
+            None => Ok(()),
         }
     }
 
@@ -204,11 +241,6 @@ impl Access {
             && metadata.uid() == ROOT
             && self.uid.is_some_and(|uid| uid != ROOT)
             && self.groups.contains(&metadata.gid())
-    }
-
-    /// Our uid, if the owner is neither we nor root.
-    fn stranger(&self, owner: u32) -> Option<u32> {
-        self.uid.filter(|uid| owner != *uid && owner != ROOT)
     }
 }
 
@@ -230,22 +262,26 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, chown};
 
+    fn of(uid: Option<u32>, groups: &[u32]) -> Access {
+        Access { uid, groups: groups.to_vec(), by_owner: false }
+    }
+
     fn set_mode(path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
     #[test]
     fn root_and_we_are_no_strangers_and_without_a_uid_nobody_is() {
-        let ada = Access { uid: Some(1000), groups: vec![] };
+        let ada = of(Some(1000), &[]);
         assert_eq!([0, 1000, 1001].map(|owner| ada.stranger(owner)), [None, None, Some(1000)]);
-        assert_eq!(Access { uid: None, groups: vec![] }.stranger(1001), None);
+        assert_eq!(of(None, &[]).stranger(1001), None);
         assert!(!cfg!(target_os = "linux") || Access::of_process().uid.is_some());
     }
 
     #[test]
     fn who_we_are_is_read() {
         let read = |text: &str| {
-            let Access { uid, groups } = Access::parse_status(text);
+            let Access { uid, groups, .. } = Access::parse_status(text);
             (uid, groups)
         };
         let status = "Name:\tpinproxy\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nNStgid:\t9\nGroups:\t10 11 \n";
@@ -268,9 +304,8 @@ mod tests {
             println!("skipped: only root can give a file away");
             return;
         }
-        let of = |uid, groups: &[u32]| Access { uid, groups: groups.to_vec() };
         let member = of(Some(ADA), &[THEIRS, OURS]);
-        let open = |access: &Access| access.open(&key, Role::Key).map(|file| assert!(file.is_some()));
+        let open = |access: &Access| access.open(&key, Role::Secret).map(|file| assert!(file.is_some()));
         for mode in [0o440, 0o640, 0o040] {
             set_mode(&key, mode);
             open(&member).unwrap();
@@ -279,7 +314,7 @@ mod tests {
             {
                 let error = open(&other).unwrap_err();
                 assert!(
-                    matches!(error, CaError::KeyPermissions { mode: found, .. } if found == mode),
+                    matches!(error, AccessError::FilePermissions { mode: found, .. } if found == mode),
                     "{other:?}: {error}"
                 );
             }
@@ -287,13 +322,13 @@ mod tests {
         for mode in [0o444, 0o441, 0o460, 0o450, 0o420, 0o410, 0o644, 0o660] {
             set_mode(&key, mode);
             let error = open(&member).unwrap_err();
-            assert!(matches!(error, CaError::KeyPermissions { mode: found, .. } if found == mode), "{error}");
+            assert!(matches!(error, AccessError::FilePermissions { mode: found, .. } if found == mode), "{error}");
         }
         // What is ours we can close ourselves; what is a stranger's he can replace.
         set_mode(&key, 0o440);
         for owner in [ADA, ADA + 10] {
             chown(&key, Some(owner), Some(OURS)).unwrap();
-            assert!(matches!(open(&member), Err(CaError::KeyPermissions { .. })), "{owner}");
+            assert!(matches!(open(&member), Err(AccessError::FilePermissions { .. })), "{owner}");
         }
     }
 
@@ -301,7 +336,7 @@ mod tests {
     fn modes_are_judged_without_a_uid() {
         let directory = tempfile::TempDir::new().unwrap();
         set_mode(directory.path(), 0o777);
-        let refused = Access { uid: None, groups: vec![] }.verify_directory(directory.path());
-        assert!(matches!(refused, Err(CaError::DirectoryPermissions { mode: 0o777, .. })), "{refused:?}");
+        let refused = of(None, &[]).verify_directory(directory.path());
+        assert!(matches!(refused, Err(AccessError::FolderPermissions { mode: 0o777, .. })), "{refused:?}");
     }
 }
