@@ -57,7 +57,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "admin",
-        &["policy", "config", "tls::server", "operate", "metrics", "overview"],
+        &["files", "policy", "config", "tls::server", "operate", "metrics", "overview"],
         &["webpki", "rcgen", "dangerous", "SystemTime::now"],
     ),
     (

@@ -24,8 +24,18 @@ struct Telling {
 impl Telling {
     /// With these lines in `[admin]`, and this behind them.
     async fn start(admin: &str, toml: impl FnOnce(&Site) -> String) -> Self {
+        Self::judging_by(|_, _| String::new(), admin, toml).await
+    }
+
+    /// With these lines in `[upstream]`, too.
+    async fn judging_by(
+        upstream: impl FnOnce(&User, &Site) -> String,
+        admin: &str,
+        toml: impl FnOnce(&Site) -> String,
+    ) -> Self {
         let (user, site) = (User::new(), Site::start(Behaviour::Echo).await);
-        let toml = format!("[admin]\naddress = \"127.0.0.1:0\"\n{admin}\n{}", toml(&site));
+        let upstream = upstream(&user, &site);
+        let toml = format!("{upstream}[admin]\naddress = \"127.0.0.1:0\"\n{admin}\n{}", toml(&site));
         let path = site.trusted_by(&user, &toml);
         let program = Program::start(user.run(Some(&path)).env("TOKEN", TOKEN)).await;
         let url = value(&program.greeting, "admin");

@@ -32,13 +32,18 @@ fn others() -> String {
     })
 }
 
-async fn connect(address: SocketAddr, target: &str, tls: &ClientTls) -> Result<TlsClient, u16> {
+/// A session, or the status that refuses it. None where it ends behind its 200, before the handshake is done.
+async fn try_connect(address: SocketAddr, target: &str, tls: &ClientTls) -> Result<Option<TlsClient>, u16> {
     let mut client = RawClient::connect(address).await.expect("the proxy listens");
     let reply = client.connect_to(target).await.expect("a reply");
     if reply.status != 200 {
         return Err(reply.status);
     }
-    Ok(client.tls(tls).await.expect("a handshake"))
+    Ok(client.tls(tls).await.ok())
+}
+
+async fn connect(address: SocketAddr, target: &str, tls: &ClientTls) -> Result<TlsClient, u16> {
+    try_connect(address, target, tls).await.map(|client| client.expect("a handshake"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,9 +60,11 @@ async fn ten_thousand_pinsets_are_replaced_under_load() {
     assert_eq!(open.exchange(b"ping", 4).await.unwrap(), b"ping");
 
     let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let asked = Arc::new(AtomicBool::new(false));
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
-        let (stop, done, target, tls) = (Arc::clone(&stop), Arc::clone(&done), target.clone(), tls.clone());
+        let (stop, done, asked) = (Arc::clone(&stop), Arc::clone(&done), Arc::clone(&asked));
+        let (target, tls) = (target.clone(), tls.clone());
         clients.spawn(async move {
             let mut refused = 0;
             // A reload runs when the processor has nothing else to do, and so has to have that now and then.
@@ -65,9 +72,10 @@ async fn ten_thousand_pinsets_are_replaced_under_load() {
             pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while !stop.load(Ordering::Relaxed) {
                 pace.tick().await;
-                match connect(address, &target, &tls).await {
-                    // Judged before the rules changed, it may be ended right behind.
-                    Ok(mut client) => drop(client.exchange(b"ping", 4).await),
+                match try_connect(address, &target, &tls).await {
+                    // Judged before the rules changed, it may be ended right behind, or in its handshake.
+                    Ok(Some(mut client)) => drop(client.exchange(b"ping", 4).await),
+                    Ok(None) => assert!(asked.load(Ordering::Relaxed), "a handshake failed before the reload"),
                     Err(status) => {
                         assert_eq!(status, 502);
                         refused += 1;
@@ -82,6 +90,7 @@ async fn ten_thousand_pinsets_are_replaced_under_load() {
     let before = done.load(Ordering::Relaxed);
     crate::support::until(|| done.load(Ordering::Relaxed) > before + 20).await;
     site.trusted_by(&user, &(others + &pinset(&Key::p256().pin())));
+    asked.store(true, Ordering::Relaxed);
     program.running.signal("HUP").await;
     program.running.err.until(&format!("generation 2 with {} rules is in force", PINSETS + 1)).await;
     assert!(open.read_exact(1).await.is_err(), "the session that was open has ended");

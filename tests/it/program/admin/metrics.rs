@@ -4,6 +4,7 @@ use super::*;
 
 use crate::support::client::ClientTls;
 use crate::support::collector::{Collector, Manner};
+use crate::support::pki::{Validity, pem_block};
 use crate::support::process::{command, find, skipped};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -165,15 +166,25 @@ async fn traces_are_counted_by_what_became_of_them() {
 
 /// A scrape in which every family has a sample, read by somebody else's parser.
 async fn scraped() -> Option<Vec<serde_json::Value>> {
-    let exempted = "[[pinset]]\nname = \"wide\"\nhosts = [\"**.bank.example\"]\nexpiry = { at = 2999-01-01, then = \"unpinned\" }\n";
+    let exempted = "[[pinset]]\nname = \"wide\"\nhosts = [\"**.bank.example\"]\nroots = \"private ca.pem\"\nexpiry = { at = 2999-01-01, then = \"unpinned\" }\n";
     let exempt = "[[exempt]]\nhosts = [\"old.bank.example\"]\nreason = \"x\"\nuntil = 2028-01-01T00:00:00Z\n";
     let pins = format!("leaf_pins = [\"{}\"]\nbackup = [\"{}\"]\n", Key::p256().pin(), Key::p256().pin());
     let sent =
         "[reports]\nurls = [\"http://127.0.0.1:9/\"]\nspool = \"spool\"\n[traces]\nurl = \"http://127.0.0.1:9/\"\n";
     let more = format!("{exempted}{pins}{exempt}");
-    let telling = Telling::start("", |site| format!("{sent}{}{more}", pinset(&site.chain.pin()))).await;
+    let lists = |user: &User, site: &Site| {
+        user.file("lists.pem", &pem_block("X509 CRL", &site.root.revokes(&[], Validity::current())));
+        "crls = [\"lists.pem\"]\n".to_owned()
+    };
+    let telling = Telling::judging_by(lists, "", |site| format!("{sent}{}{more}", pinset(&site.chain.pin()))).await;
     session(&telling).await;
     let text = until(&telling, "pinproxy_sessions_total{stage=\"relay\",decision=\"allow\"} 1").await;
+    // One list of an hour, and a root that ends when all of a test does.
+    for name in ["revocation_lists_days_left", "roots_days_left", "pinset_roots_days_left{pinset=\"wide\"}"] {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("pinproxy_{name} ")));
+        let days: f64 = line.unwrap_or_else(|| panic!("{name}: {text}")).parse().expect("days");
+        assert!(days > 0.0, "{name}: {days}");
+    }
     telling.program.stop().await;
     let families = python("prometheus_client.openmetrics.parser", PARSER, &text).await?;
     Some(families.as_array().expect("a list").clone())
