@@ -27,12 +27,11 @@ pub(super) fn as_text() -> Box<dyn FnMut(usize)> {
 
 /// Of a session that was allowed and has come to its end.
 fn event() -> Event {
-    let text = |text: &str| Some(text.to_owned());
     let told = |text: &str| Some(Told::words(text));
     let pin = |text: &str| Pin::parse(text).expect("a pin");
     Event {
         date_time: now(),
-        session: "8a238b53-3".to_owned(),
+        session: "8a238b53-3".into(),
         client: Client(SocketAddr::from(([10, 1, 2, 3], 40_000))),
         connect_authority: Told::target(&format!("{HOST}:443")),
         hostname: told(HOST),
@@ -43,7 +42,7 @@ fn event() -> Event {
         failure_class: None,
         detail: None,
         status: Some(200),
-        pinset: text("bank"),
+        pinset: Some("bank".into()),
         enforced: true,
         overridden: false,
         asked: Some(Asked::Enforce),
@@ -51,7 +50,7 @@ fn event() -> Event {
         matched_position: Some(0),
         matched_pin: Some(pin(PIN)),
         exempted: false,
-        seen_pins: vec![pin(PIN), pin(SPARE), pin(SPARE)],
+        seen_pins: [pin(PIN), pin(SPARE), pin(SPARE)].into(),
         candidate_paths: 0,
         upstream_address: Some(SocketAddr::from(([192, 0, 2, 1], 443))),
         upstream_tls: Some("1.3"),
