@@ -24,8 +24,8 @@ pub(super) const USUAL_SOCKET: &str = "/run/pinproxy/control.sock";
 ///
 /// Ends with 0 when it is done as asked, with 1 when the proxy refuses it as it is (a reload with a mistake, an override
 /// that would change nothing, or that is not there), with 2 when it is nothing that could be asked (no host, a time beyond
-/// 4h, a text that is blank or too long), and with 3 when no proxy can be reached or none answers within ten seconds. A
-/// reload is waited for as long as it takes.
+/// 4h, a text that is blank or too long), and with 3 when no proxy can be reached, none answers within ten seconds, or what
+/// answers is no proxy. A reload is waited for as long as it takes.
 #[derive(Debug, clap::Args)]
 #[command(
     arg_required_else_help = true,
@@ -49,7 +49,7 @@ enum Order {
     Status,
     /// Read the configuration again; open sessions that it refuses are closed
     Reload {
-        /// Put it in force even if it loses a third of the pinned hosts, or more
+        /// Put it in force even if a third of the pinned or of the enforced hosts lose protection, or more
         #[arg(long)]
         force: bool,
     },

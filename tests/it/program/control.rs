@@ -78,8 +78,10 @@ async fn a_reload_answers_with_what_came_of_it() {
     let (without, _) = good.split_once("[[pinset]]").unwrap();
     std::fs::write(&controlled.path, without).unwrap();
     let refused = controlled.ctl(&["reload"]).await.with_code(1);
-    refused
-        .says(&["1 of 1 pinned host patterns would not be pinned any more (localhost)", "pinproxy ctl reload --force"]);
+    refused.says(&[
+        "1 of 1 pinned host patterns would lose protection: 1 without a rule (localhost)",
+        "pinproxy ctl reload --force",
+    ]);
     let forced = controlled.ctl(&["reload", "--force"]).await.with_code(0);
     assert!(forced.out.starts_with("generation 3 with 0 rules is in force\n"), "{forced}");
     let status = controlled.ctl(&["status"]).await.with_code(0);
