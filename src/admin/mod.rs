@@ -4,8 +4,10 @@
 mod answer;
 mod connections;
 mod control;
+mod exchange;
 mod guard;
 mod page;
+mod places;
 mod socket;
 mod tell;
 mod tls;

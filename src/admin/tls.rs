@@ -57,6 +57,7 @@ pub struct TlsDoor {
 }
 
 impl Door for TlsDoor {
+    const NAME: &'static str = "the admin address";
     type Accepted = TcpStream;
     type Stream = TlsStream<TcpStream>;
 

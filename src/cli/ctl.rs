@@ -1,6 +1,7 @@
 //! `pinproxy ctl`: talks to a running proxy over its control socket.
 
 mod client;
+mod shape;
 mod text;
 
 use super::{Exit, Failure, print};
@@ -9,6 +10,7 @@ use clap::Subcommand;
 use client::{Answer, Patience};
 use http::Method;
 use serde_json::{Value, json};
+use shape::Shape;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,8 +24,8 @@ pub(super) const USUAL_SOCKET: &str = "/run/pinproxy/control.sock";
 ///
 /// Ends with 0 when it is done as asked, with 1 when the proxy refuses it as it is (a reload with a mistake, an override
 /// that would change nothing, or that is not there), with 2 when it is nothing that could be asked (no host, a time beyond
-/// 4h, a text that is blank or too long), and with 3 when no proxy can be reached or none answers within ten seconds. A
-/// reload is waited for as long as it takes.
+/// 4h, a text that is blank or too long), and with 3 when no proxy can be reached, none answers within ten seconds, or what
+/// answers is no proxy. A reload is waited for as long as it takes.
 #[derive(Debug, clap::Args)]
 #[command(
     arg_required_else_help = true,
@@ -47,7 +49,7 @@ enum Order {
     Status,
     /// Read the configuration again; open sessions that it refuses are closed
     Reload {
-        /// Put it in force even if it loses a third of the pinned hosts, or more
+        /// Put it in force even if a third of the pinned or of the enforced hosts lose protection, or more
         #[arg(long)]
         force: bool,
     },
@@ -95,32 +97,34 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
     check(&order).map_err(Failure::unusable)?;
     let patience = if matches!(order, Order::Reload { .. }) { Patience::Endless } else { Patience::Limited };
     let ask = |method, path: &str, content| client::ask(&socket, patience, method, path, content);
-    let (answer, told): (Answer, fn(&Value) -> String) = match order {
-        Order::Status => (ask(Method::GET, "/v1/status", None)?, text::status),
-        Order::Reload { force } => (ask(Method::POST, &format!("/v1/reload?force={force}"), None)?, text::reloaded),
-        Order::Drain => (ask(Method::POST, "/v1/drain", None)?, text::drained),
+    let (answer, shape, told): (Answer, Shape, fn(&Value) -> String) = match order {
+        Order::Status => (ask(Method::GET, "/v1/status", None)?, shape::STATUS, text::status),
+        Order::Reload { force } => {
+            (ask(Method::POST, &format!("/v1/reload?force={force}"), None)?, shape::RELOADED, text::reloaded)
+        }
+        Order::Drain => (ask(Method::POST, "/v1/drain", None)?, shape::DRAINED, text::drained),
         Order::Override(OverrideOrder::Add { host, lifetime, reason, by }) => {
             // A fraction of a second more than is allowed is more than is allowed.
             let seconds = lifetime.as_secs() + u64::from(lifetime.subsec_nanos() > 0);
             let content = json!({ "target": host, "seconds": seconds, "reason": reason, "by": by });
-            (ask(Method::POST, "/v1/overrides", Some(content))?, text::added)
+            (ask(Method::POST, "/v1/overrides", Some(content))?, shape::OVERRIDE, text::added)
         }
-        Order::Override(OverrideOrder::List) => (ask(Method::GET, "/v1/overrides", None)?, text::overrides),
+        Order::Override(OverrideOrder::List) => {
+            (ask(Method::GET, "/v1/overrides", None)?, shape::OVERRIDES, text::overrides)
+        }
         Order::Override(OverrideOrder::Remove { host, by }) => {
             let content = json!({ "target": host, "by": by });
-            (ask(Method::DELETE, "/v1/overrides", Some(content))?, text::removed)
+            (ask(Method::DELETE, "/v1/overrides", Some(content))?, shape::OVERRIDE, text::removed)
         }
     };
     match answer {
-        Answer::Done(value) => {
+        Answer::Done(status, value) => {
+            shape.check(status, &value).map_err(|why| client::no_proxy(&socket, &why))?;
             let text = if wants_json { format!("{value:#}") } else { told(&value) };
             print(&text)?;
             Ok(Exit::Done)
         }
-        Answer::Refused(exit, value) => {
-            let sentence = value.get("error").and_then(Value::as_str).unwrap_or("the proxy refuses without a reason");
-            Err(Failure { exit, message: sentence.to_owned() })
-        }
+        Answer::Refused(exit, message) => Err(Failure { exit, message }),
     }
 }
 

@@ -37,9 +37,9 @@ use tokio::task::JoinSet;
 ///
 /// Without a configuration file it listens on 127.0.0.1:8080, makes a CA on first use in the user's data folder, and
 /// pins nothing. SIGHUP reads the configuration again: rules, trust anchors, revocation lists, access rules and the CA take
-/// effect at once, and open sessions that they refuse are closed. A file with a mistake changes nothing, nor does one that
-/// loses a third of the pinned hosts. Ends on SIGTERM or SIGINT: no new sessions, and running ones get the drain timeout; a
-/// second signal ends it at once.
+/// effect at once, and open sessions that they refuse are closed. A file with a mistake changes nothing, nor does one by
+/// which a third of the pinned hosts lose protection. Ends on SIGTERM or SIGINT: no new sessions, and running ones get the
+/// drain timeout; a second signal ends it at once. The first one behind `pinproxy ctl drain` lets the drain go on.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  pinproxy run --config /etc/pinproxy/pinproxy.toml")]
 pub struct Arguments {
@@ -265,16 +265,23 @@ impl Signals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Completes with the first signal, or when the proxy is asked to drain; the next signal ends the sessions that are
-    /// still open, and says so.
+    /// Completes with the first signal, or when the proxy is asked to drain. The second signal ends the sessions that are
+    /// still open: a service manager sends the first one behind `ctl drain` as well, and no session is to be cut off by it.
     async fn wait(mut self, operator: Arc<Operator>, cut_short: Arc<AtomicBool>) {
-        tokio::select! {
-            () = self.next() => {}
-            () = operator.asked_to_drain() => {}
-        }
+        let is_signalled = tokio::select! {
+            () = self.next() => true,
+            () = operator.asked_to_drain() => false,
+        };
         service::stopping();
-        tracing::info!("stopping: no new sessions; open ones may end (a second signal ends them now)");
+        let ends_them = if is_signalled { "a second signal ends them now" } else { "two signals end them now" };
+        tracing::info!("stopping: no new sessions; open ones may end ({ends_them})");
         tokio::spawn(async move {
+            if !is_signalled {
+                self.next().await;
+                tracing::info!(
+                    "open sessions may end, as asked for before this signal (a second signal ends them now)"
+                );
+            }
             self.next().await;
             cut_short.store(true, Ordering::Relaxed);
             operator.proxy.end();

@@ -1,7 +1,7 @@
 //! What stands outside of the rules and decides about every host all the same: trust anchors, revocation, access.
 
 use super::model::{Config, ExtraRoots, Revocation, Roots};
-use crate::policy::compare::{Aspect, Difference, Direction};
+use crate::policy::compare::{Aspect, Difference, Direction, access_differences};
 use std::fmt;
 use std::path::Path;
 
@@ -26,9 +26,7 @@ pub fn differences(old: &Whole<'_>, new: &Whole<'_>) -> Vec<Difference> {
     let roots = (old.roots() != new.roots())
         .then(|| Difference::words(Aspect::TrustAnchors, Direction::Both, old.roots(), new.roots()));
     let revocation = revocation(old.config.upstream.revocation, new.config.upstream.revocation);
-    let access = (old.config.access != new.config.access).then(|| {
-        Difference::words(Aspect::Access, Direction::Both, "as it is", "other clients, destinations or ports")
-    });
+    let access = access_differences(&old.config.access, &new.config.access);
     lists.chain(roots).chain(revocation).chain(access).collect()
 }
 
@@ -166,8 +164,14 @@ mod tests {
             (
                 String::new(),
                 "[access]".to_owned(),
-                vec!["Access Both as it is other clients, destinations or ports"],
-                vec!["Access Both as it is other clients, destinations or ports"],
+                vec![
+                    "Access Stricter +destinations_deny private",
+                    "Access Stricter -ports_allow all but 25 +ports_allow 443 +ports_allow 8443 +ports_allow 80",
+                ],
+                vec![
+                    "Access Looser -destinations_deny private",
+                    "Access Looser -ports_allow 443 -ports_allow 8443 -ports_allow 80 +ports_allow all but 25",
+                ],
             ),
         ];
         for (old, new, there, back) in table {

@@ -4,6 +4,7 @@
 pub mod background;
 mod judging;
 mod loosened;
+mod losing;
 mod overriding;
 mod preparing;
 mod reload;

@@ -2,27 +2,20 @@
 //! force. It may take seconds of processor time. Nothing here is what sessions use, and no lock is taken that they wait for,
 //! nor one that is in the way when it is done twice ([`super::background`]).
 
-use super::loosened::{Standpoint, loosened};
+use super::loosened::{Loosened, Standpoint, loosened};
+use super::losing::check_losses;
 use super::reload::{Read, Wanted};
 use crate::authority::{self, CERTIFICATE_FILE, CertificateAuthority, KEY_FILE, Settings};
 use crate::config::{Config, Diagnostic, RuleSet};
 use crate::files::{Stamp, Stamps};
 use crate::inspect::{Fault, InForce, Occasion};
-use crate::policy::pattern::HostPattern;
-use crate::policy::pinset::{Basis, Mode, Pinset, Stance};
 use crate::policy::rules::Defaults;
 use crate::proxy::{Generation, ca_settings};
 use rustls::pki_types::CertificateDer;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
-
-/// A reload that loses one pinned host pattern of so many, or more, is refused unless it is forced.
-const PINNED_KEPT_OF_LOST: usize = 3;
-
-/// Host patterns that a refusal names.
-const LOST_SHOWN_MAX: usize = 5;
 
 /// A configuration, for the next one to be compared with.
 #[derive(Debug)]
@@ -31,8 +24,6 @@ pub(super) struct Before {
     pub(super) around: Config,
     defaults: Defaults,
     faults: Vec<Fault>,
-    /// The host patterns that are pinned.
-    pinned: HashSet<HostPattern>,
 }
 
 /// What a reload starts from.
@@ -68,7 +59,7 @@ pub(super) struct Ready {
 
 impl Before {
     pub(super) fn of(config: &Config, faults: Vec<Fault>) -> Self {
-        Self { around: without_rules(config), defaults: config.rules.defaults(), faults, pinned: pinned(config) }
+        Self { around: without_rules(config), defaults: config.rules.defaults(), faults }
     }
 }
 
@@ -96,39 +87,16 @@ impl Preparing {
         let number = self.in_force.policy.generation() + 1;
         let generation = Generation::with(&config, number, materials, own).map_err(|error| error.to_string())?;
         let before = Before::of(&config, faults);
-        let loss = check_loss(&self.before.pinned, &before.pinned);
-        let looser = loosened(&self.standpoint(), &standpoint(&before, &generation), self.now);
-        let warnings = warnings.iter().map(sentence).collect();
+        let (then, now) = (standpoint(&self.before, &self.in_force), standpoint(&before, &generation));
+        let compared = then.compared_with(&now, self.now);
+        let (loss, Loosened { looser, undecided }) = (check_losses(&compared), loosened(&then, &now, &compared));
+        let warnings = warnings.iter().map(sentence).chain(undecided).collect();
         Ok(Ready { generation, before, settings_of_ca, another_ca, loss, looser, warnings })
-    }
-
-    fn standpoint(&self) -> Standpoint<'_> {
-        standpoint(&self.before, &self.in_force)
     }
 }
 
 fn standpoint<'a>(before: &'a Before, generation: &'a Generation) -> Standpoint<'a> {
     Standpoint { around: &before.around, policy: &generation.policy, defaults: before.defaults }
-}
-
-/// A configuration without faults is not put in force when it loses so many pins: that is more often half a file, or a
-/// folder of includes that was emptied, than what somebody wants.
-fn check_loss(before: &HashSet<HostPattern>, kept: &HashSet<HostPattern>) -> Result<(), String> {
-    let is_lost =
-        |pattern: &&HostPattern| !kept.contains(*pattern) && !pattern.wider().iter().any(|wider| kept.contains(wider));
-    let mut lost: Vec<_> = before.iter().filter(is_lost).map(ToString::to_string).collect();
-    if lost.is_empty() || lost.len() * PINNED_KEPT_OF_LOST < before.len() {
-        return Ok(());
-    }
-    lost.sort_unstable();
-    let (count, all, more) = (lost.len(), before.len(), lost.len().saturating_sub(LOST_SHOWN_MAX));
-    lost.truncate(LOST_SHOWN_MAX);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    Err(format!(
-        "{count} of {all} pinned host patterns would not be pinned any more ({}{more}); if that is meant, force \
-         it: pinproxy ctl reload --force",
-        lost.join(", ")
-    ))
 }
 
 /// The rest of a configuration. Rules can be many, and the generation has them.
@@ -148,13 +116,6 @@ fn without_rules(config: &Config) -> Config {
         admin: config.admin.clone(),
         watch: config.watch,
     }
-}
-
-/// The host patterns of all pinsets that judge pins.
-fn pinned(config: &Config) -> HashSet<HostPattern> {
-    let judges = |pinset: &Pinset| !matches!(pinset.basis, Basis::Chain { stance: Stance::Fixed(Mode::Off), .. });
-    let rules = config.rules.rules().iter().filter(|rule| rule.pinset().is_some_and(judges));
-    rules.flat_map(|rule| &rule.hosts).cloned().collect()
 }
 
 /// A finding in one line.

@@ -74,7 +74,10 @@ impl Reloader {
     /// Does what is asked for, tells of it, and answers.
     pub(super) fn serve(&mut self, Request { cause, force, answer }: Request) {
         tracing::info!("reading the configuration again");
-        let outcome = self.run(force);
+        // Whatever becomes of the configuration: who moves files away does not ask how it is.
+        let not_reopened: Vec<_> = self.proxy.reopen_logs().iter().map(ToString::to_string).collect();
+        let outcome =
+            self.run(force, &not_reopened).map_err(|message| [&[message], &not_reopened[..]].concat().join("\n"));
         match &outcome {
             Ok(done) => {
                 self.told.taken.fetch_add(1, Ordering::Relaxed);
@@ -97,7 +100,7 @@ impl Reloader {
     /// Puts rules, trust anchors, revocation lists, access rules and CA in force for the sessions that begin from now on;
     /// ends the open ones that they refuse. Where anything is wrong that was not wrong before, what was in force stays in
     /// force.
-    fn run(&mut self, force: bool) -> Result<Reloaded, String> {
+    fn run(&mut self, force: bool, not_reopened: &[String]) -> Result<Reloaded, String> {
         let beside = stamps_of(&self.beside);
         // By themselves: a certificate has its day, whatever is wrong with the rest.
         let kept: Vec<_> = self.beside.iter().filter_map(|beside| (beside.renew)().err()).collect();
@@ -121,7 +124,8 @@ impl Reloader {
             ready.loss.clone()?;
         }
         let (authority, doubt) = self.authority(&ready)?;
-        Ok(self.put_in_force(ready, authority, kept.into_iter().chain(doubt).collect()))
+        let warnings = kept.into_iter().chain(doubt).collect();
+        Ok(self.put_in_force(ready, authority, warnings, not_reopened.to_vec()))
     }
 
     fn put_in_force(
@@ -129,6 +133,7 @@ impl Reloader {
         ready: Ready,
         authority: Option<CertificateAuthority>,
         mut warnings: Vec<String>,
+        not_reopened: Vec<String>,
     ) -> Reloaded {
         let (number, rules) = (ready.generation.policy.generation(), ready.generation.policy.rules().len());
         if let Some(authority) = authority {
@@ -137,7 +142,6 @@ impl Reloader {
         let old = self.proxy.replace(ready.generation);
         (self.generation, self.in_force) = (number, Arc::new(ready.before));
         self.replaced.push(old);
-        let not_reopened = self.proxy.reopen_logs().iter().map(ToString::to_string).collect();
         tracing::info!("reloaded the configuration: generation {number} with {rules} rules is in force");
         // What is in force is in force, whether its open sessions could be judged or not.
         let closed = self.judging.judge().blocking_recv().unwrap_or_else(|_| {

@@ -211,7 +211,8 @@ pub enum AccessError {
     },
 }
 
-const SMTP: u16 = 25;
+/// No port for clients of the web.
+pub(super) const SMTP: u16 = 25;
 
 impl Access {
     /// What a listener on loopback without `[access]` allows: local clients, every destination, every port but 25.

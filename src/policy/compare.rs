@@ -5,7 +5,9 @@
 //! at which one of them changes by itself.
 
 mod accepts;
+mod admission;
 mod change;
+mod losses;
 mod observed;
 mod strictness;
 mod witness;
@@ -18,12 +20,15 @@ use super::pin::{Pin, Sha256};
 use super::protection::Protection;
 use super::rules::{Defaults, NameMismatch, Policy, Rule, RuleKind};
 use super::timestamp::Timestamp;
+use losses::Pinned;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::SystemTime;
 use strictness::{Standing, differences};
 use witness::Surveyor;
 
+pub use admission::access_differences;
 pub use change::{Aspect, Change, Comparison, Difference, Direction, Kind};
+pub use losses::{Left, Loss, Losses};
 pub use observed::{Finding, Judge, Observation, Tally, Undecided, Verdict, Verdicts};
 
 /// More witnesses than this are not looked at.
@@ -60,7 +65,7 @@ fn compare_within(
     let patterns: HashSet<&HostPattern> = [old, new].into_iter().flat_map(Side::patterns).collect();
     let surveyor = Surveyor::new(patterns.iter().copied());
     let mut groups: HashMap<Effect, BTreeSet<String>> = HashMap::new();
-    let (mut unchanged, mut looked_at) = (0, 0);
+    let (mut unchanged, mut looked_at, mut losses) = (0, 0, Vec::new());
     for pattern in patterns {
         let mut effects = Vec::new();
         for witness in surveyor.witnesses(pattern) {
@@ -68,15 +73,19 @@ fn compare_within(
             if looked_at > witnesses_max {
                 return Err(TooManyWitnesses);
             }
-            effects.push((effect(old, new, &witness.authority, at), witness.shown));
+            let pinned = Pinned::of(old, new, &witness, at);
+            effects.push((effect(old, new, &witness.authority, at), pinned, witness.shown));
         }
-        if effects.iter().all(|(effect, _)| effect.is_none()) {
+        if effects.iter().all(|(effect, ..)| effect.is_none()) {
             unchanged += 1;
         }
         let uniform = effects.windows(2).all(|pair| matches!(pair, [one, other] if one.0 == other.0));
-        for (effect, shown) in effects {
-            let Some(effect) = effect else { continue };
-            groups.entry(effect).or_default().insert(if uniform { pattern.to_string() } else { shown });
+        for (effect, pinned, shown) in effects {
+            let shown = if uniform { pattern.to_string() } else { shown };
+            losses.extend(pinned.map(|pinned| (shown.clone(), pinned)));
+            if let Some(effect) = effect {
+                groups.entry(effect).or_default().insert(shown);
+            }
         }
     }
     let changes = groups.into_iter().map(|((old, new, differences), hosts)| Change {
@@ -88,7 +97,7 @@ fn compare_within(
     });
     let mut changes: Vec<_> = changes.collect();
     changes.sort_by(|one, other| (one.kind, &one.hosts).cmp(&(other.kind, &other.hosts)));
-    Ok(Comparison { at, general: general(old, new), changes, unchanged })
+    Ok(Comparison { at, general: general(old, new), changes, unchanged, losses: losses.into_iter().collect() })
 }
 
 /// The rules that a host had and gets, and what is different; `None` where nothing is.

@@ -3,7 +3,9 @@
 use super::host::Authority;
 use super::pattern::HostPattern;
 use super::pin::Pin;
-use super::pinset::{Accepts, AnchorSet, Basis, Clause, Combine, Denied, Mode, Pinset, Plaintext, Position, Stance};
+use super::pinset::{
+    Accepts, AfterExpiry, AnchorSet, Basis, Clause, Combine, Denied, Expiry, Mode, Pinset, Plaintext, Position, Stance,
+};
 use super::rollout::{Rate, Rollout, Share, Step};
 use super::rules::{Blocked, Defaults, Policy, Rule, RuleKind, Unpinned};
 use super::timestamp::Timestamp;
@@ -47,6 +49,11 @@ pub(crate) fn with_stance(name: &str, new: Stance) -> Pinset {
         *stance = new;
     }
     pinset
+}
+
+/// Enforced up to a day.
+pub(crate) fn with_expiry(name: &str, on: u64, then: AfterExpiry) -> Pinset {
+    Pinset { expiry: Some(Expiry { at: day(on), then }), ..pinset(name) }
 }
 
 /// Days and percentages, then everybody.

@@ -26,9 +26,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// What a proxy answers.
 #[derive(Debug)]
 pub(super) enum Answer {
-    Done(Value),
-    /// It does not do it; and how the command ends.
-    Refused(Exit, Value),
+    /// It has done it, or has taken it on.
+    Done(StatusCode, Value),
+    /// It does not do it, and why; and how the command ends.
+    Refused(Exit, String),
 }
 
 /// How long an answer is waited for.
@@ -85,8 +86,7 @@ async fn waited_for(
 
 async fn exchange(socket: &Path, method: Method, path: &str, content: Option<Value>) -> Result<Answer, Failure> {
     let stream = UnixStream::connect(socket).await.map_err(|error| cannot_reach(socket, &error))?;
-    let failed =
-        |error: String| Failure::unreachable(format!("{} does not answer as a proxy does: {error}", socket.display()));
+    let failed = |error: String| no_proxy(socket, &error);
     let octets = content.map(|content| content.to_string()).unwrap_or_default();
     let request = Request::builder()
         .method(method)
@@ -103,19 +103,24 @@ async fn exchange(socket: &Path, method: Method, path: &str, content: Option<Val
     } else {
         serde_json::from_slice(&octets).map_err(|error| failed(error.to_string()))?
     };
-    Ok(if head.status.is_success() { Answer::Done(value) } else { refused(head.status, value) })
+    let status = head.status;
+    if status.is_success() { Ok(Answer::Done(status, value)) } else { refused(socket, status, &value) }
 }
 
-fn refused(status: StatusCode, value: Value) -> Answer {
+/// Somebody answers, and it is no proxy: another server, perhaps.
+pub(super) fn no_proxy(socket: &Path, why: &str) -> Failure {
+    Failure::unreachable(format!("{} does not answer as a proxy does: {why}", socket.display()))
+}
+
+fn refused(socket: &Path, status: StatusCode, value: &Value) -> Result<Answer, Failure> {
     // What no proxy would do, and what this one does not do as it is.
     let exit = match status {
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => Exit::Unusable,
         _ => Exit::NotAsItShouldBe,
     };
-    if value.get("error").is_some() {
-        Answer::Refused(exit, value)
-    } else {
-        Answer::Refused(exit, serde_json::json!({ "error": status.to_string() }))
+    match value.get("error") {
+        Some(Value::String(error)) => Ok(Answer::Refused(exit, error.clone())),
+        _ => Err(no_proxy(socket, &format!("{status} without a reason"))),
     }
 }
 
@@ -171,12 +176,12 @@ mod tests {
         assert_eq!((failure.exit, told.as_str()), (Exit::Unreachable, ""));
         assert!(failure.message.contains(" within 10s: a process is there, and it hangs"), "{}", failure.message);
         let (answer, told) = asked(Patience::Endless, hour).await;
-        assert!(matches!(answer, Ok(Answer::Done(value)) if value == 7));
+        assert!(matches!(answer, Ok(Answer::Done(_, value)) if value == 7));
         assert!(told.starts_with("pinproxy: no answer from ") && told.contains(" within 10s; still waiting"), "{told}");
         assert_eq!(told.lines().count(), 1);
         for patience in [Patience::Limited, Patience::Endless] {
             let (answer, told) = asked(patience, Duration::from_secs(9)).await;
-            assert!(matches!(answer, Ok(Answer::Done(value)) if value == 7));
+            assert!(matches!(answer, Ok(Answer::Done(_, value)) if value == 7));
             assert_eq!(told, "");
         }
     }

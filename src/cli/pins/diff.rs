@@ -16,9 +16,10 @@ use std::path::PathBuf;
 ///
 /// Holds the pinsets, exemptions, tunnels, blocked keys and defaults of two files against each other, from now on and
 /// through every date in them. A host becomes looser when something passes that was refused, stricter when something
-/// is refused that passed. Of `[access]` it is told only whether it changes; what files with trust anchors and revocation
-/// lists hold is not compared. Of an observed chain only the keys are known: where certificates decide (a pin of a
-/// certificate, different roots of a pinset, anchors with exempts_pins), it is counted as one that cannot be judged.
+/// is refused that passed. Of `[access]` each list is told by itself, as "changed" where other entries decide whether more
+/// passes; what files with trust anchors and revocation lists hold is not compared. Of an observed chain only the keys are
+/// known: where certificates decide (a pin of a certificate, different roots of a pinset, anchors with exempts_pins), it is
+/// counted as one that cannot be judged.
 ///
 /// Exit codes: 0 nothing becomes looser; 1 something does (a host becomes unpinned, looser, or changed both ways, as
 /// by an exchanged pin), or an observed chain would be refused that passed; 2 unusable arguments, configuration or

@@ -88,6 +88,7 @@ fn add_differences(rows: &mut Rows, differences: &[Difference]) {
             Direction::Looser => "looser",
             Direction::Stricter => "stricter",
             Direction::Both => "both",
+            Direction::Undecided => "changed",
         };
         let since = difference.since.map(|since| format!(", from {since} on")).unwrap_or_default();
         let (removed, added) = (signed('-', &difference.removed), signed('+', &difference.added));

@@ -1,5 +1,6 @@
 //! What is different, and what it comes to.
 
+use super::losses::Losses;
 use crate::policy::explain::Told;
 use crate::policy::timestamp::Timestamp;
 use serde::Serialize;
@@ -16,6 +17,9 @@ pub struct Comparison {
     pub changes: Vec<Change>,
     /// How many patterns nothing changes for.
     pub unchanged: usize,
+    /// Which of the pinned hosts lose protection at that moment: what a reload asks about.
+    #[serde(skip)]
+    pub losses: Losses,
 }
 
 /// What changes for some hosts.
@@ -125,6 +129,8 @@ pub enum Direction {
     Stricter,
     /// Both, or it cannot be told.
     Both,
+    /// It cannot be told whether anything passes that was refused.
+    Undecided,
 }
 
 impl Aspect {
@@ -172,9 +178,9 @@ impl Direction {
         }
     }
 
-    /// Whether something passes that was refused.
+    /// Whether something passes that was refused, or may.
     pub const fn loosens(self) -> bool {
-        matches!(self, Self::Looser | Self::Both)
+        matches!(self, Self::Looser | Self::Both | Self::Undecided)
     }
 }
 

@@ -4,7 +4,8 @@ use crate::policy::pinset::{
 };
 use crate::policy::rules::Unpinned;
 use crate::policy::tests_support::{
-    accepts, at, authority, day, denied, exempt, intercepting, pinset, policy, rollout, rule, tunnel, with_stance,
+    accepts, at, authority, day, denied, exempt, intercepting, pinset, policy, rollout, rule, tunnel, with_expiry,
+    with_stance,
 };
 use Aspect as A;
 use Direction::{Both, Looser, Stricter};
@@ -44,7 +45,7 @@ fn as_name(text: &str) -> NameCheck {
 }
 
 fn ending(on: u64, then: AfterExpiry) -> Pinset {
-    Pinset { expiry: Some(Expiry { at: day(on), then }), ..pinset("p") }
+    with_expiry("p", on, then)
 }
 
 fn stepped(name: &str, ramp: &[(u64, f64)], enforce_from: u64, hold: Option<f64>) -> Pinset {
@@ -56,6 +57,7 @@ const fn reversed(direction: Direction) -> Direction {
         Looser => Stricter,
         Stricter => Looser,
         Both => Both,
+        Direction::Undecided => Direction::Undecided,
     }
 }
 

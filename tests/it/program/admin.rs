@@ -8,6 +8,10 @@ use super::*;
 
 use crate::support::client::{RawClient, Reply};
 use crate::support::within_deadline;
+use std::time::Duration;
+
+/// Less than who says nothing has to ask something, and more than a probe needs on a busy machine.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Long enough to be one.
 const TOKEN: &str = "correct-horse-battery-staple";
@@ -268,6 +272,25 @@ async fn garbage_and_silence_hold_nobody_up() {
     drop(silent);
     let ended = telling.program.stop().await;
     assert!(!ended.err.contains("panicked"), "{ended}");
+}
+
+/// More than there are places, and each has five seconds to ask something: a probe does not wait for them.
+#[tokio::test]
+async fn silence_on_all_places_keeps_no_probe_out() {
+    let telling = Telling::start("", |_| String::new()).await;
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(RawClient::connect(telling.admin).await.unwrap());
+    }
+    let probed = tokio::time::timeout(PROBE_TIMEOUT, async {
+        for path in ["/healthz", "/readyz", "/metrics"] {
+            assert_eq!(telling.get(path).await.status, 200, "{path}");
+        }
+    });
+    probed.await.expect("answers in time");
+    let ended = telling.program.stop().await;
+    let told = "WARN pinproxy::admin::places: the admin address has as many connections as it takes (32, ";
+    assert_eq!(ended.err.matches(told).count(), 1, "{ended}");
 }
 
 #[tokio::test]

@@ -78,8 +78,10 @@ async fn a_reload_answers_with_what_came_of_it() {
     let (without, _) = good.split_once("[[pinset]]").unwrap();
     std::fs::write(&controlled.path, without).unwrap();
     let refused = controlled.ctl(&["reload"]).await.with_code(1);
-    refused
-        .says(&["1 of 1 pinned host patterns would not be pinned any more (localhost)", "pinproxy ctl reload --force"]);
+    refused.says(&[
+        "1 of 1 pinned host patterns would lose protection: 1 without a rule (localhost)",
+        "pinproxy ctl reload --force",
+    ]);
     let forced = controlled.ctl(&["reload", "--force"]).await.with_code(0);
     assert!(forced.out.starts_with("generation 3 with 0 rules is in force\n"), "{forced}");
     let status = controlled.ctl(&["status"]).await.with_code(0);
@@ -217,6 +219,34 @@ async fn a_socket_that_is_none() {
     ended.says(&["cannot reach the control socket ", ": it is no socket; name the one of the proxy"]);
 }
 
+/// Any server answers something.
+#[tokio::test]
+async fn a_server_that_is_no_proxy() {
+    let user = User::new();
+    let socket = user.folder().join("socket");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let json = "content-type: application/json\r\ncontent-length";
+    let table = [
+        ("200 OK", "content-length: 0\r\n\r\n".to_owned(), "no \"version\" in it"),
+        ("204 No Content", "\r\n".to_owned(), "204 No Content where a proxy says 200 OK"),
+        ("200 OK", format!("{json}: 2\r\n\r\n{{}}"), "no \"version\" in it"),
+        ("200 OK", format!("{json}: 5\r\n\r\n<html"), "does not answer as a proxy does: "),
+        ("404 Not Found", "content-length: 0\r\n\r\n".to_owned(), "404 Not Found without a reason"),
+    ];
+    for (status, rest, says) in table {
+        let answer = format!("HTTP/1.1 {status}\r\n{rest}");
+        for arguments in [&["status"][..], &["status", "--json"]] {
+            let asking = user.pinproxy(["ctl", "--socket"]).arg(&socket).args(arguments).start();
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_u8().await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let ended = asking.ended().await.with_code(3);
+            ended.says(&["does not answer as a proxy does: ", says]);
+            assert_eq!(ended.out, "");
+        }
+    }
+}
+
 /// Whatever a client of the socket does, sessions and other operators do not notice.
 #[tokio::test]
 async fn garbage_and_silence_on_the_socket_disturb_nobody() {
@@ -260,6 +290,20 @@ async fn garbage_and_silence_on_the_socket_disturb_nobody() {
     controlled.ctl(&["status"]).await.with_code(0);
     drop(silent);
     controlled.program.stop().await;
+}
+
+#[tokio::test]
+async fn silence_on_all_places_keeps_nobody_out() {
+    let controlled = Controlled::start(|_| String::new()).await;
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(UnixStream::connect(&controlled.socket).await.unwrap());
+    }
+    let asked = tokio::time::timeout(std::time::Duration::from_secs(3), controlled.ctl(&["status"])).await;
+    asked.expect("an answer before those who are silent have to leave").with_code(0);
+    drop(silent);
+    let told = "the control socket has as many connections as it takes";
+    assert_eq!(controlled.program.stop().await.err.matches(told).count(), 1);
 }
 
 /// A rolling restart: the new process takes the socket, and the old one leaves it alone when it ends.

@@ -130,16 +130,28 @@ async fn a_reload_that_loses_a_third_of_the_pins_is_refused() {
     let refused = [
         (
             String::new(),
-            "4 of 4 pinned host patterns would not be pinned any more (a.example, b.example, c.example, d.example)",
+            "4 of 4 pinned host patterns would lose protection: 4 without a rule (a.example, b.example, c.example, d.example)",
         ),
-        (sets(&["a", "b"]), "2 of 4 pinned host patterns would not be pinned any more (c.example, d.example)"),
+        (
+            sets(&["a", "b"]),
+            "2 of 4 pinned host patterns would lose protection: 2 without a rule (c.example, d.example)",
+        ),
         (
             sets(&["a", "b"]) + &sets(&["x"]),
-            "2 of 4 pinned host patterns would not be pinned any more (c.example, d.example)",
+            "2 of 4 pinned host patterns would lose protection: 2 without a rule (c.example, d.example)",
         ),
         (
             sets(&["a", "b", "c", "d"]) + "[defaults]\nmode = \"off\"\n",
-            "4 of 4 pinned host patterns would not be pinned any more (a.example, b.example, c.example, d.example)",
+            "4 of 4 pinned host patterns would lose protection: 4 with pins that are not judged (a.example, b.example, c.example, d.example)",
+        ),
+        (
+            sets(&["a", "b", "c", "d"]).replace("leaf_pins", "mode = \"report-only\"\nleaf_pins"),
+            "4 of 4 pinned host patterns would lose protection: 4 report-only (a.example, b.example, c.example, d.example)",
+        ),
+        (
+            sets(&["w"]).replace("w.example", "**.example")
+                + "[[exempt]]\nhosts = [\"a.example\", \"b.example\"]\nreason = \"CHG-1\"\nuntil = 2099-01-01T00:00:00Z\n",
+            "2 of 4 pinned host patterns would lose protection: 2 exempt (a.example, b.example)",
         ),
     ];
     let mut count = 0;
@@ -155,7 +167,7 @@ async fn a_reload_that_loses_a_third_of_the_pins_is_refused() {
         .unwrap();
     program.running.signal("HUP").await;
     let told = program.running.err.until("generation 2 with 3 rules is in force").await;
-    assert_eq!(told.matches("reload refused, generation 1 stays in force: ").count(), 4, "{told}");
+    assert_eq!(told.matches("reload refused, generation 1 stays in force: ").count(), 6, "{told}");
     program.stop().await;
 }
 
@@ -232,14 +244,21 @@ async fn without_a_file_there_is_nothing_to_reload() {
 #[tokio::test]
 async fn what_becomes_looser_is_told() {
     let (user, site) = (User::new(), Site::start(Behaviour::Echo).await);
-    let strict = pinset(&site.chain.pin());
+    // Others beside it: of all that is pinned, little loses protection.
+    let others = ["a", "b", "c"].map(|name| {
+        pinset(&Key::p256().pin()).replace("\"site\"", &format!("\"{name}\"")).replace(HOST, &format!("{name}.example"))
+    });
+    let strict = pinset(&site.chain.pin()) + &others.concat();
     let blocked = format!("[[blocklist]]\nname = \"lost\"\nreason = \"stolen\"\nspki = [\"{}\"]\n", Key::p256().pin());
     let begin = format!("{strict}{blocked}[access]\nports_allow = [{}]\ndestinations_deny = []\n", site.origin.port());
     let path = site.trusted_by(&user, &begin);
     let begin = std::fs::read_to_string(&path).unwrap();
     let mut program = Program::start(user.run(Some(&path))).await;
     let table = [
-        (begin.replace("backup", "mode = \"report-only\"\nbackup"), vec!["localhost: mode enforced -> report-only"]),
+        (
+            begin.replacen("backup", "mode = \"report-only\"\nbackup", 1),
+            vec!["localhost: mode enforced -> report-only"],
+        ),
         (begin.clone(), vec![]),
         (begin.replace(&blocked, ""), vec!["for every host or those without a rule: blocklist changed"]),
         (begin.clone(), vec![]),
@@ -253,6 +272,20 @@ async fn what_becomes_looser_is_told() {
             vec!["for every host or those without a rule: exempts_pins changed"],
         ),
         (begin.clone(), vec!["for every host or those without a rule: trust anchors changed"]),
+        (
+            format!("{begin}clients = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n"),
+            vec!["for every host or those without a rule: [access] - clients ::1/128, + clients 10.0.0.0/8"],
+        ),
+        // A smaller network, and a port less.
+        (format!("{begin}clients = [\"127.0.0.0/8\", \"10.1.0.0/16\"]\n"), vec![]),
+        (
+            begin.replace("ports_allow = [", "ports_allow = [443, "),
+            vec![
+                "for every host or those without a rule: [access] - clients 10.1.0.0/16, + clients ::1/128",
+                "for every host or those without a rule: [access] + ports_allow 443",
+            ],
+        ),
+        (begin.clone(), vec![]),
     ];
     let mut generation = 0;
     for (text, expected) in table {
@@ -261,7 +294,7 @@ async fn what_becomes_looser_is_told() {
         generation += 2;
         for number in [generation, generation + 1] {
             program.running.signal("HUP").await;
-            program.running.err.until(&format!("generation {number} with 1 rules is in force")).await;
+            program.running.err.until(&format!("generation {number} with 4 rules is in force")).await;
         }
         let told = program.running.err.so_far();
         let line = format!("generation {generation} lets more through than the last one: ");

@@ -114,3 +114,31 @@ async fn a_file_that_was_moved_away_is_begun_anew() {
     assert!(files.iter().all(|file| lines(&file.with_extension("1")) == 2));
     program.stop().await;
 }
+
+/// The configuration may be broken for days, and logrotate comes every night.
+#[tokio::test]
+async fn a_file_that_was_moved_away_is_begun_anew_beside_a_broken_configuration() {
+    let (user, site) = (User::new(), Site::start(Behaviour::Echo).await);
+    let toml = "[log]\naccess = \"access.jsonl\"\n[admin]\nsocket = \"control.sock\"\n";
+    let path = site.trusted_by(&user, toml);
+    let mut program = Program::start(user.run(Some(&path))).await;
+    let [file, moved, socket] = ["access.jsonl", "access.1", "control.sock"].map(|name| user.folder().join(name));
+    let lines = |path: &Path| std::fs::read_to_string(path).unwrap_or_default().lines().count();
+    reply(&program, &site).await;
+    crate::support::until(|| lines(&file) == 1).await;
+    std::fs::write(&path, "[[pinset").unwrap();
+    std::fs::rename(&file, &moved).unwrap();
+    reload(&mut program, "reload refused, generation 1 stays in force: ").await;
+    reply(&program, &site).await;
+    crate::support::until(|| lines(&file) == 1).await;
+    assert_eq!(lines(&moved), 1);
+
+    // That it could not be, is told with the refusal.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let refused = user.pinproxy(["ctl", "reload", "--socket"]).arg(&socket).run().await.with_code(1);
+    refused.says(&["error[E17]", "access.jsonl cannot be opened anew", "it is a folder now"]);
+    let status = user.pinproxy(["ctl", "status", "--socket"]).arg(&socket).run().await.with_code(0);
+    assert!(status.out.contains("error[E17]") && status.out.contains("access.jsonl cannot be opened anew"), "{status}");
+    program.stop().await;
+}

@@ -91,6 +91,30 @@ async fn a_second_signal_does_not_wait() {
     assert!(lines.contains("\"ended\":\"shutdown\""), "{lines}");
 }
 
+/// What a hook before the stop and then the service manager do: the signal is the first one, and cuts off nobody.
+#[tokio::test]
+async fn the_first_signal_behind_a_drain_lets_it_go_on() {
+    for (second, code) in [(None, 0), (Some("TERM"), 1)] {
+        let (user, site) = (User::new(), Site::start(Behaviour::Echo).await);
+        let toml = "[admin]\nsocket = \"control.sock\"\n";
+        let mut program = Program::start(user.run(Some(&site.trusted_by(&user, toml)))).await;
+        let mut open = session(&user, &program, &site).await;
+        let socket = user.folder().join("control.sock");
+        user.pinproxy(["ctl", "drain", "--socket"]).arg(&socket).run().await.with_code(0);
+        program.running.err.until("stopping: no new sessions; open ones may end (two signals end them now)").await;
+        echo(&mut open).await;
+        program.running.signal("TERM").await;
+        program.running.err.until("open sessions may end, as asked for before this signal (a second signal").await;
+        echo(&mut open).await;
+        match second {
+            None => open.shutdown().await.unwrap(),
+            Some(signal) => program.running.signal(signal).await,
+        }
+        let ended = program.running.ended().await.with_code(code);
+        assert_eq!(ended.err.contains("ended=\"shutdown\""), second.is_some(), "{ended}");
+    }
+}
+
 /// A client that is being told why it was refused has no session, and none is told of.
 #[tokio::test]
 async fn refused_clients_are_no_sessions() {

@@ -129,6 +129,25 @@ async fn files_that_cannot_be_used_keep_it_from_starting() {
     assert!(told.contains("error[E82]") && told.contains("wrong.toml:5:"), "{checked}");
 }
 
+/// They have not even begun with TLS.
+#[tokio::test]
+async fn silence_on_all_places_keeps_no_probe_out() {
+    let (user, root) = (User::new(), Ca::root("A server CA"));
+    install(&user, &server(&root));
+    let admin = format!("tls = {{ {FILES} }}\ntoken = \"${{TOKEN}}\"");
+    let (running, url) = started(&user, &admin).await;
+    let address = url.trim_start_matches("https://");
+    let here = user.file("here.toml", &format!("[admin]\naddress = \"{address}\"\n{admin}\n"));
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(RawClient::connect(address.parse().unwrap()).await.unwrap());
+    }
+    let probe = user.pinproxy(["healthcheck", "--config"]).arg(&here).env("TOKEN", TOKEN).run();
+    let probed = tokio::time::timeout(PROBE_TIMEOUT, probe).await.expect("an answer in time");
+    assert_eq!(probed.with_code(0).out, "ready\n");
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn a_certificate_is_watched_with_the_configuration() {
     let Some(program) = find("curl") else { return };
