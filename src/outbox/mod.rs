@@ -99,8 +99,8 @@ struct Shared {
 
 impl Outbox {
     /// Opens the spool in this folder, and starts to send what is in it and what comes. Receivers by TLS are verified
-    /// against these anchors. While another process has the spool, reports wait in memory until it ends. To be called
-    /// within a runtime.
+    /// against these anchors. While another process has the spool, or its disk has no room, reports wait in memory: they are
+    /// not worth keeping connections down. To be called within a runtime.
     ///
     /// # Errors
     /// [`OutboxError`].
@@ -121,7 +121,9 @@ impl Outbox {
         let spool = Arc::new(Spool::new(spool, identities, reports.spool_max, Arc::clone(&now)));
         match spool.open() {
             Ok(()) => {}
-            Err(error @ SpoolError::Held { .. }) => tracing::error!("reports wait in memory: {error}"),
+            Err(error @ (SpoolError::Held { .. } | SpoolError::Full { .. })) => {
+                tracing::error!("reports wait in memory: {error}")
+            }
             Err(error) => return Err(error.into()),
         }
         let tls = ordinary(anchors)?;

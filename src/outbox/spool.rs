@@ -11,7 +11,6 @@ pub use error::SpoolError;
 
 use super::figures::{Condition, Trouble};
 use kept::{Keeping, Kept, delete_done};
-use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use std::fmt;
 use std::fs::File;
@@ -151,15 +150,15 @@ impl Spool {
         self.with(Access::Writing, |open| {
             let write = open.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             write.execute("UPDATE target SET done = ?1 WHERE name = ?2", params![number, name])?;
-            let deleted = delete_done(&write)?;
             write.commit()?;
-            if let Some(done) = open.done.get_mut(target) {
+            // What could not be deleted before is noted already.
+            if let (Some(done), Some(waiting)) = (open.done.get_mut(target), self.waiting.get(target))
+                && *done < number
+            {
                 *done = number;
-            }
-            self.keeping.remove(deleted);
-            if let Some(waiting) = self.waiting.get(target) {
                 waiting.fetch_sub(1, Ordering::Relaxed);
             }
+            self.keeping.remove(delete_done(&open.connection)?);
             Ok(())
         })
     }
@@ -214,10 +213,7 @@ impl Spool {
 
     fn error(&self, source: rusqlite::Error) -> SpoolError {
         let path = self.folder.join(FILE);
-        // The index beside the file is made as large as it has to be, and fails in a way of its own.
-        let full = source.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE);
         match source.sqlite_error_code() {
-            _ if full => SpoolError::Full { path },
             Some(ErrorCode::DiskFull) => SpoolError::Full { path },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 SpoolError::Damaged { path, detail: source.to_string() }

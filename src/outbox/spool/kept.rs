@@ -5,6 +5,9 @@ use rusqlite::{Connection, OptionalExtension as _};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::SystemTime;
 
+/// Reports that a transaction deletes.
+const DELETED_AT_ONCE_MAX: u32 = 4;
+
 /// What is kept at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::outbox) struct Kept {
@@ -72,15 +75,22 @@ impl Keeping {
     }
 }
 
-/// Deletes what every target is done with.
+/// Deletes what every target is done with, few in a transaction: on a full disk its journal has the room that was kept back.
 pub(super) fn delete_done(connection: &Connection) -> rusqlite::Result<Deleted> {
-    let delete = "DELETE FROM report WHERE number <= (SELECT min(done) FROM target) RETURNING length(body)";
+    let delete = "DELETE FROM report WHERE number IN (SELECT number FROM report
+        WHERE number <= (SELECT min(done) FROM target) ORDER BY number LIMIT ?1) RETURNING length(body)";
     let mut delete = connection.prepare(delete)?;
-    let (mut reports, mut octets) = (0, 0);
-    let mut lengths = delete.query([])?;
-    while let Some(row) = lengths.next()? {
-        reports += 1;
-        octets += u64::try_from(row.get::<_, i64>(0)?).unwrap_or_default();
+    let (mut reports, mut octets) = (0_u64, 0);
+    loop {
+        let before = reports;
+        let mut lengths = delete.query([DELETED_AT_ONCE_MAX])?;
+        while let Some(row) = lengths.next()? {
+            reports += 1;
+            octets += u64::try_from(row.get::<_, i64>(0)?).unwrap_or_default();
+        }
+        if reports - before < u64::from(DELETED_AT_ONCE_MAX) {
+            break;
+        }
     }
     // What nobody is done with leaves the first where it was.
     let oldest = if reports > 0 { oldest(connection)? } else { None };

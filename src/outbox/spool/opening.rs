@@ -24,6 +24,12 @@ const LAYOUT: i64 = 1;
 const OTHERS_WRITE: u32 = 0o022;
 
 const LOCK: &str = "lock";
+/// What SQLite writes before it changes the file, and to undo it.
+const JOURNAL: &str = "reports.db-journal";
+/// Octets that the journal has from the start, and keeps. Whoever deletes has to write: a disk that the spool itself has filled
+/// would never be empty again without room that is kept back. It takes more than the pages of a transaction of
+/// [`delete_done`], and those of an answer that is noted.
+const RESERVE_OCTETS: u64 = 128 << 10;
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS report (
@@ -53,6 +59,8 @@ impl Spool {
             Found::Damage(detail) => return Err(SpoolError::Damaged { path, detail }),
         }
         let done = self.adopt(&mut connection).map_err(|source| self.error(source))?;
+        self.reserve()?;
+        delete_done(&connection).map_err(|source| self.error(source))?;
         let open = Open { connection, done, _lock: lock };
         self.count(&open).map_err(|source| self.error(source))?;
         Ok(open)
@@ -70,7 +78,7 @@ impl Spool {
             return Err(SpoolError::OthersWrite { path: self.folder.clone() });
         }
         // Those beside the file are of SQLite, which takes them for its own.
-        for name in [LOCK, FILE, "reports.db-wal", "reports.db-shm", "reports.db-journal"] {
+        for name in [LOCK, FILE, "reports.db-wal", "reports.db-shm", JOURNAL] {
             let path = self.folder.join(name);
             if std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
                 return Err(SpoolError::Link { path });
@@ -98,12 +106,26 @@ impl Spool {
             }
         }
         let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-        written.map_err(|source| self.folder_error(source))?;
-        Ok(lock)
+        match written {
+            // The number is for people, and the lock is taken.
+            Err(source) if source.kind() != io::ErrorKind::StorageFull => Err(self.folder_error(source)),
+            _ => Ok(lock),
+        }
     }
 
-    /// Makes the tables, and takes over what is waiting: a new target gets it all, one that is gone is forgotten. It always
-    /// writes, so that a disk without room is told at once.
+    /// Gives the journal the room that is kept back. To be called when it was read: its first octets tell whether there is
+    /// something to undo.
+    fn reserve(&self) -> Result<(), SpoolError> {
+        let journal = OpenOptions::new().append(true).create(true).mode(0o600).open(self.folder.join(JOURNAL));
+        let reserved = journal.and_then(|mut journal| {
+            let missing = RESERVE_OCTETS.saturating_sub(journal.metadata()?.len());
+            io::copy(&mut io::repeat(0).take(missing), &mut journal)?;
+            journal.sync_all()
+        });
+        reserved.map_err(|source| self.folder_error(source))
+    }
+
+    /// Makes the tables, and takes over what is waiting: a new target gets it all, one that is gone is forgotten.
     fn adopt(&self, connection: &mut Connection) -> rusqlite::Result<Vec<i64>> {
         let write = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         write.execute_batch(TABLES)?;
@@ -122,10 +144,8 @@ impl Spool {
         let mut done = Vec::with_capacity(self.targets.len());
         for name in &self.targets {
             write.execute("INSERT OR IGNORE INTO target (name, done) VALUES (?1, 0)", [name])?;
-            write.execute("UPDATE target SET done = done WHERE name = ?1", [name])?;
             done.push(write.query_row("SELECT done FROM target WHERE name = ?1", [name], |row| row.get(0))?);
         }
-        delete_done(&write)?;
         write.commit()?;
         Ok(done)
     }
@@ -169,8 +189,11 @@ fn set_up(connection: &Connection) -> rusqlite::Result<Found> {
     if !matches!(layout, 0 | LAYOUT) {
         return Ok(Found::Layout(layout));
     }
-    // A batch is one append to the log, and synced before it counts.
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
+    // Not a write-ahead log, which has to grow before anything can be deleted. The journal stays where it is between
+    // transactions, and with it its room; each of them is synced before it counts.
+    connection.pragma_update_and_check(None, "journal_mode", "PERSIST", |row| row.get::<_, String>(0))?;
+    let reserve = i64::try_from(RESERVE_OCTETS).unwrap_or(i64::MAX);
+    connection.pragma_update_and_check(None, "journal_size_limit", reserve, |row| row.get::<_, i64>(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     let pages = i64::try_from(SPOOL_OCTETS_MAX / PAGE_OCTETS).unwrap_or(i64::MAX);
