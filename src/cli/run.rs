@@ -16,6 +16,7 @@ use crate::metrics::{Counting, Counts, Scrapes};
 use crate::operate::background::in_background;
 use crate::operate::{Beginning, Cause, Operator, Read, Reloads, Wanted, tend, watch};
 use crate::overview::Overview;
+use crate::policy::access::Door;
 use crate::proxy::{Assembled, Clock, Generation, Proxy, assemble, ca_settings, serve, tell_losses};
 use crate::report::Sink;
 use crate::upstream::doors::Doors;
@@ -105,7 +106,10 @@ async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
         Some(wanted) => Some(Front::open(wanted).await?),
         None => None,
     };
-    let doors = Doors::at(front.as_ref().map(|front| front.address));
+    let listeners = handed.or_bound(&config.listeners).await?;
+    let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let doors = Doors::default().and(Door::Proxy, addresses.iter().copied());
+    let doors = doors.and(Door::Admin, front.as_ref().map(|front| front.address));
     let counts = Arc::new(Counts::default());
     let overview = Overview::of(Arc::clone(&counts));
     let mut sinks: Vec<Box<dyn Sink>> = vec![sink, Box::new(Counting(Arc::clone(&counts)))];
@@ -114,9 +118,7 @@ async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
     let Assembled { proxy, sinks, outbox, deliveries } = assembled.map_err(Failure::unreachable)?;
     // Signals are taken before the address is told: who reads it may send one at once.
     let shutdown = Signals::new().map_err(Failure::unreachable)?;
-    let listeners = handed.or_bound(&config.listeners).await?;
     let control = config.admin.socket.as_deref().map(ControlSocket::bind).transpose().map_err(Failure::unreachable)?;
-    let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let told_at = front.as_ref().map(Front::url);
     let greeting = greeting::greeting(&config, &authority, provenance, &addresses, told_at.as_deref());
     // Nobody may be reading; the proxy runs all the same.

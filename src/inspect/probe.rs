@@ -259,7 +259,7 @@ impl Target {
             AccessError::Port(_) | AccessError::Host(..) => self.is_of_known_ports,
             AccessError::Client(_)
             | AccessError::Unspecified(_)
-            | AccessError::Door(_)
+            | AccessError::Door { .. }
             | AccessError::Address { .. } => true,
         }
     }

@@ -5,7 +5,7 @@ use super::host::Authority;
 use super::pattern::HostPattern;
 use ipnet::IpNet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 
 /// A class of addresses that an operator denies by name.
@@ -198,9 +198,14 @@ pub enum AccessError {
     /// 0.0.0.0 and the like are no destinations: the system connects them to itself, past every rule for 127.0.0.1.
     #[error("address {0} stands for this machine, not for a destination")]
     Unspecified(IpAddr),
-    /// Where the proxy tells operators about itself. No rule opens that to clients.
-    #[error("{0} is the admin address of this proxy, which no client reaches through it, whatever the rules say")]
-    Door(SocketAddr),
+    /// It leads back to this process. No rule opens that to clients.
+    #[error("destination {asked} is {door}, which no client reaches through it, whatever the rules say")]
+    Door {
+        /// As the client has asked for it.
+        asked: Authority,
+        /// Where it leads.
+        door: Door,
+    },
     /// Every address of the host is denied.
     #[error("address {address} may not be reached through this proxy ([access] destinations_deny lists {rule})")]
     Address {
@@ -209,6 +214,25 @@ pub enum AccessError {
         /// The entry that denies it.
         rule: String,
     },
+}
+
+/// What of this process listens at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Where it tells operators about itself.
+    Admin,
+    /// Where it takes clients.
+    Proxy,
+}
+
+/// As it is told to clients.
+impl fmt::Display for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Admin => "the admin address of this proxy",
+            Self::Proxy => "the proxy itself",
+        })
+    }
 }
 
 /// No port for clients of the web.

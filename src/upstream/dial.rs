@@ -98,7 +98,7 @@ pub async fn dial(
         // The form that is judged is the form that is dialled and told: an IPv4-mapped address is the IPv4 one.
         let address = address.to_canonical();
         let dialled = SocketAddr::new(address, target.port.get());
-        match bounds.doors.check(dialled).and_then(|()| bounds.access.check_address(address)) {
+        match bounds.doors.check(dialled, target).and_then(|()| bounds.access.check_address(address)) {
             Ok(()) => allowed.push(dialled),
             Err(error) => denied = denied.or(Some(error)),
         }

@@ -1,30 +1,37 @@
-//! Where this process tells operators about itself. Clients of the proxy do not get there through it, whatever the rules
-//! say: who is let in at such an address is decided by where the question comes from, and through the proxy every question
-//! would come from this machine.
+//! Where this process listens. Clients of the proxy do not get there through it, whatever the rules say. Who is let in where it
+//! tells operators about itself is decided by where the question comes from, and through the proxy every question would come
+//! from this machine. And a proxy that is its own upstream makes many sessions of one, all of them this machine's.
 
-use crate::policy::access::{AccessError, ends_of};
+use crate::policy::access::{AccessError, Door, ends_of};
+use crate::policy::host::Authority;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 /// Addresses that are never dialled for a client.
 #[derive(Debug, Default)]
-pub struct Doors(Vec<SocketAddr>);
+pub struct Doors(Vec<(Door, SocketAddr)>);
 
 impl Doors {
-    /// At the addresses of listeners; an unspecified one stands for every address of this machine.
-    pub fn at(listeners: impl IntoIterator<Item = SocketAddr>) -> Self {
+    /// With these of one kind, too; an unspecified address stands for every one of this machine.
+    #[must_use]
+    pub fn and(mut self, kind: Door, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-        Self(listeners.into_iter().map(canonical).collect())
+        self.0.extend(addresses.into_iter().map(|address| (kind, canonical(address))));
+        self
     }
 
-    /// Whether an address may be dialled for a client.
+    /// Whether an address may be dialled for a client, who has asked for this.
     ///
     /// # Errors
     /// When it is one of these.
-    pub fn check(&self, dialled: SocketAddr) -> Result<(), AccessError> {
-        let leads =
-            |door: &SocketAddr| door.port() == dialled.port() && ends_of(dialled.ip()).any(|end| is_at(*door, end));
-        if self.0.iter().any(leads) { Err(AccessError::Door(dialled)) } else { Ok(()) }
+    pub fn check(&self, dialled: SocketAddr, asked: &Authority) -> Result<(), AccessError> {
+        let leads = |(_, door): &&(Door, SocketAddr)| {
+            door.port() == dialled.port() && ends_of(dialled.ip()).any(|end| is_at(*door, end))
+        };
+        match self.0.iter().find(leads) {
+            Some((door, _)) => Err(AccessError::Door { asked: asked.clone(), door: *door }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -43,11 +50,19 @@ fn is_of_this_machine(address: IpAddr) -> bool {
 mod tests {
     use super::*;
 
+    /// The same for both kinds, and it is told what was asked for.
     fn refused(door: &str, dialled: &str) -> bool {
-        let doors = Doors::at([door.parse().unwrap()]);
-        let refused = doors.check(dialled.parse().unwrap());
-        assert!(refused.is_ok() || refused == Err(AccessError::Door(dialled.parse().unwrap())));
-        refused.is_err()
+        let asked = Authority::parse("name.example:9090").unwrap();
+        let [admin, proxy] = [Door::Admin, Door::Proxy].map(|kind| {
+            let elsewhere = if kind == Door::Admin { Door::Proxy } else { Door::Admin };
+            let doors = Doors::default().and(elsewhere, ["192.0.2.99:1".parse().unwrap()]);
+            let doors = doors.and(kind, [door.parse().unwrap()]);
+            let refused = doors.check(dialled.parse().unwrap(), &asked);
+            assert!(refused.is_ok() || refused == Err(AccessError::Door { asked: asked.clone(), door: kind }));
+            refused.is_err()
+        });
+        assert_eq!(admin, proxy);
+        admin
     }
 
     #[test]
@@ -88,6 +103,7 @@ mod tests {
         for (door, dialled) in table {
             assert!(!refused(door, dialled), "{dialled} does not lead to {door}");
         }
-        assert_eq!(Doors::default().check("127.0.0.1:9090".parse().unwrap()), Ok(()));
+        let asked = Authority::parse("127.0.0.1:9090").unwrap();
+        assert_eq!(Doors::default().check("127.0.0.1:9090".parse().unwrap(), &asked), Ok(()));
     }
 }

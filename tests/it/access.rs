@@ -184,6 +184,7 @@ async fn the_admin_address_is_never_dialled_for_a_client() {
                         reply.reason.contains("is the admin address of this proxy, which no client reaches"),
                         "{reply:?}"
                     );
+                    assert!(host != HOST || reply.reason.contains(&format!("{HOST}:{port} is")), "{reply:?}");
                 }
             }
         }

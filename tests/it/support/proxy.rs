@@ -6,6 +6,7 @@ use pinproxy::authority;
 use pinproxy::config::Config;
 use pinproxy::files::Stamps;
 use pinproxy::operate::{Beginning, Operator, Read, Reloads};
+use pinproxy::policy::access::Door;
 use pinproxy::policy::host::DnsName;
 use pinproxy::proxy::{Assembled, Clock, Deliveries, Generation, Proxy, assemble, ca_settings, serve};
 use pinproxy::report::{Event, Sink, Violation};
@@ -214,10 +215,11 @@ impl ProxyBuilder {
         let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Channel(sender))];
         let names = Names { addresses: self.addresses, silent: self.silent };
         let generation = Generation::load(&config, 1, authority.certificates()).expect("a generation");
-        let assembled = assemble(&config, generation, &authority, Arc::new(names), clock, Doors::at(self.doors), sinks);
-        let Assembled { proxy, sinks, outbox, .. } = assembled.expect("the proxy is assembled");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let addr = listener.local_addr().expect("its address");
+        let doors = Doors::default().and(Door::Proxy, [addr]).and(Door::Admin, self.doors);
+        let assembled = assemble(&config, generation, &authority, Arc::new(names), clock, doors, sinks);
+        let Assembled { proxy, sinks, outbox, .. } = assembled.expect("the proxy is assembled");
         let (shutdown, stop) = oneshot::channel::<()>();
         let served = Arc::clone(&proxy);
         let serving = tokio::spawn(async move {
