@@ -438,6 +438,10 @@ codes! {
         "Traces or syslog messages that are sent without TLS"
         "Whoever is on the way, perhaps the very attacker of whom they tell, reads which hosts are visited by whom, and keeps back or changes what is not to be known."
         "Send them to an agent on this machine that passes them on by TLS; traces to `https://`. Keep it where the way is encrypted by something else.";
+    E83 Unsafe
+        "File that is written to, and is another file of the configuration"
+        "The proxy does not start: lines of events would go into the key of the CA, into what it reads at the next start, or in between each other."
+        "Name a file of its own for each of `[log] access`, `[reports] file`, `[reports] spool` and `[admin] socket`.";
 }
 
 impl Code {

@@ -13,6 +13,7 @@ mod judge;
 mod pins;
 pub mod probe;
 mod seen;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,15 @@ pub enum CaDirectory {
     Usual(Option<PathBuf>),
 }
 
+impl CaDirectory {
+    fn of<'d>(&'d self, places: &'d Places) -> Option<&'d Path> {
+        match self {
+            Self::Given(given) => Some(given),
+            Self::Usual(usual) => places.ca_directory().or(usual.as_deref()),
+        }
+    }
+}
+
 /// A configuration that can be read, and what there is to say about it.
 #[derive(Debug)]
 pub struct Checked {
@@ -59,7 +69,7 @@ pub struct Checked {
     pub diagnostics: Vec<Diagnostic>,
     /// Where the configuration was written.
     pub places: Places,
-    /// What its files hold. `None` when some of them cannot be used.
+    /// What its files hold. `None` when some of them cannot be used, or would be written to.
     pub materials: Option<Materials>,
     /// What each of the errors is about, and the pinsets that they leave without anchors.
     pub faults: Vec<Fault>,
@@ -73,29 +83,27 @@ pub struct Checked {
 /// What is wrong with its text, and with the files that it names.
 pub fn check(path: &Path, world: &World) -> Result<Checked, ConfigErrors> {
     let reading = Config::load_with_places(path, world.now);
-    let doors = doors::inspect(&reading.places);
-    check_reading(reading, world, doors)
+    let mut found = doors::inspect(&reading.places);
+    found.extend(written::inspect(&reading, world.ca_directory.of(&reading.places)));
+    check_reading(reading, world, found)
 }
 
 /// The same but for the admin address, with the files and folders that it depends on, whatever comes of it.
 pub fn check_noting(path: &Path, world: &World) -> (Stamps, Result<Checked, ConfigErrors>) {
     let mut reading = Config::load_with_places(path, world.now);
+    let found = written::inspect(&reading, world.ca_directory.of(&reading.places));
     let mut files = std::mem::take(&mut reading.looked_at);
     // Those are read from here on.
     let named = reading.places.named().iter().filter_map(|named| named.file());
     files.extend(named.map(|file| (file.to_owned(), Stamp::of(file))));
-    (files, check_reading(reading, world, Vec::new()))
+    (files, check_reading(reading, world, found))
 }
 
 /// `found` is what has been found already.
 fn check_reading(reading: Reading, world: &World, mut found: Vec<Finding>) -> Result<Checked, ConfigErrors> {
     let Reading { outcome, places, .. } = reading;
     // The CA is compared, never made: what would be made now is in no file yet.
-    let directory = match &world.ca_directory {
-        CaDirectory::Given(given) => Some(given.as_path()),
-        CaDirectory::Usual(usual) => places.ca_directory().or(usual.as_deref()),
-    };
-    let ca = directory.map(authority::peek).unwrap_or_default();
+    let ca = world.ca_directory.of(&places).map(authority::peek).unwrap_or_default();
     found.extend(anchors::inspect_files(&places, &ca, world.now));
     let impossible = clock::inspect(&places, world);
     let is_impossible = impossible.is_some();
@@ -106,6 +114,7 @@ fn check_reading(reading: Reading, world: &World, mut found: Vec<Finding>) -> Re
     };
     let is_told = found.iter().any(|found| matches!(found.diagnostic.code(), Code::E65 | Code::E66));
     found.extend(diagnostics.into_iter().map(Finding::from));
+    let overwrites = found.iter().any(|found| found.diagnostic.code() == Code::E83);
     let (materials, more) = anchors::inspect_all(&config, &places, &ca, is_told, world.now);
     // That nothing is left of the anchors says more than what is wrong with each.
     let told = more.iter().map(|found| &found.diagnostic);
@@ -118,6 +127,8 @@ fn check_reading(reading: Reading, world: &World, mut found: Vec<Finding>) -> Re
     let mut faults: Vec<_> = found.iter().filter_map(|found| found.fault.clone()).collect();
     faults.extend(fault::below(&faults, &config));
     let diagnostics = places.in_order(diagnostics_of(found));
+    // With what it would write to, nothing is to be started.
+    let materials = materials.filter(|_| !overwrites);
     Ok(Checked { config, diagnostics, places, materials, faults })
 }
 

@@ -685,3 +685,47 @@ fn the_error_of_a_file_beside_very_many_of_the_text() {
         assert_eq!((listing.count(Severity::Error), listing.fault()), (count, Some(worst)), "{}", &text[..80]);
     }
 }
+
+/// Nothing that is written to is read, or written to twice, whatever it is called; and a start is refused.
+#[test]
+fn files_that_are_written_to_and_are_others() {
+    let folder = Folder::new();
+    for name in ["ca/ca.pem", "ca/ca.key", "crl.pem", "more.toml", "reports/kept"] {
+        folder.file(name, "");
+    }
+    let path = |name: &str| folder.0.path().join(name);
+    std::os::unix::fs::symlink("ca", path("link")).unwrap();
+    fs::hard_link(path("ca/ca.key"), path("other.key")).unwrap();
+    let world = World { ca_directory: CaDirectory::Given(path("ca")), ..world() };
+    let table = [
+        ("[reports]\nfile = \"ca/ca.key\"", Some("[reports] file is ")),
+        ("[reports]\nfile = \"link/../ca/ca.key\"", Some("a file of the CA")),
+        ("[reports]\nfile = \"link/ca.pem\"", Some("a file of the CA")),
+        ("[log]\naccess = \"other.key\"", Some("[log] access is ")),
+        ("[log]\naccess = \"pinproxy.toml\"", Some("a file of the configuration")),
+        ("include = [\"more.toml\"]\n[log]\naccess = \"more.toml\"", Some("a file of the configuration")),
+        ("[upstream]\nroots = \"crl.pem\"\n[log]\naccess = \"crl.pem\"", Some("to be read")),
+        ("[log]\naccess = \"a\"\n[reports]\nfile = \"./a\"", Some("[log] access too")),
+        (
+            "[reports]\nspool = \"reports\"\nfile = \"reports/lock\"\nurls = [\"http://127.0.0.1/\"]",
+            Some("[reports] file too"),
+        ),
+        ("[admin]\nsocket = \"ca/ca.key\"", Some("[admin] socket is ")),
+        ("[log]\naccess = \"a\"\n[reports]\nfile = \"b\"", None),
+        ("[log]\naccess = \"/dev/null\"\n[reports]\nfile = \"/dev/null\"", None),
+        ("[log]\naccess = \"ca/ca.key.log\"", None),
+    ];
+    for (text, expected) in table {
+        folder.file("pinproxy.toml", text);
+        let (_, checked) = check_noting(&path("pinproxy.toml"), &world);
+        for checked in [check(&path("pinproxy.toml"), &world), checked] {
+            let checked = checked.unwrap_or_else(|errors| panic!("{errors}"));
+            let told: Vec<_> = checked.diagnostics.iter().filter(|told| told.code() == Code::E83).collect();
+            assert_eq!(told.len(), usize::from(expected.is_some()), "{text}: {told:?}");
+            if let (Some(expected), [told]) = (expected, &told[..]) {
+                assert!(told.message().contains(expected), "{text}: {told}");
+                assert!(matches!(checked.admission(Occasion::Start, now()), Admission::Unusable), "{text}");
+            }
+        }
+    }
+}
