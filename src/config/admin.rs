@@ -32,7 +32,7 @@ pub(super) const ADMIN: Keys = Keys::new(&[
         "The control socket that pinproxy ctl talks to; made for the user of the proxy alone. Else none.",
     ),
 ]);
-const TLS: Keys = Keys::new(&[
+pub(super) const TLS: Keys = Keys::new(&[
     Key::new("certificate", Shape::Path, "A PEM file with the certificate, and those between it and its root.")
         .required(),
     Key::new("key", Shape::Path, "A PEM file with its private key, which nobody else may read.").required(),

@@ -1,7 +1,12 @@
 //! Where secrets stand in the text of a configuration. The text may be no TOML, and then no parser tells where a value ends:
-//! so what is found here hangs on the names of keys alone. A value that is well formed is concealed to its end; of any
+//! so what is found here hangs on the names of keys alone, and on those of the tables that hold secrets: there a key that nobody
+//! knows may be one of them misspelt. A value that is well formed is concealed to its end; of any
 //! other everything behind it is, since a quote that is missing makes text of what was meant to be around it.
 
+use super::admin::{ADMIN, TLS};
+use super::reports::REPORTS;
+use super::shape::Keys;
+use super::traces::TRACES;
 use std::ops::Range;
 
 /// Keys whose values are not shown: those that are described as secret.
@@ -9,6 +14,9 @@ pub(super) const SECRET_KEYS: &[&str] = &["token", "headers"];
 
 /// Keys with URLs, of which only scheme and host are shown: those that are described as addresses that let in.
 pub(super) const ADDRESS_KEYS: &[&str] = &["url", "urls"];
+
+/// Tables with such keys.
+const SECRET_TABLES: [(&str, &Keys); 3] = [("admin", &ADMIN), ("traces", &TRACES), ("reports", &REPORTS)];
 
 /// How far a line is looked at, back and ahead, for what it is; a longer one is taken for a statement.
 const LINE_LOOKED_AT_MAX: usize = 200;
@@ -28,9 +36,11 @@ enum Part {
 pub(super) fn concealed(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut at = 0;
+    let mut around = Around::default();
     while let Some(word) = word_from(text, at) {
         at = word.end;
-        let Some(part) = part_of(text, &word) else { continue };
+        around.come_to(text, &word);
+        let Some(part) = part_of(text, &word).or_else(|| around.unknown(text, &word)) else { continue };
         let Some((behind, certain)) = behind_key(text, &word) else { continue };
         let start = behind + text[behind..].len() - text[behind..].trim_start_matches([' ', '\t']).len();
         let mut strings = Vec::new();
@@ -50,6 +60,41 @@ pub(super) fn concealed(text: &str) -> Vec<Range<usize>> {
         }
     }
     found
+}
+
+/// Which table of secrets a word stands in, if in any.
+#[derive(Default)]
+struct Around {
+    /// By the last header.
+    header: Option<&'static Keys>,
+    /// By a table on one line, and where that ends; or by the name in front of a dot.
+    inline: Option<(&'static Keys, usize)>,
+}
+
+impl Around {
+    fn come_to(&mut self, text: &str, word: &Range<usize>) {
+        self.inline = self.inline.filter(|(_, end)| word.start < *end);
+        let named = SECRET_TABLES.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text[word.clone()]));
+        let named = named.map(|(_, keys)| *keys);
+        let before = line_before(text, word.start).map(str::trim_start).unwrap_or_default();
+        let before = before.trim_end_matches(['"', '\'', ' ', '\t']);
+        if matches!(before, "[" | "[[") {
+            self.header = named;
+        } else if let (Some(keys), true) = (named, before.is_empty()) {
+            let line = text[word.end..].find('\n').map_or(text.len(), |length| word.end + length);
+            self.inline = Some((keys, line));
+        }
+    }
+
+    /// All of the value of a key that is none of its table.
+    fn unknown(&self, text: &str, word: &Range<usize>) -> Option<Part> {
+        let keys = self.inline.map(|(keys, _)| keys).or(self.header)?;
+        let name = &text[word.clone()];
+        let is_known = keys.get(name).is_some() || TLS.get(name).is_some();
+        let is_table = SECRET_TABLES.iter().any(|(table, _)| *table == name);
+        let is_key = || matches!(behind_key(text, word), Some((_, true)));
+        (!is_known && !is_table && is_key()).then_some(Part::All)
+    }
 }
 
 /// The next run of octets that a bare key may have.
@@ -300,6 +345,14 @@ mod tests {
             "[keys.token]\no = \"o\"",
             "[keys]\ntoken = { S = \"S\" }\no = 1",
             "o = \"http://o/o\"\ntokens = \"o\"\nx-token = \"o\"",
+            // Where secrets are, what nobody knows may be one.
+            "[admin]\ntokn = \"S\"\naddress = \"o\"",
+            "[admin]\nTOKEN = \"S\"\ntls = { certificate = \"o\", kye = \"S\" }\no = 1",
+            "[traces]\nheader = [\"S\"]\n[log]\nlevle = \"o\"",
+            "[ \"admin\" ]\nsecret.x = \"S\"\n[[pinset]]\no = \"o\"",
+            "admin.tokn = \"S\"\nx = \"o\"",
+            "admin = { tokn = \"S\", address = \"o\" }\nx = \"o\"",
+            "[reports]\npasswort = 'S' # S\nspool = \"o\"",
             // With a fault in it. What is behind may be a part of it.
             "headers = [\n  \"S\"\n  \"S\"\n]\no = 1",
             "headers = [\n  \"S\",\n  \"S,\n  \"S\",\n]\nS = \"S\"",
