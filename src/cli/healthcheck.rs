@@ -2,6 +2,7 @@
 
 use super::{Exit, Failure, print};
 use crate::config::Config;
+use crate::policy::printable::tellable;
 use crate::proxy;
 use crate::tls::own::config_for_exactly;
 use http::header::HOST;
@@ -30,7 +31,7 @@ const ANSWER_OCTETS_MAX: usize = 4 << 10;
 /// Ask a running proxy whether it takes sessions
 ///
 /// Ends with 0 when it does, with 1 when it is there and does not, as while it drains, and with 3 when it cannot be reached
-/// within three seconds. It asks /readyz at the admin address, or /healthz with --alive; neither needs a token.
+/// within three seconds; with 2 when the configuration cannot be used, or names no admin address. It asks /readyz at the admin address, or /healthz with --alive; neither needs a token.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  HEALTHCHECK CMD [\"pinproxy\", \"healthcheck\"]")]
 pub struct Arguments {
@@ -116,5 +117,5 @@ async fn ask(asked: Asked, path: &str) -> Exchanged {
 async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, address: SocketAddr, path: &str) -> Exchanged {
     let request = Request::get(path).header(HOST, address.to_string()).body(Full::default())?;
     let (head, content) = proxy::exchange(stream, request, ANSWER_OCTETS_MAX).await?;
-    Ok((head.status, String::from_utf8_lossy(&content?).trim_end().to_owned()))
+    Ok((head.status, tellable(String::from_utf8_lossy(&content?).trim_end(), ANSWER_OCTETS_MAX)))
 }

@@ -146,7 +146,7 @@ fn admit(proxy: &Arc<Proxy>, stream: TcpStream, client: SocketAddr) {
             proxy.sessions.spawn(speak_http(Arc::clone(proxy), stream, client, place));
         }
         Err(error) => {
-            let refusal = refuse(proxy, client, "", &error);
+            let refusal = refuse(proxy, client, Instant::now(), "", &error);
             match Arc::clone(&proxy.refusals).try_acquire_owned() {
                 Ok(place) => {
                     proxy.sessions.spawn(async move {
@@ -164,13 +164,14 @@ fn admit(proxy: &Arc<Proxy>, stream: TcpStream, client: SocketAddr) {
 
 /// One request a connection: CONNECT turns it into a tunnel, everything else is refused and ends it.
 async fn speak_http(proxy: Arc<Proxy>, stream: TcpStream, client: SocketAddr, place: Place) {
+    let accepted = Instant::now();
     let progress = Arc::new(Progress::default());
     let place = Arc::new(place);
     let ended = parse_and_serve(&proxy, stream, client, &place, &progress).await;
     let Some(Unparsed { stream, target, error }) = progress.unparsed(&ended, proxy.limits.header_bytes) else { return };
     // Without a connection there is nobody to be told, and the event has no status.
-    let Some(stream) = stream else { return failed(&proxy, client, &target, &error).finish() };
-    let refusal = refuse(&proxy, client, &target, &error);
+    let Some(stream) = stream else { return failed(&proxy, client, accepted, &target, &error).finish() };
+    let refusal = refuse(&proxy, client, accepted, &target, &error);
     // The session has failed; whether the client hears why does not change that.
     drop(timeout(LINGER, send_last(stream, &refusal)).await);
 }
@@ -222,8 +223,8 @@ async fn parse_and_serve(
 }
 
 /// Refuses a client outside of HTTP; emits the event.
-fn refuse(proxy: &Proxy, client: SocketAddr, target: &str, error: &SessionError) -> Vec<u8> {
-    let mut record = failed(proxy, client, target, error);
+fn refuse(proxy: &Proxy, client: SocketAddr, accepted: Instant, target: &str, error: &SessionError) -> Vec<u8> {
+    let mut record = failed(proxy, client, accepted, target, error);
     let refusal = Refusal::new(error, record.event(), Vec::new());
     record.replied(refusal.status());
     record.finish();
@@ -231,8 +232,9 @@ fn refuse(proxy: &Proxy, client: SocketAddr, target: &str, error: &SessionError)
 }
 
 /// The record of a session that failed before there was a request.
-fn failed(proxy: &Proxy, client: SocketAddr, target: &str, error: &SessionError) -> Box<Record> {
+fn failed(proxy: &Proxy, client: SocketAddr, accepted: Instant, target: &str, error: &SessionError) -> Box<Record> {
     let mut record = Record::open(&proxy.reporter, proxy.session_name(), client, proxy.time.now());
+    record.begun(accepted);
     record.asked_for(target);
     record.fail(error);
     record

@@ -81,6 +81,11 @@ impl Record {
         })
     }
 
+    /// It counts from this moment on: whoever sends no head in time has been waited for since.
+    pub(super) const fn begun(&mut self, started: Instant) {
+        self.started = started;
+    }
+
     /// The event as it stands.
     pub(super) const fn event(&self) -> &Event {
         &self.event

@@ -40,10 +40,11 @@ pub(super) async fn keep_watchdog() {
 
 fn tell(state: &[NotifyState<'_>]) {
     // A name in the abstract namespace begins with an @, which `notify` takes for a file.
-    let address = env::var_os("NOTIFY_SOCKET").unwrap_or_default();
+    // One that is empty is none.
+    let Some(address) = env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty()) else { return };
     let told = match address.as_bytes() {
         [b'@', name @ ..] => notify_abstract(name, state),
-        [] | [b'/', ..] => notify(state),
+        [b'/', ..] => notify(state),
         _ => Err(io::Error::other("NOTIFY_SOCKET is neither the path of a socket nor @ and a name")),
     };
     if let Err(error) = told {

@@ -19,6 +19,7 @@ async fn a_head_that_never_ends_is_cut_off_in_time() {
         assert!(started.elapsed() < Duration::from_secs(5), "{begun:?}");
         let event = unreached.told(begun).await;
         assert_eq!((event.status, event.failure_class), (Some(408), Some(FailureClass::Timeout)), "{begun:?}");
+        assert!(event.duration >= Duration::from_millis(200), "since it was accepted: {event}");
     }
     unreached.ends();
 }
