@@ -109,3 +109,19 @@ fn the_page_is_what_the_program_prints() {
     let same = page.is_ok_and(|page| page == lints_page());
     assert!(same, "run: cargo run -- config lints --markdown > config/LINTS.md");
 }
+
+/// What people copy first.
+#[test]
+fn the_examples_of_the_readme_have_no_error() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("it is there");
+    let blocks: Vec<_> = readme.split("\n```toml\n").skip(1).filter_map(|rest| rest.split("\n```").next()).collect();
+    assert!(blocks.len() >= 6, "{blocks:?}");
+    for block in blocks {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pinproxy.toml");
+        std::fs::write(&path, block).expect("it is written");
+        let world = World { now: now(), clock: Synchronisation::Unknown, ca_directory: CaDirectory::Usual(None) };
+        let told = check(&path, &world).unwrap_or_else(|errors| panic!("{block}\n{errors}")).diagnostics;
+        assert!(told.iter().all(|told| told.severity() != Severity::Error), "{block}\n{told:?}");
+    }
+}
