@@ -122,7 +122,7 @@ impl Outbox {
         match spool.open() {
             Ok(()) => {}
             Err(error @ (SpoolError::Held { .. } | SpoolError::Full { .. })) => {
-                tracing::error!("reports wait in memory: {error}")
+                tracing::error!("reports wait in memory: {error}");
             }
             Err(error) => return Err(error.into()),
         }
