@@ -150,8 +150,8 @@ async fn a_reload_that_loses_a_third_of_the_pins_is_refused() {
         ),
         (
             sets(&["w"]).replace("w.example", "**.example")
-                + "[[exempt]]\nhosts = [\"a.example\", \"b.example\"]\nreason = \"CHG-1\"\nuntil = 2099-01-01T00:00:00Z\n",
-            "2 of 4 pinned host patterns would lose protection: 2 exempt (a.example, b.example)",
+                + "[[exempt]]\nhosts = [\"a.example\", \"b.example\", \"c.example\"]\nreason = \"CHG-1\"\nuntil = 2099-01-01T00:00:00Z\n",
+            "3 of 4 pinned host patterns would lose protection: 3 exempt (a.example, b.example, c.example)",
         ),
     ];
     let mut count = 0;
