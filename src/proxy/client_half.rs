@@ -11,6 +11,7 @@ use crate::intercept::{ClientHello, HelloLimits, Prefixed, read_client_hello, re
 use crate::policy::decision::Permit;
 use crate::policy::host::{Authority, Host, HostError};
 use crate::policy::rules::{Disagreement, Rule, RuleKind, Unpinned};
+use crate::report::Stage;
 use crate::upstream::dial::Dialled;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -88,9 +89,12 @@ impl Session {
             Ok(Judged::Verified(verified))
         };
         match judged.await {
-            Ok(Judged::Verified(verified)) => self.accept(target, client, hello, verified, record, listed).await,
+            Ok(Judged::Verified(verified)) => {
+                record.at(Stage::ClientTls);
+                self.accept(target, client, hello, verified, record, listed).await
+            }
             Ok(Judged::Blind(dialled, permit)) => {
-                Ok(Self::blind(client.with_prefix(&hello.raw), dialled, &permit, record, listed))
+                Ok(self.blind(client.with_prefix(&hello.raw), dialled, &permit, record, listed))
             }
             Err(error) => Err(turned_away(&mut client, error).await),
         }
@@ -167,7 +171,8 @@ impl Session {
         let Verified { permit, upstream, leaf_not_after, served, .. } = verified;
         let other = (*permit.host() != target.host).then(|| permit.host().clone());
         // From here on this chain counts, whichever it was before.
-        listed.saw(Seen { address: record.event().upstream_address, shown: Shown::Chain(other, served) });
+        let seen = Seen { address: record.event().upstream_address, shown: Shown::Chain(other, served) };
+        listed.saw(seen, &self.verdict(record));
         let alpn = upstream.alpn.clone();
         let acceptor = &self.proxy.acceptor;
         let began = Instant::now();
@@ -190,7 +195,7 @@ impl Session {
         listed: &Listed,
     ) -> Result<Pair, SessionError> {
         if !may_open_with_tls(&client, &dialled.stream, self.proxy.limits.idle_timeout).await {
-            return Ok(Self::blind(client, dialled, permit, record, listed));
+            return Ok(self.blind(client, dialled, permit, record, listed));
         }
         let opening = read_opening(&mut client, self.hello_limits()).await.map_err(SessionError::from);
         let checked = opening.and_then(|opening| {
@@ -198,7 +203,7 @@ impl Session {
             Ok(opening.raw)
         });
         match checked {
-            Ok(raw) => Ok(Self::blind(client.with_prefix(&raw), dialled, permit, record, listed)),
+            Ok(raw) => Ok(self.blind(client.with_prefix(&raw), dialled, permit, record, listed)),
             Err(error) => Err(turned_away(&mut client, error).await),
         }
     }
@@ -222,10 +227,18 @@ impl Session {
     }
 
     /// relay without looking, for which the rule gave the permit.
-    fn blind(client: ClientStream, dialled: Dialled, _permit: &Permit, record: &mut Record, listed: &Listed) -> Pair {
+    fn blind(
+        &self,
+        client: ClientStream,
+        dialled: Dialled,
+        _permit: &Permit,
+        record: &mut Record,
+        listed: &Listed,
+    ) -> Pair {
         record.tunnelled();
         let named = record.event().sni.as_deref().and_then(|name| Host::parse(name).ok());
-        listed.saw(Seen { address: record.event().upstream_address, shown: Shown::Nothing(named) });
+        let seen = Seen { address: record.event().upstream_address, shown: Shown::Nothing(named) };
+        listed.saw(seen, &self.verdict(record));
         let client = BufReader::with_capacity(TUNNEL_BUFFER_BYTES, client);
         let upstream = BufReader::with_capacity(TUNNEL_BUFFER_BYTES, dialled.stream);
         Pair::Plain(Box::new(client), Box::new(upstream))

@@ -242,7 +242,8 @@ impl Session {
         listed
     }
 
-    fn verdict(&self, record: &Record) -> Verdict<'_> {
+    /// By what it was let through.
+    pub(super) fn verdict(&self, record: &Record) -> Verdict<'_> {
         Verdict { generation: &self.generation, turn: self.turn, overridden: record.event().overridden }
     }
 }

@@ -168,9 +168,10 @@ impl Listed {
         Self { proxy, number, standing }
     }
 
-    /// What its upstream has shown now.
-    pub(super) fn saw(&self, seen: Seen) {
+    /// What its upstream has shown now. Whoever changed the rules before this line has judged by what was known then.
+    pub(super) fn saw(&self, seen: Seen, verdict: &Verdict<'_>) {
         *self.standing.upstream.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        self.confirm(verdict);
     }
 
     /// Judges the session where its verdict may not be the last word any more: the generation has been replaced, or time, a

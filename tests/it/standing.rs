@@ -243,6 +243,24 @@ async fn a_session_to_an_address_before_its_hello() {
     assert_eq!(event.policy_generation, 3);
 }
 
+/// Judged by the rules that it began with, its chain is judged by those in force as soon as it is known, and not when its client
+/// has shaken hands.
+#[tokio::test]
+async fn a_session_to_an_address_behind_its_hello() {
+    let mut scene = Scene::start(|chain| pinset(&chain.pin(), "")).await;
+    let mut client = RawClient::connect(scene.proxy.addr).await.expect("the proxy listens");
+    let reply = client.connect_to(&format!("127.0.0.1:{}", scene.origin.port())).await.expect("a reply");
+    assert_eq!(reply.status, 200);
+    assert_eq!(scene.judged(&pinset(&Key::p256().pin(), ""), 2).await, 0, "it has named no host");
+    client.send(&tls(&scene.proxy, HOST).build().hello()).await.expect("it is sent");
+    let event = scene.event().await;
+    assert_eq!((event.decision, event.failure_class), (Decided::Refuse, Some(FailureClass::Pin)), "{event}");
+    assert_eq!((event.stage, event.ended.as_deref()), (Stage::ClientTls, Some("policy")), "{event}");
+    assert_eq!(event.policy_generation, 2);
+    client.read_to_end().await.ok();
+    assert_eq!(scene.origin.until_ended(1).await.unwrap().received(), 0, "nothing of the client got through");
+}
+
 /// Time alone ends no session. But a certificate that has ended since does not keep one out of reach of other rules either.
 #[tokio::test]
 async fn an_ended_certificate_hides_nothing() {

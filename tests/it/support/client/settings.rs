@@ -68,7 +68,7 @@ impl ClientTls {
     }
 
     /// The `ClientHello` of a connection that goes no further.
-    pub(super) fn hello(&self) -> Vec<u8> {
+    pub(crate) fn hello(&self) -> Vec<u8> {
         let session = ClientConnection::new(Arc::clone(&self.config), self.name.clone());
         take_hello(&mut session.expect("every client that can be built can begin"))
     }
