@@ -46,6 +46,15 @@ pub struct Acceptor {
     shared: Cache<Kind, Arc<ServerConfig>>,
 }
 
+/// Whether a client is given a ticket to resume with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ticket {
+    /// One. rustls gives two by itself; a client that resumes has one from each of its connections.
+    Given,
+    /// None with TLS 1.3. With 1.2 it is part of the handshake's last flight.
+    Spared,
+}
+
 /// What the configurations of two sessions differ in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Kind {
@@ -53,6 +62,7 @@ struct Kind {
     leaf: usize,
     protocol: Protocol,
     client_orders: bool,
+    ticket: Ticket,
 }
 
 /// The application protocols that nearly every session has.
@@ -146,8 +156,6 @@ impl Acceptor {
         // Tickets are sealed with keys of this process and bound to the server name; every session is judged upstream
         // before its client can use one.
         template.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-        // rustls sends two. A client that resumes has one from each of its connections; the second costs every session.
-        template.send_tls13_tickets = 1;
         let shared = Cache::new(SHARED_CONFIGS_MAX);
         Ok(Self { authority: ArcSwap::new(authority), leaf_key, handshake_timeout, template, shared })
     }
@@ -194,6 +202,7 @@ impl Acceptor {
         hello: ClientHello,
         mut stream: Prefixed<S>,
         alpn: Option<&[u8]>,
+        ticket: Ticket,
         upstream_not_after: Option<SystemTime>,
         now: SystemTime,
     ) -> Result<Acceptance<S>, AcceptError>
@@ -208,7 +217,7 @@ impl Acceptor {
             }
         };
         let only_family = hello.only_family();
-        let config = self.config(&leaf.certified_key, alpn, hello.prefers_chacha());
+        let config = self.config(&leaf.certified_key, alpn, hello.prefers_chacha(), ticket);
         let stream = stream.with_prefix(&hello.rest);
         let handshake = StartHandshake::from_parts(hello.accepted, stream).into_stream(config);
         match timeout(self.handshake_timeout, handshake).await {
@@ -225,11 +234,18 @@ impl Acceptor {
     }
 
     /// The configuration for a leaf and an application protocol.
-    fn config(&self, leaf: &Arc<CertifiedKey>, alpn: Option<&[u8]>, client_orders: bool) -> Arc<ServerConfig> {
+    fn config(
+        &self,
+        leaf: &Arc<CertifiedKey>,
+        alpn: Option<&[u8]>,
+        client_orders: bool,
+        ticket: Ticket,
+    ) -> Arc<ServerConfig> {
         let make = || {
             let mut config = self.template.clone();
             // AES-128 is the cheapest suite for both, unless the client is one without hardware for AES.
             config.ignore_client_order = !client_orders;
+            config.send_tls13_tickets = usize::from(ticket == Ticket::Given);
             config.cert_resolver = Arc::new(OneLeaf(Arc::clone(leaf)));
             config.alpn_protocols = alpn.map(<[u8]>::to_vec).into_iter().collect();
             Arc::new(config)
@@ -240,7 +256,7 @@ impl Acceptor {
             Some(b"h2") => Protocol::Http2,
             Some(_) => return make(),
         };
-        let kind = Kind { leaf: Arc::as_ptr(leaf).addr(), protocol, client_orders };
+        let kind = Kind { leaf: Arc::as_ptr(leaf).addr(), protocol, client_orders, ticket };
         self.shared.get_or_insert_with(&kind, || Ok::<_, Infallible>(make())).unwrap_or_else(|never| match never {})
     }
 

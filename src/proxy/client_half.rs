@@ -15,6 +15,7 @@ use crate::report::Stage;
 use crate::upstream::dial::Dialled;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use rustls::HandshakeKind;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -175,11 +176,16 @@ impl Session {
         listed.saw(seen, &self.verdict(record));
         let alpn = upstream.alpn.clone();
         let acceptor = &self.proxy.acceptor;
+        let ticket = self.proxy.resuming.next(self.client_key);
         let began = Instant::now();
-        let accepted = acceptor.accept(&permit, hello, client, alpn.as_deref(), leaf_not_after, self.now).await?;
-        let version = accepted.stream.get_ref().1.protocol_version();
+        let accepted =
+            acceptor.accept(&permit, hello, client, alpn.as_deref(), ticket, leaf_not_after, self.now).await?;
+        let (_, tls) = accepted.stream.get_ref();
+        if tls.handshake_kind() == Some(HandshakeKind::Resumed) {
+            self.proxy.resuming.has_resumed(self.client_key);
+        }
         record.client_handshake(began.elapsed());
-        record.client_tls(version, Arc::clone(&accepted.leaf.serial));
+        record.client_tls(tls.protocol_version(), Arc::clone(&accepted.leaf.serial));
         Ok(Pair::Tls(Box::new(accepted.stream), upstream.into_stream(&permit)))
     }
 

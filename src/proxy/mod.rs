@@ -13,6 +13,7 @@ mod head;
 mod listener;
 mod record;
 mod reply;
+mod resuming;
 mod rollouts;
 mod session;
 mod sides;
@@ -45,6 +46,7 @@ use arc_swap::ArcSwap;
 use calendar::Calendar;
 use capacity::Capacity;
 use clock::Timekeeper;
+use resuming::Resuming;
 use rollouts::Rollouts;
 use standing::Standings;
 use std::collections::BTreeMap;
@@ -115,6 +117,7 @@ pub struct Proxy {
     /// Kept only where upstream resumption is switched on.
     tickets: Option<Tickets>,
     offers: Offers,
+    resuming: Resuming,
     capacity: Arc<Capacity>,
     standings: Standings,
     refusals: Arc<Semaphore>,
@@ -150,6 +153,7 @@ impl Proxy {
             rollouts,
             tickets: config.upstream.resumption.then(Tickets::default),
             offers: Offers::default(),
+            resuming: Resuming::default(),
             capacity: Capacity::new(config.limits.sessions, config.limits.sessions_per_client),
             standings: Standings::default(),
             refusals: Arc::new(Semaphore::new(listener::REFUSALS_MAX)),

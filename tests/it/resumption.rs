@@ -102,6 +102,37 @@ async fn a_client_with_a_ticket_after_the_pinset_has_ended() {
     assert_eq!(bench.ask_with(BANK, &tls).await.verdict(), Verdict::expired("bank"));
 }
 
+/// A ticket costs the session that gives it, and most old programs never use one.
+#[tokio::test]
+async fn a_client_that_resumes_nothing_is_given_no_more_tickets() {
+    let (root, chain) = world();
+    let mut bench =
+        Bench::start(ProxyBuilder::new(&bank("leaf_pins", &[&chain.pin()])).trusting([&root]), origin(&chain)).await;
+    let resumes = client(&bench, BANK);
+    for session in 0..40 {
+        let outcome = bench.ask_with(BANK, &resumes).await;
+        assert_eq!(outcome.session().resumed, session > 0, "session {session} of a client that uses what it is given");
+    }
+    for session in 0..=32 {
+        let outcome = bench.ask_with(BANK, &client(&bench, BANK)).await;
+        assert!(!outcome.session().resumed, "session {session} of clients that keep nothing");
+    }
+    let spared = client(&bench, BANK);
+    for session in 33..=34 {
+        let outcome = bench.ask_with(BANK, &spared).await;
+        assert!(!outcome.session().resumed, "session {session} has nothing to resume with");
+    }
+    for session in 35..64 {
+        let outcome = bench.ask_with(BANK, &client(&bench, BANK)).await;
+        assert!(!outcome.session().resumed, "session {session} of clients that keep nothing");
+    }
+    let tried_again = client(&bench, BANK);
+    for (session, resumed) in [(64, false), (65, true)] {
+        let outcome = bench.ask_with(BANK, &tried_again).await;
+        assert_eq!(outcome.session().resumed, resumed, "session {session}");
+    }
+}
+
 /// Tickets would link clients to each other, so there are none unless asked for.
 #[tokio::test]
 async fn nothing_is_resumed_upstream_by_default() {
