@@ -130,46 +130,75 @@ const STEP_READS: usize = 32;
 /// Relays until both directions have ended, a connection fails, a limit is reached or `shutdown` completes. `counters`
 /// holds what was relayed so far at any time.
 pub async fn relay<C: Side, U: Side>(
-    mut client: C,
-    mut upstream: U,
+    client: C,
+    upstream: U,
     limits: Limits,
     counters: &mut Counters,
     shutdown: impl Future<Output = ()>,
 ) -> Outcome {
+    let started = Instant::now();
+    let mut relaying = Relaying {
+        client,
+        upstream,
+        to_upstream: Flow::Copying(Copying::default()),
+        to_client: Flow::Copying(Copying::default()),
+        upload_first: true,
+        counters,
+        bell: Bell::default(),
+        idle_timeout: limits.idle_timeout,
+        end_of_life: started + limits.session_lifetime,
+        last_progress: started,
+    };
     // Neither shutdown nor timer is hidden by what the directions have left of the task's budget.
     let mut shutdown = std::pin::pin!(unconstrained(shutdown));
-    let mut bell = Bell::default();
-    let started = Instant::now();
-    let end_of_life = started + limits.session_lifetime;
-    let mut last_progress = started;
-    let mut timer = std::pin::pin!(sleep_until((started + limits.idle_timeout).min(end_of_life)));
-    let (mut to_upstream, mut to_client) = (Flow::Copying(Copying::default()), Flow::Copying(Copying::default()));
-    let mut upload_first = true;
-    poll_fn(|cx| {
-        let before = *counters;
+    let mut timer = std::pin::pin!(sleep_until((started + limits.idle_timeout).min(relaying.end_of_life)));
+    poll_fn(|cx| relaying.poll(cx, shutdown.as_mut(), timer.as_mut())).await
+}
+
+/// A relay as far as it has come. One value, since a future keeps a pointer to each that it uses, in every idle session.
+struct Relaying<'c, C, U> {
+    client: C,
+    upstream: U,
+    to_upstream: Flow,
+    to_client: Flow,
+    upload_first: bool,
+    counters: &'c mut Counters,
+    bell: Bell,
+    idle_timeout: Duration,
+    end_of_life: Instant,
+    last_progress: Instant,
+}
+
+impl<C: Side, U: Side> Relaying<'_, C, U> {
+    fn poll<F: Future>(
+        &mut self,
+        cx: &mut Context<'_>,
+        shutdown: Pin<&mut F>,
+        timer: Pin<&mut Sleep>,
+    ) -> Poll<Outcome> {
+        let before = *self.counters;
         let (mut sent, mut received) = (Poll::Pending, Poll::Pending);
-        for upload in [upload_first, !upload_first] {
-            let (client, upstream) = (Pin::new(&mut client), Pin::new(&mut upstream));
+        for upload in [self.upload_first, !self.upload_first] {
+            let (client, upstream) = (Pin::new(&mut self.client), Pin::new(&mut self.upstream));
             if upload {
-                sent = step(cx, &mut to_upstream, client, upstream, &mut counters.upstream);
+                sent = step(cx, &mut self.to_upstream, client, upstream, &mut self.counters.upstream);
             } else {
-                received = step(cx, &mut to_client, upstream, client, &mut counters.client);
+                received = step(cx, &mut self.to_client, upstream, client, &mut self.counters.client);
             }
         }
-        upload_first = !upload_first;
+        self.upload_first = !self.upload_first;
         if let Some(outcome) = ended(sent, received) {
             return Poll::Ready(outcome);
         }
-        if *counters != before {
-            last_progress = Instant::now();
+        if *self.counters != before {
+            self.last_progress = Instant::now();
         }
         // Asking may take a lock that all sessions share, so it is not done for every piece of data.
-        if bell.poll_if_rung(cx, shutdown.as_mut()).is_ready() {
+        if self.bell.poll_if_rung(cx, shutdown).is_ready() {
             return Poll::Ready(Outcome::Shutdown);
         }
-        poll_timer(cx, timer.as_mut(), last_progress + limits.idle_timeout, end_of_life)
-    })
-    .await
+        poll_timer(cx, timer, self.last_progress + self.idle_timeout, self.end_of_life)
+    }
 }
 
 fn ended(sent: Poll<Result<End, Fault>>, received: Poll<Result<End, Fault>>) -> Option<Outcome> {
