@@ -1,0 +1,7 @@
+//! What clients of the proxy need to trust it: bundles of certificates, and stores for those that read no PEM.
+//!
+//! A client that replaces its own roots by a file has to find the public ones in it as well, or it could not verify what
+//! the proxy relays blindly. One that adds a file to its roots gets the CA alone.
+
+pub mod bundle;
+pub mod pkcs12;
