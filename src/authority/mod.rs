@@ -37,7 +37,7 @@ use validity::{Validity, system_time};
 
 pub use error::{CaError, IssueError, LeafLifetimeError};
 pub use keys::{KeyFamily, LeafKeyKind};
-pub use store::{CERTIFICATE_FILE, KEY_FILE, Provenance, load, load_or_create, peek};
+pub use store::{CERTIFICATE_FILE, KEY_FILE, Provenance, in_memory, load, load_or_create, peek};
 pub use validity::LeafLifetime;
 
 /// A certificate as a section of PEM, with a line break at its end.

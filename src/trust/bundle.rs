@@ -2,10 +2,15 @@
 
 use crate::authority;
 use crate::config::Upstream;
+use crate::files;
 use crate::materials::{added, source};
 use crate::tls::anchors::{AnchorError, TrustAnchors};
 use rustls::pki_types::CertificateDer;
 use std::fmt::Write as _;
+use std::path::Path;
+
+/// How each bundle begins, by which one is known for what it is.
+const HEADING: &str = "# Certificates for clients of pinproxy: its CA, and the roots that it trusts.\n";
 
 /// Certificates that a client is to trust: those of the CA first, then the roots that the proxy itself trusts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +50,7 @@ impl Bundle {
     /// PEM, with the subject as a comment before each certificate. ASCII: readers that know no other encoding, Python 2
     /// among them, fail over a comment that is none.
     pub fn to_pem(&self) -> String {
-        let mut text = String::new();
+        let mut text = HEADING.to_owned();
         for certificate in &self.certificates {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "# {}", subject(certificate).escape_default());
@@ -53,6 +58,11 @@ impl Bundle {
         }
         text
     }
+}
+
+/// Whether a file is a bundle that this program has made.
+pub fn is_bundle(path: &Path) -> bool {
+    files::read(path, HEADING.len()).is_ok_and(|begin| begin == HEADING.as_bytes())
 }
 
 /// Empty for what is no certificate, which nothing here is.
@@ -66,7 +76,6 @@ mod tests {
     use crate::config::{Config, Roots};
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
     use rustls::pki_types::pem::PemObject as _;
-    use std::path::Path;
     use std::process::Command;
     use std::time::SystemTime;
 
@@ -101,7 +110,7 @@ mod tests {
     #[test]
     fn the_public_roots_are_all_there() {
         let ca = root("ca");
-        let bundle = Bundle::load(&Upstream { roots: Roots::Webpki, ..upstream() }, &[ca.clone()]).unwrap();
+        let bundle = Bundle::load(&Upstream { roots: Roots::Webpki, ..upstream() }, std::slice::from_ref(&ca)).unwrap();
         let mut expected = vec![ca];
         expected.extend(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
         assert!(expected.len() > 100, "{}", expected.len());
@@ -113,9 +122,10 @@ mod tests {
     #[test]
     fn a_subject_breaks_out_of_no_comment() {
         let ca = root("a\n-----BEGIN CERTIFICATE-----\nb\u{fc}\u{202e}");
-        let pem = Bundle::of(&[ca.clone()], &TrustAnchors::from_certificates([]).unwrap()).to_pem();
+        let pem = Bundle::of(std::slice::from_ref(&ca), &TrustAnchors::from_certificates([]).unwrap()).to_pem();
         assert_eq!(pem.lines().filter(|line| line.starts_with("-----BEGIN")).count(), 1, "{pem}");
-        assert!(pem.starts_with("# CN=a\\n-----BEGIN CERTIFICATE-----\\nb\\u{fc}\\u{202e}\n"), "{pem}");
+        let comment = pem.strip_prefix(HEADING).unwrap();
+        assert!(comment.starts_with("# CN=a\\n-----BEGIN CERTIFICATE-----\\nb\\u{fc}\\u{202e}\n"), "{pem}");
         assert_eq!(read(&pem), [ca]);
     }
 
@@ -125,10 +135,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (bundle, ca) = (folder.path().join("bundle.pem"), folder.path().join("ca.pem"));
         let der = root("ca");
-        let all = Bundle::load(&Upstream { roots: Roots::Webpki, ..upstream() }, &[der.clone()]).unwrap();
+        let all = Bundle::load(&Upstream { roots: Roots::Webpki, ..upstream() }, std::slice::from_ref(&der)).unwrap();
         std::fs::write(&bundle, all.to_pem()).unwrap();
+        assert!(is_bundle(&bundle));
         std::fs::write(&ca, authority::certificate_pem(&der)).unwrap();
         let output = Command::new("openssl").args(["verify", "-CAfile"]).args([&bundle, &ca]).output().unwrap();
         assert!(output.status.success(), "{output:?}");
+        assert!(!is_bundle(&ca) && !is_bundle(&folder.path().join("none")) && !is_bundle(folder.path()));
     }
 }
