@@ -35,6 +35,8 @@ pub mod materials;
 pub mod authority;
 pub mod intercept;
 
+pub mod trust;
+
 pub mod inspect;
 
 pub mod relay;

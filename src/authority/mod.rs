@@ -37,8 +37,13 @@ use validity::{Validity, system_time};
 
 pub use error::{CaError, IssueError, LeafLifetimeError};
 pub use keys::{KeyFamily, LeafKeyKind};
-pub use store::{CERTIFICATE_FILE, KEY_FILE, Provenance, load, load_or_create, peek};
+pub use store::{CERTIFICATE_FILE, KEY_FILE, Provenance, in_memory, load, load_or_create, peek};
 pub use validity::LeafLifetime;
+
+/// A certificate as a section of PEM, with a line break at its end.
+pub fn certificate_pem(certificate: &CertificateDer<'_>) -> String {
+    text::pem("CERTIFICATE", certificate).to_string()
+}
 
 /// What can be configured about leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +150,7 @@ impl CertificateAuthority {
 
     /// The CA certificates as PEM, for clients to trust. Encoded anew: whatever else is in the file stays there.
     pub fn certificate_pem(&self) -> String {
-        self.certificates.iter().map(|certificate| text::pem("CERTIFICATE", certificate).to_string()).collect()
+        self.certificates.iter().map(certificate_pem).collect()
     }
 
     /// SHA-256 of the issuing certificate, as `openssl x509 -fingerprint -sha256` prints it: `AB:CD:…`.

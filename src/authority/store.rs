@@ -94,6 +94,19 @@ pub fn load(directory: &Path, settings: Settings, now: SystemTime) -> Result<Cer
     CertificateAuthority::new(files.certificate, pair, settings)
 }
 
+/// A new CA that is on no disk and ends with the process, for clients that do.
+///
+/// # Errors
+/// When there is no randomness, or the clock is out of any range.
+pub fn in_memory(settings: Settings, now: SystemTime) -> Result<CertificateAuthority, CaError> {
+    let generated = generate(now)?;
+    // There are no files. What is read was written a line above, so that no error names them.
+    let nowhere = Path::new("");
+    let paths = PairPaths { certificate: nowhere, key: nowhere };
+    let pair = CaPair::parse(paths, generated.certificate_pem.as_bytes(), generated.key_pem.as_bytes(), now)?;
+    CertificateAuthority::new(PathBuf::new(), pair, settings)
+}
+
 /// The certificates of the CA of a directory, for comparison alone: its key is not looked at, and nothing is created.
 /// Empty where there is no CA, or none that can be read; that the other functions tell about.
 pub fn peek(directory: &Path) -> Vec<CertificateDer<'static>> {

@@ -659,3 +659,14 @@ fn a_cached_leaf_is_replaced_when_old_or_when_upstream_ends_earlier() {
     assert_ne!(renewed, shorter, "its last tenth");
     assert_ne!(serial(None, start + 30 * DAY), renewed, "expired");
 }
+
+#[test]
+fn a_ca_in_memory_issues_and_is_on_no_disk() {
+    let [first, second] = [0, 1].map(|_| in_memory(Settings::default(), now()).unwrap());
+    assert_ne!(first.certificates(), second.certificates());
+    assert_ne!(first.subject(), second.subject());
+    let leaf = first.leaf(&name("api.bank.example"), EcdsaP256, None, now()).unwrap();
+    assert_eq!(leaf.certified_key.cert.len(), 1, "the CA is the anchor");
+    assert_eq!(first.certificate_path(), Path::new(""));
+    assert!(first.certificate_pem().starts_with("-----BEGIN CERTIFICATE-----\n"));
+}

@@ -91,7 +91,7 @@ fn of_configuration(path: &Path) -> Result<Asked, Failure> {
 }
 
 /// Who listens everywhere listens on loopback.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         ip if !ip.is_unspecified() => ip,
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),

@@ -3,6 +3,8 @@
 mod check;
 pub mod config;
 pub mod ctl;
+pub mod env;
+pub mod exec;
 pub mod healthcheck;
 pub mod pins;
 mod rows;
@@ -24,7 +26,8 @@ use std::process::ExitCode;
     version,
     arg_required_else_help = true,
     max_term_width = 100,
-    after_help = "To begin, start the proxy; it prints what to paste into a shell whose programs shall use it:\n  pinproxy run"
+    after_help = "To begin, start the proxy; it prints what to paste into a shell whose programs shall use it:\n  pinproxy run\n\n\
+                  Or run one command behind a proxy of its own:\n  pinproxy exec --pin api.bank.example=sha256/… -- COMMAND"
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -34,6 +37,8 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Exec(exec::Arguments),
+    Env(env::Arguments),
     Config(config::Arguments),
     Pins(pins::Arguments),
     Ctl(ctl::Arguments),
@@ -51,6 +56,8 @@ pub enum Exit {
     Unusable,
     /// Something could not be reached or read.
     Unreachable,
+    /// That of the command that was run.
+    Of(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -60,6 +67,7 @@ impl From<Exit> for ExitCode {
             Exit::NotAsItShouldBe => 1,
             Exit::Unusable => 2,
             Exit::Unreachable => 3,
+            Exit::Of(code) => code,
         })
     }
 }
@@ -111,6 +119,8 @@ impl Failure {
 pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.command {
         Command::Run(arguments) => run::execute(arguments),
+        Command::Exec(arguments) => exec::execute(arguments),
+        Command::Env(arguments) => env::execute(&arguments),
         Command::Config(arguments) => config::execute(&arguments),
         Command::Pins(arguments) => pins::execute(arguments),
         Command::Ctl(arguments) => ctl::execute(arguments),

@@ -3,7 +3,7 @@
 mod front;
 mod greeting;
 mod listeners;
-mod log;
+pub(super) mod log;
 mod service;
 
 use super::{Exit, Failure, usual_ca_directory};
@@ -203,6 +203,11 @@ fn configuration(arguments: &Arguments, occasion: Occasion<'_>) -> (Stamps, Resu
     (paths, wanted)
 }
 
+/// The configuration of this file as a start takes it, or what holds without one.
+pub(super) fn wanted(config: Option<PathBuf>) -> Result<Wanted, Failure> {
+    configuration(&Arguments { config, listen: Vec::new(), ca_dir: None }, Occasion::Start).1
+}
+
 /// What the command line says in the place of the file.
 fn with_arguments(arguments: &Arguments, mut wanted: Wanted) -> Result<Wanted, Failure> {
     let config = &mut wanted.config;
@@ -244,7 +249,7 @@ fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
 }
 
 /// The RSA key for old clients takes tens of milliseconds of processor time; they are spent while nobody waits.
-fn prepare_rsa(proxy: &Arc<Proxy>) {
+pub(super) fn prepare_rsa(proxy: &Arc<Proxy>) {
     let proxy = Arc::clone(proxy);
     let prepared = in_background("pinproxy-rsa", move || {
         if let Err(error) = proxy.prepare_rsa() {

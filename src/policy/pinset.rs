@@ -216,6 +216,18 @@ impl Pinset {
         }
     }
 
+    /// The same pins, reported where they would be enforced. Pin-only hosts stay as they are: they have nothing but their
+    /// pin, and to report instead would be to trust anybody.
+    #[must_use]
+    pub fn reporting(mut self) -> Self {
+        if let Basis::Chain { stance, .. } = &mut self.basis
+            && *stance != Stance::Fixed(Mode::Off)
+        {
+            *stance = Stance::Fixed(Mode::ReportOnly);
+        }
+        self
+    }
+
     fn mode(&self, stance: &Stance, circumstances: &Circumstances) -> Mode {
         match stance {
             Stance::Fixed(mode) => *mode,

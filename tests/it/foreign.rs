@@ -4,7 +4,7 @@
 mod curl;
 mod java;
 mod openssl;
-mod python;
+pub(crate) mod python;
 mod servers;
 mod websocket;
 

@@ -3,6 +3,8 @@
 mod admin;
 mod check;
 mod control;
+mod env;
+mod exec;
 mod large;
 mod logs;
 mod page;

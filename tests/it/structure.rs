@@ -23,6 +23,11 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("upstream", &["policy", "tls"], &["webpki", "rcgen", "dangerous", "SystemTime::now"]),
     ("authority", &["files"], &["tokio", "hyper", "webpki", "dangerous", "SystemTime::now"]),
     (
+        "trust",
+        &["policy", "files", "config", "tls", "materials", "authority"],
+        &["tokio", "webpki", "rcgen", "hyper", "dangerous", "SystemTime::now"],
+    ),
+    (
         "intercept",
         &["authority", "policy", "tls::provider", "tls::name", "tls::words"],
         &["hyper", "webpki", "rcgen", "dangerous", "SystemTime::now"],
@@ -70,6 +75,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
             "materials",
             "upstream",
             "authority",
+            "trust",
             "intercept",
             "inspect",
             "relay",

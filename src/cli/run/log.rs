@@ -3,6 +3,7 @@
 use crate::config::{self, LogFormat};
 use crate::report::{JOURNAL_SOCKET, Journal, JournalError, Priority, Queue, QueueGuard, Sink, TextLog, Writing};
 use std::fmt::{self, Write as _};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use tracing::field::{Field, Visit};
@@ -16,16 +17,16 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 const LOG_LINES_MAX: usize = 10_000;
 
 /// The log, running.
-pub(super) struct Started {
+pub(in crate::cli) struct Started {
     /// Takes the events of sessions.
-    pub(super) sink: Box<dyn Sink>,
+    pub(in crate::cli) sink: Box<dyn Sink>,
     /// Writes out what is queued when it is dropped.
-    pub(super) guard: QueueGuard,
+    pub(in crate::cli) guard: QueueGuard,
 }
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LogError {
+pub(in crate::cli) enum LogError {
     #[error("no thread for the log: {0}")]
     Thread(#[from] io::Error),
     #[error(transparent)]
@@ -33,26 +34,44 @@ pub(super) enum LogError {
 }
 
 /// Log lines go through a queue, so that a terminal or pipe that nobody reads does not stop the sessions.
-pub(super) fn start(settings: &config::Log) -> Result<Started, LogError> {
-    let level = match settings.level {
+pub(in crate::cli) fn start(settings: &config::Log) -> Result<Started, LogError> {
+    if settings.format == LogFormat::Journald {
+        return start_journal(Path::new(JOURNAL_SOCKET), level(settings));
+    }
+    let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
+    start_lines(settings, Writing::to(io::stderr()), io::stderr(), is_terminal)
+}
+
+/// The same in a file, in lines.
+pub(in crate::cli) fn start_in(settings: &config::Log, file: File) -> Result<Started, LogError> {
+    start_lines(settings, Writing::to(&file), file, false)
+}
+
+const fn level(settings: &config::Log) -> Level {
+    match settings.level {
         config::LogLevel::Error => Level::ERROR,
         config::LogLevel::Warn => Level::WARN,
         config::LogLevel::Info => Level::INFO,
         config::LogLevel::Debug => Level::DEBUG,
         config::LogLevel::Trace => Level::TRACE,
-    };
-    if settings.format == LogFormat::Journald {
-        return start_journal(Path::new(JOURNAL_SOCKET), level);
     }
-    let (queue, guard) = Queue::start("pinproxy-log", LOG_LINES_MAX, Writing::to(io::stderr()), io::stderr())?;
+}
+
+fn start_lines(
+    settings: &config::Log,
+    writing: Writing,
+    to: impl io::Write + Send + 'static,
+    is_coloured: bool,
+) -> Result<Started, LogError> {
+    let (queue, guard) = Queue::start("pinproxy-log", LOG_LINES_MAX, writing, to)?;
     let written = queue.clone();
     let writer = move || written.clone();
-    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(writer);
+    let subscriber = tracing_subscriber::fmt().with_max_level(level(settings)).with_writer(writer);
     // Set once, here; in a test that runs commands in one process the first log stays.
     let _already_set = if settings.format == LogFormat::Json {
         subscriber.json().try_init()
     } else {
-        subscriber.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init()
+        subscriber.with_ansi(is_coloured).try_init()
     };
     Ok(Started { sink: Box::new(TextLog { queue }), guard })
 }

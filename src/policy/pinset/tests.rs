@@ -110,3 +110,26 @@ fn demand_over_time() {
         assert_eq!(told, expected, "{basis:?} then {then:?}");
     }
 }
+
+/// Whatever is enforced is reported, but for what has nothing but its pin; what is off stays off.
+#[test]
+fn reporting_instead() {
+    let accepts = || accepts(&[(Anywhere, &[1])], Combine::Any);
+    let chain = |stance| Basis::Chain { accepts: accepts(), stance, anchors: AnchorSet::Common };
+    let ended = |then| Some(Expiry { at: SystemTime::UNIX_EPOCH, then });
+    let pin_only = Basis::PinOnly { leaf: accepts(), name: NameCheck::San, validity: ValidityCheck::Check };
+    let reported = Demand::Pins { accepts: &accepts(), enforced: false };
+    let table = [
+        (chain(Stance::Fixed(Mode::Enforce)), None, reported),
+        (chain(Stance::Fixed(Mode::ReportOnly)), None, reported),
+        (chain(Stance::Fixed(Mode::Enforce)), ended(FailClosed), reported),
+        (chain(Stance::Fixed(Mode::Enforce)), ended(Unpinned), Demand::Chain),
+        (chain(Stance::Fixed(Mode::Off)), None, Demand::Chain),
+    ];
+    for (basis, expiry, expected) in table {
+        let pinset = pinset(basis, expiry).reporting();
+        assert_eq!(pinset.demand(&circumstances(SystemTime::now())), expected, "{pinset:?}");
+    }
+    let pinset = pinset(pin_only, None);
+    assert_eq!(pinset.clone().reporting(), pinset);
+}

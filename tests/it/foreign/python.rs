@@ -6,7 +6,7 @@ use super::*;
 const FETCH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/foreign/fetch.py");
 
 /// The interpreter: that of `PINPROXY_TEST_PYTHON`, which has requests, or the one on the `PATH`.
-fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     std::env::var_os("PINPROXY_TEST_PYTHON").map(PathBuf::from).or_else(|| process::find("python3"))
 }
 
