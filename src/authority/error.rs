@@ -1,5 +1,6 @@
 //! What can go wrong with the local CA, told with the file it is about and what to do.
 
+use super::rotation::RotationError;
 use crate::files::{AccessError, Role};
 use std::io;
 use std::path::PathBuf;
@@ -264,6 +265,9 @@ pub enum CaError {
         /// The time of the check, RFC 3339.
         now: String,
     },
+    /// A rotation runs, and cannot be used.
+    #[error(transparent)]
+    Rotation(Box<RotationError>),
     /// Keys or certificates could not be made.
     #[error("the keys or the certificate of the local CA could not be generated: {0}")]
     Generate(String),

@@ -176,7 +176,7 @@ impl Session {
         let alpn = upstream.alpn.clone();
         let acceptor = &self.proxy.acceptor;
         let began = Instant::now();
-        let accepted = acceptor.accept(&permit, hello, client, alpn.as_deref(), leaf_not_after, self.now).await?;
+        let accepted = acceptor.accept(&permit, hello, client, alpn.as_deref(), leaf_not_after, self.when()).await?;
         let version = accepted.stream.get_ref().1.protocol_version();
         record.client_handshake(began.elapsed());
         record.client_tls(version, Arc::clone(&accepted.leaf.serial));

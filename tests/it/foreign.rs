@@ -5,6 +5,7 @@ mod curl;
 mod java;
 mod openssl;
 mod python;
+mod rotation;
 mod servers;
 mod websocket;
 

@@ -15,6 +15,7 @@ mod renewed;
 mod reports;
 mod revoked;
 mod rolling;
+mod rotation;
 mod secrets;
 mod service;
 mod signals;
