@@ -55,7 +55,7 @@ pub fn begin(
         KeyFamily::Ecdsa => Algorithm::P256,
         KeyFamily::Rsa => Algorithm::Rsa2048,
     });
-    let (made, rotation) = follow(&files, current, make(algorithm, now)?, from, now)?;
+    let (made, rotation) = follow(&files, &current, make(algorithm, now)?, from, now)?;
     write_pair(&files.next, &made, Some(&files.own))?;
     // What is not whole is not there: the pair alone makes no rotation.
     let written = files.sync(&lock).and_then(|()| replace(&files.rotation, &rotation.text(), &files.own.certificate));
@@ -85,7 +85,7 @@ fn verify_dates(current: &CaPair, from: SystemTime, now: SystemTime) -> Result<(
 /// own, which people and trust stores tell apart more easily.
 fn follow(
     files: &Files,
-    current: CaPair,
+    current: &CaPair,
     made: Made,
     from: SystemTime,
     now: SystemTime,

@@ -7,6 +7,11 @@ use std::os::unix::fs::MetadataExt;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// Parameters of a CA, spoilt.
+type Spoil = fn(&mut CertificateParams);
+/// The files of a CA, spoilt.
+type Break = Box<dyn Fn(&Path)>;
+
 /// A CA of ours, and when it was made.
 fn made() -> (TempDir, SystemTime) {
     let start = now();
@@ -90,7 +95,6 @@ fn cas_that_are_no_plain_roots_are_not_rotated() {
     let leaf = reload(directory.path()).unwrap().leaf(&name("a.example"), EcdsaP256, None, now()).unwrap();
     assert_eq!(leaf.certified_key.cert.len(), 2);
 
-    type Spoil = fn(&mut CertificateParams);
     let restricted: [(&str, Spoil); 2] = [
         ("2.5.29.37", |parameters| parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]),
         ("2.5.29.30", |parameters| {
@@ -114,7 +118,6 @@ fn files_that_are_partly_there_are_refused_and_nothing_is_made() {
         let (directory, _) = rotating();
         directory
     };
-    type Break = Box<dyn Fn(&Path)>;
     let rewrite = |from: &'static str, to: &'static str| -> Break {
         Box::new(move |directory: &Path| {
             let path = directory.join(ROTATION_FILE);
@@ -125,7 +128,7 @@ fn files_that_are_partly_there_are_refused_and_nothing_is_made() {
     };
     let foreign = |name: &'static str| -> Break {
         Box::new(move |directory: &Path| {
-            assert!(fs::copy(other().path().join(name), directory.join(name)).unwrap() > 0)
+            assert!(fs::copy(other().path().join(name), directory.join(name)).unwrap() > 0);
         })
     };
     let table: Vec<(Break, &str)> = vec![
@@ -381,7 +384,7 @@ fn what_was_interrupted_when_it_was_finished_goes_on() {
             fs::remove_file(place(name)).ok();
             if let Some(content) = content {
                 fs::write(place(name), content).unwrap();
-                let mode = if name.ends_with(".key") { 0o600 } else { 0o644 };
+                let mode = if [KEY_FILE, NEXT_KEY_FILE].contains(name) { 0o600 } else { 0o644 };
                 fs::set_permissions(place(name), fs::Permissions::from_mode(mode)).unwrap();
             }
         }

@@ -30,21 +30,34 @@ const OVERLAP_WANTED: Duration = Duration::from_secs(30 * 24 * 3600);
 #[derive(Debug, clap::Args)]
 #[command(
     arg_required_else_help = true,
-    group = clap::ArgGroup::new("order").required(true).args(["from", "within", "status", "finish", "abort"]),
     after_help = "Example:\n  pinproxy ca rotate --config /etc/pinproxy/pinproxy.toml --in 30d"
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    order: Order,
+    /// The key of the new CA; without it, of the kind that the old one has
+    #[arg(long, value_name = "KEY", value_enum, conflicts_with_all = ["status", "finish", "abort"])]
+    algorithm: Option<Kind>,
+    /// Finish or abort all the same, whoever is locked out
+    #[arg(long, conflicts_with_all = ["from", "within", "status"])]
+    force: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What to do; one of these.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Order {
     /// The new CA signs from then on: 2027-01-31, or with time and offset 2027-01-31T06:00:00Z
     #[arg(long, value_name = "DATE", value_parser = date)]
     from: Option<Timestamp>,
     /// The new CA signs when this time is over
     #[arg(long = "in", id = "within", value_name = "TIME", value_parser = humantime::parse_duration)]
     within: Option<Duration>,
-    /// The key of the new CA; without it, of the kind that the old one has
-    #[arg(long, value_name = "KEY", value_enum, conflicts_with_all = ["status", "finish", "abort"])]
-    algorithm: Option<Kind>,
     /// Show which CA signs, which one follows from when on, and until when clients with only the old one work
     #[arg(long)]
     status: bool,
@@ -54,12 +67,6 @@ pub(super) struct Arguments {
     /// Give the new CA up
     #[arg(long)]
     abort: bool,
-    /// Finish or abort all the same, whoever is locked out
-    #[arg(long, conflicts_with_all = ["from", "within", "status"])]
-    force: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -91,32 +98,31 @@ fn date(text: &str) -> Result<Timestamp, &'static str> {
 pub(super) fn execute(arguments: &Arguments) -> Result<Exit, Failure> {
     let now = SystemTime::now();
     let directory = arguments.place.directory(now)?;
-    let failed = |error: &RotateError| failure(error);
-    if arguments.abort {
-        let removed = authority::abort(&directory, arguments.force, now).map_err(|error| failed(&error))?;
-        return tell(arguments, aborted_json(&removed), &aborted(&removed));
+    if arguments.order.abort {
+        let removed = authority::abort(&directory, arguments.force, now).map_err(|error| failure(&error))?;
+        return tell(arguments, &aborted_json(&removed), &aborted(&removed));
     }
-    if arguments.finish {
-        let outlook = authority::finish(&directory, arguments.force, now).map_err(|error| failed(&error))?;
-        return tell(arguments, as_json(&outlook, now), &finished(&outlook, &directory));
+    if arguments.order.finish {
+        let outlook = authority::finish(&directory, arguments.force, now).map_err(|error| failure(&error))?;
+        return tell(arguments, &as_json(&outlook, now), &finished(&outlook, &directory));
     }
-    let outlook = match from(arguments, now)? {
+    let outlook = match from(&arguments.order, now)? {
         None => authority::outlook(&directory, now).map_err(Failure::unreachable)?,
         Some(from) => {
             let algorithm = arguments.algorithm.map(Algorithm::from);
-            authority::begin(&directory, from, algorithm, now).map_err(|error| failed(&error))?
+            authority::begin(&directory, from, algorithm, now).map_err(|error| failure(&error))?
         }
     };
     let mut text = status(&outlook, now);
-    if !arguments.status {
+    if !arguments.order.status {
         text.push_str(&to_do(&outlook, &directory));
     }
-    tell(arguments, as_json(&outlook, now), &text)
+    tell(arguments, &as_json(&outlook, now), &text)
 }
 
 /// The date of a rotation that is to begin.
-fn from(arguments: &Arguments, now: SystemTime) -> Result<Option<SystemTime>, Failure> {
-    match (arguments.from, arguments.within) {
+fn from(order: &Order, now: SystemTime) -> Result<Option<SystemTime>, Failure> {
+    match (order.from, order.within) {
         (Some(Timestamp(from)), _) => Ok(Some(from)),
         (None, Some(within)) => {
             let from = now.checked_add(within);
@@ -135,7 +141,7 @@ fn failure(error: &RotateError) -> Failure {
     Failure { exit, message: error.to_string() }
 }
 
-fn tell(arguments: &Arguments, value: Value, text: &str) -> Result<Exit, Failure> {
+fn tell(arguments: &Arguments, value: &Value, text: &str) -> Result<Exit, Failure> {
     if arguments.json { print(&format!("{value:#}")) } else { print(text) }?;
     Ok(Exit::Done)
 }

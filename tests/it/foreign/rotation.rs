@@ -122,7 +122,7 @@ async fn works_with_either(fetch: Option<Fetch>, peculiarity: Peculiarity) {
         };
         let folder = proxy.folder.path();
         let stranger = folder.join("stranger.pem");
-        std::fs::write(&stranger, Ca::root("A stranger").pem()).unwrap();
+        std::fs::write(&stranger, Ca::root("A stranger").pem()).expect("it is written");
         let files = [folder.join("ca/ca.pem"), folder.join("ca/ca-next.pem"), stranger];
         if peculiarity == Peculiarity::HasStores && trust_stores(&proxy, &files).await.is_none() {
             return;

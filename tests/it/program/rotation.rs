@@ -3,6 +3,7 @@
 use super::renewed::{reload, trusts};
 use super::*;
 
+use crate::support::pki::{Validity, now};
 use crate::support::process::Finished;
 
 /// `pinproxy ca rotate` on the CA of a user.
@@ -142,4 +143,27 @@ async fn a_retired_ca_is_no_anchor_towards_upstreams() {
     site.trusted_by(&user, "");
     let path = user.file("pinproxy.toml", &format!("[upstream]\n{text}"));
     user.run(Some(&path)).run().await.with_code(3).says(&["error[E66]", "ca-previous.pem holds the proxy's own CA"]);
+}
+
+/// What clients that trust the old CA alone are in for is told when the rotation begins, and at each start.
+#[tokio::test]
+async fn what_is_in_store_for_clients_is_told() {
+    let user = User::new();
+    let soon = Validity::ends_in(std::time::Duration::from_secs(20 * 24 * 60 * 60));
+    let own = Ca::builder("The operator's own").path_len(0).validity(soon).self_signed();
+    Program::start(user.run(None)).await.stop().await;
+    std::fs::write(user.ca().join("ca.pem"), own.pem()).unwrap();
+    std::fs::write(user.ca().join("ca.key"), own.key().private_pem()).unwrap();
+    let begun = rotate(&user, &["--from", &(now() + time::Duration::days(3)).date().to_string()]).await.with_code(0);
+    for part in [
+        "warning: the CA that signs now allows no other below it (pathlen:0).",
+        "warning: the CA that signs now ends on ",
+        "CN=The operator's own, until ",
+    ] {
+        assert!(begun.out.contains(part), "{part:?} {begun}");
+    }
+    let program = Program::start(user.run(None)).await;
+    let told = value(&program.greeting, "next CA");
+    assert!(told.starts_with(&format!("{}, signs from 20", user.ca().join("ca-next.pem").display())), "{told}");
+    program.stop().await;
 }
