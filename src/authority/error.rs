@@ -274,6 +274,17 @@ pub enum CaError {
 }
 
 impl CaError {
+    /// Who owns the files, if that is what is wrong with them: to that user they may be good.
+    pub const fn owner(&self) -> Option<u32> {
+        match self {
+            Self::DirectoryOwner { owner, .. }
+            | Self::LinkOwner { owner, .. }
+            | Self::CertificateOwner { owner, .. }
+            | Self::KeyOwner { owner, .. } => Some(*owner),
+            _ => None,
+        }
+    }
+
     /// Of what the judge of files has found, in the words of the CA.
     pub(super) fn of_access(error: AccessError, role: Role) -> Self {
         match (error, role) {

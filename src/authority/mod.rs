@@ -1,8 +1,9 @@
 //! The local certificate authority: certifies, towards the clients, the names that were verified upstream.
 //!
 //! [`load_or_create`] gets the CA from its directory; [`CertificateAuthority::leaf`] issues a leaf for one name, or
-//! finds one issued before. The CA key signs leaves, and the key of the CA of a rotation, and nothing else; it is not logged, not shown by `Debug`, and not
-//! readable by others on the disk. Leaves have keys of their own, made anew by every process.
+//! finds one issued before. The CA key signs leaves, and the key of the other CA of a rotation, and nothing else; it is not
+//! logged, not shown by `Debug`, and not readable by others on the disk. Leaves have keys of their own, made anew by every
+//! process.
 //!
 //! While a rotation runs ([`begin`], [`finish`], [`abort`]) there are two CAs, of which the next one signs from a date on; each
 //! certifies the key of the other, and whoever knows one of them alone gets along.

@@ -2,6 +2,7 @@
 
 use super::*;
 
+use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use std::os::unix::fs::MetadataExt;
 
@@ -467,4 +468,44 @@ fn what_root_makes_is_for_the_owner_of_the_ca() {
     write::write_new(&key, "x", 0o600, Some(&like)).unwrap();
     let found = fs::metadata(&key).unwrap();
     assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (OTHER, OTHER + 1, 0o600));
+}
+
+// ---- whatever the dates -----------------------------------------------------------------------------------------
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What is shown leads to each of the two CAs for as long as that is valid, and to no other.
+    #[test]
+    fn a_chain_leads_to_both_cas_for_as_long_as_they_are_valid(
+        age in 0_u32..3_600,
+        lead in 0_u32..5_000,
+        later in 0_u32..3_640,
+        is_last: bool,
+    ) {
+        let start = now();
+        let directory = folder();
+        let mut parameters = ca_parameters();
+        parameters.not_before = OffsetDateTime::from(start) - DAY;
+        parameters.not_after = OffsetDateTime::from(start) + 3650 * DAY;
+        parameters.is_ca = IsCa::Ca(if is_last { BasicConstraints::Constrained(0) } else { BasicConstraints::Unconstrained });
+        let key = KeyPair::generate().unwrap();
+        write_pair(directory.path(), &parameters.self_signed(&key).unwrap().pem(), &key.serialize_pem());
+        let (begun, end) = (start + age * DAY, start + 3650 * DAY);
+        let (from, at) = (begun + lead * DAY, begun + later * DAY);
+        if let Err(error) = begin(directory.path(), from, None, begun) {
+            prop_assert!(from >= end && error.is_of_arguments(), "{}", error);
+            return Ok(());
+        }
+        prop_assert!(from < end);
+        let authority = loaded_at(directory.path(), begun).unwrap();
+        let leaf = authority.leaf(&name("a.example"), EcdsaP256, None, at).unwrap();
+        verify_with_webpki(&certificate(directory.path(), NEXT_CERTIFICATE_FILE), &leaf, at);
+        if at <= end {
+            verify_with_webpki(&certificate(directory.path(), CERTIFICATE_FILE), &leaf, at);
+        }
+        prop_assert_eq!(leaf.certified_key.cert.len(), if at <= end { 2 } else { 1 });
+        let (_, shown) = X509Certificate::from_der(&leaf.certified_key.cert[0]).unwrap();
+        prop_assert!(shown.validity().not_after.timestamp() <= validity::unix_seconds(at + 7 * DAY));
+    }
 }

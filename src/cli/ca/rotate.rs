@@ -107,7 +107,7 @@ pub(super) fn execute(arguments: &Arguments) -> Result<Exit, Failure> {
         return tell(arguments, &as_json(&outlook, now), &finished(&outlook, &directory));
     }
     let outlook = match from(&arguments.order, now)? {
-        None => authority::outlook(&directory, now).map_err(Failure::unreachable)?,
+        None => authority::outlook(&directory, now).map_err(|error| failure(&error.into()))?,
         Some(from) => {
             let algorithm = arguments.algorithm.map(Algorithm::from);
             authority::begin(&directory, from, algorithm, now).map_err(|error| failure(&error))?
@@ -138,7 +138,14 @@ fn failure(error: &RotateError) -> Failure {
         other if other.is_of_arguments() => Exit::Unusable,
         _ => Exit::NotAsItShouldBe,
     };
-    Failure { exit, message: error.to_string() }
+    let owner = match error {
+        RotateError::Ca(error) => error.owner(),
+        _ => None,
+    };
+    // A root who does as the error says takes the CA from the proxy.
+    let hint = owner
+        .map(|owner| format!("\nif the proxy runs as uid {owner}, run this as that user, and leave them as they are"));
+    Failure { exit, message: format!("{error}{}", hint.unwrap_or_default()) }
 }
 
 fn tell(arguments: &Arguments, value: &Value, text: &str) -> Result<Exit, Failure> {

@@ -167,3 +167,19 @@ async fn what_is_in_store_for_clients_is_told() {
     assert!(told.starts_with(&format!("{}, signs from 20", user.ca().join("ca-next.pem").display())), "{told}");
     program.stop().await;
 }
+
+/// Root, who does not own the CA of a service, is not led to take it from the service.
+#[tokio::test]
+async fn who_is_another_user_than_the_proxy_is_told_to_be_that_one() {
+    const SERVICE: u32 = 54_321;
+    let user = User::new();
+    Program::start(user.run(None)).await.stop().await;
+    if std::os::unix::fs::chown(user.ca(), Some(SERVICE), None).is_err() {
+        process::tell_skipped("only root can give a folder away");
+        return;
+    }
+    for order in [&["--in", "30d"][..], &["--status"], &["--finish"], &["--abort"]] {
+        let refused = rotate(&user, order).await.with_code(3);
+        refused.says(&["belongs to uid 54321", "if the proxy runs as uid 54321, run this as that user"]);
+    }
+}
