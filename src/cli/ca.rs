@@ -17,46 +17,48 @@ use std::time::SystemTime;
 )]
 pub struct Arguments {
     #[command(subcommand)]
-    order: Order,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Order {
-    Rotate(rotate::Arguments),
+enum Command {
+    Rotate(rotate::Rotate),
 }
 
-/// Where the CA is, said in one of the ways of `pinproxy run`.
+/// Which CA.
 #[derive(Debug, clap::Args)]
-struct Place {
+struct Which {
     /// The configuration file, which says where the CA is kept
-    #[arg(long, value_name = "FILE", conflicts_with = "ca_dir")]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where the CA is kept; without both, in the user's data folder
+    /// The folder of the CA, instead of where the configuration says [default: the user's data folder]
     #[arg(long, value_name = "DIR")]
     ca_dir: Option<PathBuf>,
 }
 
-impl Place {
-    fn directory(&self, now: SystemTime) -> Result<PathBuf, Failure> {
-        if let Some(directory) = &self.ca_dir {
-            return Ok(directory.clone());
-        }
-        let written = match &self.config {
-            Some(path) => Config::load(path, now).map_err(|errors| Failure::configuration(&errors))?.0.ca.directory,
-            None => None,
-        };
-        written.or_else(usual_ca_directory).ok_or_else(|| {
-            Failure::unusable("this user has no data folder; say where the CA is kept with --ca-dir DIR")
-        })
+/// Runs the command.
+///
+/// # Errors
+/// [`Failure`], when it cannot be done as asked.
+pub fn execute(arguments: &Arguments) -> Result<Exit, Failure> {
+    match &arguments.command {
+        Command::Rotate(arguments) => rotate::execute(arguments),
     }
 }
 
-/// Does what is asked.
-///
-/// # Errors
-/// [`Failure`], when it cannot be done, or must not.
-pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
-    match arguments.order {
-        Order::Rotate(arguments) => rotate::execute(&arguments),
+impl Which {
+    fn config(&self) -> Result<Config, Failure> {
+        let Some(path) = &self.config else { return Ok(Config::builtin()) };
+        let loaded = Config::load(path, SystemTime::now());
+        loaded.map(|(config, _)| config).map_err(|errors| Failure::configuration(&errors))
+    }
+
+    fn directory(&self, config: &Config) -> Result<PathBuf, Failure> {
+        let directory = self.ca_dir.clone().or_else(|| config.ca.directory.clone()).or_else(usual_ca_directory);
+        let directory = directory.ok_or_else(|| {
+            Failure::unusable("this user has no data folder; say where the CA is kept with --ca-dir DIR")
+        })?;
+        // For people, and for commands that are run from another folder.
+        Ok(std::path::absolute(&directory).unwrap_or(directory))
     }
 }

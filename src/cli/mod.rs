@@ -116,7 +116,7 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Config(arguments) => config::execute(&arguments),
         Command::Pins(arguments) => pins::execute(arguments),
         Command::Ctl(arguments) => ctl::execute(arguments),
-        Command::Ca(arguments) => ca::execute(arguments),
+        Command::Ca(arguments) => ca::execute(&arguments),
         Command::Healthcheck(arguments) => healthcheck::execute(&arguments),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::rows::Rows;
 use super::super::{Exit, Failure, print};
-use super::Place;
+use super::Which;
 use crate::authority::{
     self, Algorithm, CERTIFICATE_FILE, Known, NEXT_CERTIFICATE_FILE, Outlook, PREVIOUS_CERTIFICATE_FILE, RotateError,
     Rotating,
@@ -32,9 +32,9 @@ const OVERLAP_WANTED: Duration = Duration::from_secs(30 * 24 * 3600);
     arg_required_else_help = true,
     after_help = "Example:\n  pinproxy ca rotate --config /etc/pinproxy/pinproxy.toml --in 30d"
 )]
-pub(super) struct Arguments {
+pub(super) struct Rotate {
     #[command(flatten)]
-    place: Place,
+    which: Which,
     #[command(flatten)]
     order: Order,
     /// The key of the new CA; without it, of the kind that the old one has
@@ -95,9 +95,9 @@ fn date(text: &str) -> Result<Timestamp, &'static str> {
 ///
 /// # Errors
 /// [`Failure`], when it cannot be done, or must not.
-pub(super) fn execute(arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn execute(arguments: &Rotate) -> Result<Exit, Failure> {
     let now = SystemTime::now();
-    let directory = arguments.place.directory(now)?;
+    let directory = arguments.which.directory(&arguments.which.config()?)?;
     if arguments.order.abort {
         let removed = authority::abort(&directory, arguments.force, now).map_err(|error| failure(&error))?;
         return tell(arguments, &aborted_json(&removed), &aborted(&removed));
@@ -148,7 +148,7 @@ fn failure(error: &RotateError) -> Failure {
     Failure { exit, message: format!("{error}{}", hint.unwrap_or_default()) }
 }
 
-fn tell(arguments: &Arguments, value: &Value, text: &str) -> Result<Exit, Failure> {
+fn tell(arguments: &Rotate, value: &Value, text: &str) -> Result<Exit, Failure> {
     if arguments.json { print(&format!("{value:#}")) } else { print(text) }?;
     Ok(Exit::Done)
 }
