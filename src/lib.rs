@@ -15,7 +15,7 @@
 //! 4. Every session ends in exactly one event; a lost event is counted and told.
 //! 5. A session is judged by the one [`proxy::Generation`] it began with, and while it relays by those that replace it.
 //! 6. A name is canonicalised by [`policy::host::Host::parse`] alone; what it refuses is refused, never "unpinned".
-//! 7. The CA key signs leaves and nothing else.
+//! 7. The CA key signs leaves, and the key of the CA that follows on it, and nothing else.
 //! 8. Everything a peer can make grow has a limit with a name.
 //! 9. Only `outbox`, `proxy`, `operate`, `admin` and `cli` start tasks; no lock is held across an await.
 //! 10. No combination of options turns enforce and a mismatch into accept; only a chain to an anchor that the operator has

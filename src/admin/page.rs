@@ -120,7 +120,7 @@ impl<'a> Main<'a> {
         }
         concerns.extend(status.reports.as_ref().into_iter().flat_map(reports_concerns));
         if let Some(end) = parsed(&status.ca.not_after).filter(|end| *end <= self.shown.now + CA_ENDS_SOON) {
-            let what = format!("The CA that clients trust ends {}.", self.away(end));
+            let what = format!("The CA that signs what clients see ends {}.", self.away(end));
             concerns.push(Concern { what, why: None });
         }
         if !status.overrides.is_empty() {

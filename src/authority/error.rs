@@ -1,5 +1,6 @@
 //! What can go wrong with the local CA, told with the file it is about and what to do.
 
+use super::rotation::RotationError;
 use crate::files::{AccessError, Role};
 use std::io;
 use std::path::PathBuf;
@@ -264,12 +265,26 @@ pub enum CaError {
         /// The time of the check, RFC 3339.
         now: String,
     },
+    /// A rotation runs, and cannot be used.
+    #[error(transparent)]
+    Rotation(Box<RotationError>),
     /// Keys or certificates could not be made.
     #[error("the keys or the certificate of the local CA could not be generated: {0}")]
     Generate(String),
 }
 
 impl CaError {
+    /// Who owns the files, if that is what is wrong with them: to that user they may be good.
+    pub const fn owner(&self) -> Option<u32> {
+        match self {
+            Self::DirectoryOwner { owner, .. }
+            | Self::LinkOwner { owner, .. }
+            | Self::CertificateOwner { owner, .. }
+            | Self::KeyOwner { owner, .. } => Some(*owner),
+            _ => None,
+        }
+    }
+
     /// Of what the judge of files has found, in the words of the CA.
     pub(super) fn of_access(error: AccessError, role: Role) -> Self {
         match (error, role) {

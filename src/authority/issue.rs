@@ -1,4 +1,4 @@
-//! Issues one leaf.
+//! Issues one leaf, or certifies the key of another CA.
 //!
 //! rcgen encodes the certificate, but not its issuer: it keeps names as one value per attribute type, so a CA named
 //! `DC=com, DC=example, OU=a, OU=b` comes out as another name, which no client can match with the CA
@@ -11,8 +11,9 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    PKCS_RSA_SHA256, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm, SigningKey, SubjectPublicKeyInfo,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm, SigningKey,
+    SubjectPublicKeyInfo,
 };
 use rustls_pki_types::{CertificateDer, ServerName};
 use x509_parser::asn1_rs::{Any, FromDer};
@@ -55,6 +56,17 @@ impl Serial {
     }
 }
 
+/// A CA as the subject of a certificate, each part as the octets that its own certificate has.
+#[derive(Clone, Copy)]
+pub(super) struct Subject<'a> {
+    /// Its name, DER.
+    pub(super) name: &'a [u8],
+    /// Its key, DER (`SubjectPublicKeyInfo`).
+    pub(super) public_key: &'a [u8],
+    /// Its subject key identifier.
+    pub(super) key_identifier: &'a [u8],
+}
+
 /// The CA as the signer of leaves: its key, and what a leaf repeats of its certificate.
 pub(super) struct Issuer {
     key: KeyPair,
@@ -72,6 +84,11 @@ impl Issuer {
         // The identifier is a name, not a computation: CAs derive it in several ways (RFC 7093), clients compare bytes.
         template.key_identifier_method = KeyIdMethod::PreSpecified(key_identifier);
         Self { key, subject_der, validity, template, signatures: AtomicU64::new(0) }
+    }
+
+    /// The same key under another name.
+    pub(super) fn named(self, subject_der: Vec<u8>) -> Self {
+        Self { subject_der, ..self }
     }
 
     /// The validity of the CA certificate.
@@ -100,14 +117,38 @@ impl Issuer {
         let serial = Serial::random()?;
         let parameters = leaf_parameters(name, serial, validity)?;
         let recorded = self.encode(&parameters, public_key)?;
-        let Unsigned { to_be_signed, algorithm } = replace_issuer(&recorded, &self.subject_der)
-            .ok_or_else(|| IssueError::Encoding("unexpected DER".into()))?;
-        let signature = self.key.sign(&to_be_signed).map_err(|error| IssueError::Signing(error.to_string()))?;
+        let certificate = self.sign(replace_names(&recorded, &self.subject_der, None))?;
         self.signatures.fetch_add(1, Ordering::Relaxed);
+        Ok((certificate, serial))
+    }
+
+    /// Certifies that a key is that of a CA which may issue leaves, or have `path_length` further CAs between itself and
+    /// them. Its own certificate, where the subject is itself: one is made in the same way as the other.
+    pub(super) fn certify(
+        &self,
+        subject: Subject<'_>,
+        validity: Validity,
+        path_length: u8,
+    ) -> Result<CertificateDer<'static>, IssueError> {
+        let key = SubjectPublicKeyInfo::from_der(subject.public_key);
+        let key = key.map_err(|error| IssueError::Encoding(error.to_string()))?;
+        let mut parameters = dated(validity)?;
+        parameters.serial_number = Some(Serial::random()?.to_rcgen());
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
+        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        parameters.key_identifier_method = KeyIdMethod::PreSpecified(subject.key_identifier.to_vec());
+        parameters.use_authority_key_identifier_extension = true;
+        let recorded = self.encode(&parameters, &key)?;
+        self.sign(replace_names(&recorded, &self.subject_der, Some(subject.name)))
+    }
+
+    fn sign(&self, unsigned: Option<Unsigned>) -> Result<CertificateDer<'static>, IssueError> {
+        let unexpected = || IssueError::Encoding("unexpected DER".into());
+        let Unsigned { to_be_signed, algorithm } = unsigned.ok_or_else(unexpected)?;
+        let signature = self.key.sign(&to_be_signed).map_err(|error| IssueError::Signing(error.to_string()))?;
         // A whole number of octets: no unused bits in the last one.
         let signature = der(TAG_BIT_STRING, &[&[0], &signature]);
-        let certificate = der(TAG_SEQUENCE, &[&to_be_signed, &algorithm, &signature]);
-        Ok((CertificateDer::from(certificate), serial))
+        Ok(CertificateDer::from(der(TAG_SEQUENCE, &[&to_be_signed, &algorithm, &signature])))
     }
 
     /// Has rcgen encode the `TBSCertificate`, with a meaningless issuer name.
@@ -121,10 +162,7 @@ impl Issuer {
 
 /// What every leaf says, whatever the upstream certificate says: nothing of that one is mirrored.
 fn leaf_parameters(name: &ServerName<'_>, serial: Serial, validity: Validity) -> Result<CertificateParams, IssueError> {
-    let out_of_range = || IssueError::Encoding("a date beyond the year 9999".into());
-    let mut parameters = CertificateParams::default();
-    parameters.not_before = date(validity.not_before).ok_or_else(out_of_range)?;
-    parameters.not_after = date(validity.not_after).ok_or_else(out_of_range)?;
+    let mut parameters = dated(validity)?;
     parameters.serial_number = Some(serial.to_rcgen());
     parameters.subject_alt_names = vec![subject_alt_name(name)?];
     parameters.distinguished_name = subject(name);
@@ -133,6 +171,15 @@ fn leaf_parameters(name: &ServerName<'_>, serial: Serial, validity: Validity) ->
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     parameters.use_authority_key_identifier_extension = true;
+    Ok(parameters)
+}
+
+/// Parameters with a validity; rcgen's own is some two thousand years.
+fn dated(validity: Validity) -> Result<CertificateParams, IssueError> {
+    let out_of_range = || IssueError::Encoding("a date beyond the year 9999".into());
+    let mut parameters = CertificateParams::default();
+    parameters.not_before = date(validity.not_before).ok_or_else(out_of_range)?;
+    parameters.not_after = date(validity.not_after).ok_or_else(out_of_range)?;
     Ok(parameters)
 }
 
@@ -204,17 +251,19 @@ struct Unsigned {
     algorithm: Vec<u8>,
 }
 
-/// Replaces the issuer in a version 3 `TBSCertificate`: version, serial number, signature algorithm, issuer, and what
-/// follows. None if the bytes are not that.
-fn replace_issuer(recorded: &[u8], issuer_der: &[u8]) -> Option<Unsigned> {
+/// Replaces the issuer, and the subject if there is another one, in a version 3 `TBSCertificate`: version, serial number,
+/// signature algorithm, issuer, validity, subject, and what follows. None if the bytes are not that.
+fn replace_names(recorded: &[u8], issuer_der: &[u8], subject_der: Option<&[u8]>) -> Option<Unsigned> {
     let (after, outer) = Any::from_der(recorded).ok()?;
     let (_version, rest) = first_element(outer.data)?;
     let (_serial, rest) = first_element(rest)?;
     let (algorithm, from_issuer) = first_element(rest)?;
-    let (_issuer, behind) = first_element(from_issuer)?;
+    let (_issuer, rest) = first_element(from_issuer)?;
+    let (validity, rest) = first_element(rest)?;
+    let (subject, behind) = first_element(rest)?;
     let before = &outer.data[..outer.data.len() - from_issuer.len()];
     after.is_empty().then(|| Unsigned {
-        to_be_signed: der(TAG_SEQUENCE, &[before, issuer_der, behind]),
+        to_be_signed: der(TAG_SEQUENCE, &[before, issuer_der, validity, subject_der.unwrap_or(subject), behind]),
         algorithm: algorithm.to_vec(),
     })
 }
@@ -267,7 +316,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_certificate_have_no_issuer() {
         for bytes in [&[][..], &[0x30], &[0x30, 0], &[0x30, 2, 5, 0], &[0x30, 6, 5, 0, 5, 0, 5, 0], &[0x30, 0, 0]] {
-            assert!(replace_issuer(bytes, &[0x30, 0]).is_none(), "{bytes:?}");
+            assert!(replace_names(bytes, &[0x30, 0], None).is_none(), "{bytes:?}");
         }
     }
 

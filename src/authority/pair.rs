@@ -70,7 +70,7 @@ impl CaPair {
 }
 
 /// Reads the certificates of the file; there is at least one.
-fn parse_certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CaError> {
+pub(super) fn parse_certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CaError> {
     let refused = |reason: String| CaError::CertificatePem { path: path.to_owned(), reason };
     let certificates = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
@@ -149,7 +149,7 @@ fn verify_validity(path: &Path, ca: &X509Certificate<'_>, now: SystemTime) -> Re
     Ok(validity)
 }
 
-fn key_identifier(path: &Path, ca: &X509Certificate<'_>) -> Result<Vec<u8>, CaError> {
+pub(super) fn key_identifier(path: &Path, ca: &X509Certificate<'_>) -> Result<Vec<u8>, CaError> {
     let extension = ca.get_extension_unique(&OID_X509_EXT_SUBJECT_KEY_IDENTIFIER).ok().flatten();
     match extension.map(x509_parser::prelude::X509Extension::parsed_extension) {
         Some(ParsedExtension::SubjectKeyIdentifier(identifier)) if !identifier.0.is_empty() => {

@@ -18,9 +18,11 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::LeafKeyKind::{EcdsaP256, Rsa2048};
+use super::cache::LeafCache;
 use super::*;
 
 mod access;
+mod rotation;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -374,7 +376,7 @@ fn a_created_ca_loads_again_and_says_what_it_should() {
     let inspect = ["x509", "-in", "ca.pem", "-noout", "-text", "-fingerprint", "-sha256"];
     let Some(text) = openssl(&directory, &inspect) else { return };
     for expected in [
-        "X509v3 Basic Constraints: critical\n                CA:TRUE, pathlen:0",
+        "X509v3 Basic Constraints: critical\n                CA:TRUE, pathlen:1",
         "X509v3 Key Usage: critical\n                Certificate Sign, CRL Sign",
         "X509v3 Subject Key Identifier",
         "NIST CURVE: P-256",
@@ -606,11 +608,13 @@ fn those_who_wait_for_a_slow_issue_share_it_and_try_themselves_when_it_fails() {
         if calls.fetch_add(1, Ordering::Relaxed) == 0 {
             return Err(IssueError::Random);
         }
-        let validity = authority.issuer.validity();
+        let validity = authority.current.issuer.validity();
         let key = authority.leaf_keys.get(EcdsaP256)?;
-        let (leaf, serial) = authority.issuer.issue(&host, &key.public_key, validity)?;
+        let (leaf, serial) = authority.current.issuer.issue(&host, &key.public_key, validity)?;
         let certified_key = Arc::new(CertifiedKey::new(vec![leaf], Arc::clone(&key.signing_key)));
-        Ok(IssuedLeaf { certified_key, serial: serial.to_hex().into(), name: host.clone(), validity })
+        let name = host.clone();
+        let signed_with = KeyFamily::Ecdsa;
+        Ok(IssuedLeaf { certified_key, serial: serial.to_hex().into(), name, signed_with, is_crossed: false, validity })
     };
     let ask = || {
         barrier.wait();

@@ -68,6 +68,18 @@ impl Validity {
         Ok(Self { not_before, not_after: own_end.min(self.not_after).min(upstream_not_after) })
     }
 
+    /// Whether `now` is between its first and its last second.
+    pub(super) fn holds(self, now: SystemTime) -> bool {
+        (self.not_before..=self.not_after).contains(&unix_seconds(now))
+    }
+
+    /// What of it is also in another one, for a certificate that is to end no later than its issuer. None if nothing is.
+    pub(super) fn within(self, other: Self) -> Option<Self> {
+        let not_before = self.not_before.max(other.not_before);
+        let not_after = self.not_after.min(other.not_after);
+        (not_before <= not_after).then_some(Self { not_before, not_after })
+    }
+
     /// Whether a leaf of this validity still serves at `now`, given the validity that a fresh one would get. It does
     /// not when it would outlive the upstream certificate, and it is replaced in the last tenth of its life, unless a
     /// fresh leaf would end no later.
@@ -181,6 +193,24 @@ mod tests {
         assert!(!serves(NOW - 1001, None, longer), "the clock went back");
         assert!(serves(NOW, Some(NOW + 1000), longer));
         assert!(!serves(NOW, Some(NOW + 999), longer));
+    }
+
+    #[test]
+    fn a_certificate_within_another_one() {
+        let at = |not_before, not_after| Validity { not_before, not_after };
+        let table = [
+            (at(10, 20), at(0, 30), Some(at(10, 20))),
+            (at(0, 30), at(10, 20), Some(at(10, 20))),
+            (at(0, 15), at(10, 20), Some(at(10, 15))),
+            (at(0, 10), at(10, 20), Some(at(10, 10))),
+            (at(0, 9), at(10, 20), None),
+        ];
+        for (one, other, expected) in table {
+            assert_eq!(one.within(other), expected, "{one:?} {other:?}");
+            assert_eq!(other.within(one), expected, "{other:?} {one:?}");
+        }
+        let holds = |second| at(10, 20).holds(system_time(second));
+        assert_eq!([9, 10, 20, 21].map(holds), [false, true, true, false]);
     }
 
     #[test]

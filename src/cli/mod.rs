@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+pub mod ca;
 mod check;
 pub mod config;
 pub mod ctl;
@@ -42,6 +43,7 @@ enum Command {
     Config(config::Arguments),
     Pins(pins::Arguments),
     Ctl(ctl::Arguments),
+    Ca(ca::Arguments),
     Healthcheck(healthcheck::Arguments),
 }
 
@@ -124,6 +126,7 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Config(arguments) => config::execute(&arguments),
         Command::Pins(arguments) => pins::execute(arguments),
         Command::Ctl(arguments) => ctl::execute(arguments),
+        Command::Ca(arguments) => ca::execute(&arguments),
         Command::Healthcheck(arguments) => healthcheck::execute(&arguments),
     }
 }

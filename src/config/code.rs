@@ -442,6 +442,18 @@ codes! {
         "File that is written to, and is another file of the configuration"
         "The proxy does not start: lines of events would go into the key of the CA, into what it reads at the next start, or in between each other."
         "Name a file of its own for each of `[log] access`, `[reports] file`, `[reports] spool` and `[admin] socket`.";
+    W83 Unsafe
+        "Rest of a rotation of the CA"
+        "Somebody began or ended a rotation and was interrupted: clients may be told to trust a CA that never signs, or the key of one lies about for nothing."
+        "Look with `pinproxy ca rotate --status`; `--finish` goes on, `--abort` removes what is left.";
+    E84 Unsafe
+        "Rotation of the CA that cannot be used"
+        "The proxy does not start, for it could not sign from the date on. One that runs goes on with the CAs that it has."
+        "Put back the file that the message names, or give the rotation up with `pinproxy ca rotate --abort`.";
+    W84 Unsafe
+        "Rotation of the CA whose dates do not fit"
+        "Where the old CA ends before the next one signs, no client can connect in between; where it has ended, its certificate goes on lying about as that of the CA."
+        "Finish the rotation where the next CA signs; else give it up, and begin another one with an earlier date.";
 }
 
 impl Code {

@@ -30,7 +30,7 @@ used, but somebody should look; `--strict` makes it an error. An **I**nfo is wor
 Where there are errors of both classes it is 2. `pinproxy run` ends with 3 where a file cannot be read or used (E19, E65,
 E66), and with 2 for every other error.
 
-`config check` looks at the text, and at the files and the clock of this machine (W41, W59, W64, E65, E66). It connects to
+`config check` looks at the text, and at the files and the clock of this machine (W41, W59, W64, E65, E66, W83, E84, W84). It connects to
 nothing but with `--probe`: then it makes a TLS handshake with every pinned host that is no wildcard, as the proxy would,
 and judges all paths that verify (E32, E39, W40, W55, and W28 for certain). The mode, the rollout and the end of a pinset
 do not matter there: E39 tells what would happen if it were enforced.

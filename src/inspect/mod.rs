@@ -12,6 +12,7 @@ mod fault;
 mod judge;
 mod pins;
 pub mod probe;
+mod rotation;
 mod seen;
 mod written;
 
@@ -77,18 +78,21 @@ pub struct Checked {
 
 /// Reads a configuration, and looks at what it names. Of a text with faults, too: what depends on one file or on the
 /// clock is told with them; what depends on the whole, such as a pinned root among the anchors, when it can be read.
-/// Also at the files of the admin address, which keep a proxy from starting, and one that runs from nothing.
+/// Also at the files of the admin address and at a rotation of the CA, which keep a proxy from starting, and one that runs
+/// from nothing.
 ///
 /// # Errors
 /// What is wrong with its text, and with the files that it names.
 pub fn check(path: &Path, world: &World) -> Result<Checked, ConfigErrors> {
     let reading = Config::load_with_places(path, world.now);
     let mut found = doors::inspect(&reading.places);
-    found.extend(written::inspect(&reading, world.ca_directory.of(&reading.places)));
+    let ca_directory = world.ca_directory.of(&reading.places);
+    found.extend(written::inspect(&reading, ca_directory));
+    found.extend(rotation::inspect(&reading.places, ca_directory, world.now));
     check_reading(reading, world, found)
 }
 
-/// The same but for the admin address, with the files and folders that it depends on, whatever comes of it.
+/// The same but for the admin address and the rotation, with the files and folders that it depends on, whatever comes of it.
 pub fn check_noting(path: &Path, world: &World) -> (Stamps, Result<Checked, ConfigErrors>) {
     let mut reading = Config::load_with_places(path, world.now);
     let found = written::inspect(&reading, world.ca_directory.of(&reading.places));
@@ -103,8 +107,9 @@ pub fn check_noting(path: &Path, world: &World) -> (Stamps, Result<Checked, Conf
 fn check_reading(reading: Reading, world: &World, mut found: Vec<Finding>) -> Result<Checked, ConfigErrors> {
     let Reading { outcome, places, .. } = reading;
     // The CA is compared, never made: what would be made now is in no file yet.
-    let ca = world.ca_directory.of(&places).map(authority::peek).unwrap_or_default();
-    found.extend(anchors::inspect_files(&places, &ca, world.now));
+    let sight = world.ca_directory.of(&places).map(authority::sight).unwrap_or_default();
+    let ca = sight.certificates();
+    found.extend(anchors::inspect_files(&places, ca, world.now));
     let impossible = clock::inspect(&places, world);
     let is_impossible = impossible.is_some();
     found.extend(impossible.map(Finding::from));
@@ -115,7 +120,7 @@ fn check_reading(reading: Reading, world: &World, mut found: Vec<Finding>) -> Re
     let is_told = found.iter().any(|found| matches!(found.diagnostic.code(), Code::E65 | Code::E66));
     found.extend(diagnostics.into_iter().map(Finding::from));
     let overwrites = found.iter().any(|found| found.diagnostic.code() == Code::E83);
-    let (materials, more) = anchors::inspect_all(&config, &places, &ca, is_told, world.now);
+    let (materials, more) = anchors::inspect_all(&config, &places, ca, is_told, world.now);
     // That nothing is left of the anchors says more than what is wrong with each.
     let told = more.iter().map(|found| &found.diagnostic);
     let ended: Vec<_> = told.filter(|told| told.code() == Code::E65).map(Diagnostic::place).collect();

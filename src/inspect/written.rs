@@ -1,7 +1,7 @@
 //! Files that the proxy writes to: none of them may be one that it reads, and no two of them may be the same.
 
 use super::fault::Finding;
-use crate::authority::{CERTIFICATE_FILE, KEY_FILE};
+use crate::authority;
 use crate::config::{At, Code, Config, Reading};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -50,7 +50,7 @@ pub(super) fn inspect(reading: &Reading, ca_directory: Option<&Path>) -> Vec<Fin
     let Ok((config, _)) = &reading.outcome else { return Vec::new() };
     let mut known: Vec<Known> = Vec::new();
     known.extend(reading.looked_at.keys().filter_map(|path| Known::of("a file of the configuration", path)));
-    for name in [CERTIFICATE_FILE, KEY_FILE] {
+    for name in authority::FILES {
         known.extend(ca_directory.and_then(|folder| Known::of("a file of the CA", &folder.join(name))));
     }
     let named = reading.places.named().iter().filter_map(|named| named.file());

@@ -3,7 +3,7 @@
 use super::client_hello::{ClientHello, refuse};
 use super::objection::KeyMismatch;
 use super::prefixed::Prefixed;
-use crate::authority::{CertificateAuthority, IssueError, IssuedLeaf, KeyFamily, LeafKeyKind};
+use crate::authority::{CertificateAuthority, IssueError, IssuedLeaf, KeyFamily, LeafKeyKind, When};
 use crate::policy::decision::{Passage, Permit};
 use crate::policy::host::Host;
 use crate::tls::name::server_name;
@@ -162,13 +162,13 @@ impl Acceptor {
 
     /// Issues the leaf that the usual client will need, or finds it, ahead of its ClientHello. The leaf stays in the
     /// cache of the CA; an error shows again when the leaf is needed.
-    pub fn prepare(&self, host: &Host, now: SystemTime) {
+    pub fn prepare(&self, host: &Host, at: When) {
         let kind = match self.leaf_key {
             LeafKeyChoice::Auto => LeafKeyKind::EcdsaP256,
             LeafKeyChoice::Always(kind) => kind,
         };
         if let Ok(name) = server_name(host) {
-            drop(self.authority.load().leaf(&name, kind, None, now));
+            drop(self.authority.load().leaf(&name, kind, None, at));
         }
     }
 
@@ -204,12 +204,12 @@ impl Acceptor {
         alpn: Option<&[u8]>,
         ticket: Ticket,
         upstream_not_after: Option<SystemTime>,
-        now: SystemTime,
+        at: When,
     ) -> Result<Acceptance<S>, AcceptError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let leaf = match self.leaf(permit, &hello, upstream_not_after, now) {
+        let leaf = match self.leaf(permit, &hello, upstream_not_after, at) {
             Ok(leaf) => leaf,
             Err(error) => {
                 refuse(&mut stream, AlertDescription::InternalError).await;
@@ -224,10 +224,14 @@ impl Acceptor {
             Err(_) => Err(AcceptError::Timeout(self.handshake_timeout)),
             Ok(Err(error)) => {
                 let failure = self.suited(failed(error), only_family);
-                Err(match only_family.and_then(|client| KeyMismatch::of(client, &self.authority.load())) {
-                    Some(mismatch) => mismatch.explain(failure),
-                    None => failure,
-                })
+                Err(
+                    match only_family
+                        .and_then(|client| KeyMismatch::of(client, leaf.signed_with, &self.authority.load()))
+                    {
+                        Some(mismatch) => mismatch.explain(failure),
+                        None => failure,
+                    },
+                )
             }
             Ok(Ok(stream)) => Ok(Acceptance { stream, leaf }),
         }
@@ -281,7 +285,7 @@ impl Acceptor {
         permit: &Permit,
         hello: &ClientHello,
         upstream_not_after: Option<SystemTime>,
-        now: SystemTime,
+        at: When,
     ) -> Result<Arc<IssuedLeaf>, AcceptError> {
         if permit.passage() != Passage::Intercept {
             return Err(AcceptError::NoPermit);
@@ -292,7 +296,7 @@ impl Acceptor {
             LeafKeyChoice::Auto => LeafKeyKind::Rsa2048,
         };
         let name = server_name(permit.host()).map_err(|_| AcceptError::Name(permit.host().clone()))?;
-        Ok(self.authority.load().leaf(&name, kind, upstream_not_after, now)?)
+        Ok(self.authority.load().leaf(&name, kind, upstream_not_after, at)?)
     }
 }
 

@@ -21,9 +21,8 @@ pub struct KeyMismatch {
 }
 
 impl KeyMismatch {
-    /// Whether a client that offers to verify this family alone may be unable to verify what this CA signs.
-    pub(super) fn of(client: KeyFamily, authority: &CertificateAuthority) -> Option<Self> {
-        let ca = authority.key_family();
+    /// Whether a client that offers to verify this family alone may be unable to verify what was signed with the other.
+    pub(super) fn of(client: KeyFamily, ca: KeyFamily, authority: &CertificateAuthority) -> Option<Self> {
         if client == ca {
             return None;
         }

@@ -86,6 +86,7 @@ struct State {
     last_reload_failed: bool,
     overrides: usize,
     ca_end: SystemTime,
+    other_ca_end: Option<SystemTime>,
     anchors_end: Option<SystemTime>,
     lists_end: Option<SystemTime>,
     lost: Vec<(String, u64)>,
@@ -99,6 +100,7 @@ impl State {
     fn of(operator: &Operator) -> Self {
         let (proxy, generation) = (&operator.proxy, operator.proxy.generation());
         let authority = proxy.authority();
+        let standing = authority.standing(proxy.moment());
         let (reloads_taken, reloads_refused) = operator.reloads.counts();
         Self {
             now: proxy.moment().latest(),
@@ -114,7 +116,8 @@ impl State {
             reloads_refused,
             last_reload_failed: operator.reloads.last().is_some_and(|last| last.outcome.is_err()),
             overrides: proxy.overrides().list().len(),
-            ca_end: authority.not_after(),
+            ca_end: standing.signing.not_after,
+            other_ca_end: standing.rotation.map(|other| other.ca.not_after),
             anchors_end: generation.materials.common.end(),
             lists_end: generation.materials.revocation.end(),
             lost: proxy.losses().map(|(sink, lost)| (sink.to_owned(), lost)).collect(),
@@ -233,13 +236,18 @@ impl Gathered {
 
     fn ends(&self, families: &mut Families<'_>) -> fmt::Result {
         let state = &self.state;
-        families.gauge("ca_days_left", "Until the CA that clients trust ends", &state.days_until(state.ca_end))?;
+        families.gauge(
+            "ca_days_left",
+            "Until the CA that signs what clients see ends",
+            &state.days_until(state.ca_end),
+        )?;
         let pinsets = self.ends.pinsets.iter().map(|(name, end)| ([("pinset", name)], state.days_until(*end)));
         families.gauges("pinset_days_left", "Until a pinset with an expiry ends", pinsets)?;
         let own = self.ends.anchors.iter().map(|(name, end)| ([("pinset", name)], state.days_until(*end)));
         let help = "Until the last trust anchor of a pinset with its own roots ends";
         families.gauges("pinset_roots_days_left", help, own)?;
         let others = [
+            ("other_ca_days_left", "Until the CA of a rotation that does not sign now ends", state.other_ca_end),
             ("roots_days_left", "Until the last trust anchor of all other upstreams ends", state.anchors_end),
             ("revocation_lists_days_left", "Until the first revocation list is out of date", state.lists_end),
         ];

@@ -16,7 +16,7 @@ mod watch;
 pub use overriding::OverrideRequest;
 pub use reload::{Beginning, Beside, Cause, Last, Read, Reloaded, Reloads, Wanted};
 pub use reports::{StatusOfReceiver, StatusOfReports, StatusOfTrouble};
-pub use status::{LastReload, Status, StatusOfCa, StatusOfOverride};
+pub use status::{LastReload, Status, StatusOfCa, StatusOfOverride, StatusOfRotation};
 pub use watch::watch;
 
 use crate::proxy::{Deliveries, Proxy};

@@ -5,13 +5,12 @@
 use super::loosened::{Loosened, Standpoint, loosened};
 use super::losing::check_losses;
 use super::reload::{Read, Wanted};
-use crate::authority::{self, CERTIFICATE_FILE, CertificateAuthority, KEY_FILE, Settings};
+use crate::authority::{self, CertificateAuthority, Settings, Sight};
 use crate::config::{Config, Diagnostic, RuleSet};
 use crate::files::{Stamp, Stamps};
 use crate::inspect::{Fault, InForce, Occasion};
 use crate::policy::rules::Defaults;
 use crate::proxy::{Generation, ca_settings};
-use rustls::pki_types::CertificateDer;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,8 +48,8 @@ pub(super) struct Ready {
     pub(super) generation: Generation,
     pub(super) before: Before,
     pub(super) settings_of_ca: Settings,
-    /// The certificates of the CA that was there instead of the one in force.
-    pub(super) another_ca: Option<Vec<CertificateDer<'static>>>,
+    /// What was there of the CA instead of what is in force.
+    pub(super) another_ca: Option<Sight>,
     /// Why it is not put in force unless that is forced.
     pub(super) loss: Result<(), String>,
     pub(super) looser: Vec<String>,
@@ -66,7 +65,7 @@ impl Before {
 impl Preparing {
     /// Reads the file and everything it names.
     pub(super) fn prepare(&self) -> Prepared {
-        let stamps = stamps([CERTIFICATE_FILE, KEY_FILE].map(|name| self.ca_directory.join(name)));
+        let stamps = stamps(authority::files(&self.ca_directory));
         let Self { in_force, before, .. } = self;
         let in_force = InForce { policy: &in_force.policy, materials: &in_force.materials, faults: &before.faults };
         let Some((mut inputs, read)) = (self.read)(Occasion::Reload(in_force)) else {
@@ -80,10 +79,10 @@ impl Preparing {
     fn ready(&self, wanted: Wanted) -> Result<Ready, String> {
         let Wanted { config, warnings, materials, faults } = wanted;
         let settings_of_ca = ca_settings(&config).map_err(|error| error.to_string())?;
-        let in_force = self.authority.certificates();
-        let found = authority::peek(&self.ca_directory);
-        let another_ca = (!found.is_empty() && found != in_force).then_some(found);
-        let own = another_ca.as_deref().unwrap_or(in_force);
+        let in_force = self.authority.sight();
+        let found = authority::sight(&self.ca_directory);
+        let another_ca = (!found.is_empty() && found != *in_force).then_some(found);
+        let own = another_ca.as_ref().unwrap_or(in_force).certificates();
         let number = self.in_force.policy.generation() + 1;
         let generation = Generation::with(&config, number, materials, own).map_err(|error| error.to_string())?;
         let before = Before::of(&config, faults);

@@ -5,10 +5,12 @@ use super::background::Leisure;
 use super::judging::Judging;
 use super::preparing::{Before, Prepared, Preparing, Ready, stamps};
 use super::reload::{Beginning, Beside, Last, Read, Reloaded, Request, Told};
-use crate::authority::{self, CERTIFICATE_FILE, CertificateAuthority, KEY_FILE};
+use crate::authority::{self, CertificateAuthority};
 use crate::config::Config;
 use crate::files::Stamps;
+use crate::policy::moment::Moment;
 use crate::proxy::{Generation, Proxy};
+use crate::report::date_time;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -40,7 +42,7 @@ impl Reloader {
     pub(super) fn new(proxy: Arc<Proxy>, beginning: Beginning, read: Read, told: Arc<Told>, judging: Judging) -> Self {
         let Beginning { config, faults, inputs, ca_directory, beside } = beginning;
         // They were read, or made, right before.
-        let of_ca = stamps([CERTIFICATE_FILE, KEY_FILE].map(|name| ca_directory.join(name)));
+        let of_ca = stamps(authority::files(&ca_directory));
         let inputs = inputs.into_iter().chain(of_ca).chain(stamps_of(&beside)).collect();
         told.inputs.store(Arc::new(inputs));
         let in_force = Arc::new(Before::of(&config, faults));
@@ -167,20 +169,19 @@ impl Reloader {
         inputs
     }
 
-    /// The CA, if its certificates are others than those in force; and what a start would have against the one that is there.
+    /// The CA, if its certificates or its rotation are others than those in force; and what a start would have against the one that is there.
     /// That is no reason to stop signing with the one in force, nor to keep other changes out.
     fn authority(&self, ready: &Ready) -> Result<(Option<CertificateAuthority>, Option<String>), String> {
         let loaded = authority::load(&self.ca_directory, ready.settings_of_ca, self.proxy.moment().latest());
         let in_force = self.proxy.authority();
-        let expected = ready.another_ca.as_deref().unwrap_or(in_force.certificates());
+        let expected = ready.another_ca.as_ref().unwrap_or(in_force.sight());
         match (loaded, &ready.another_ca) {
-            (Ok(authority), _) if authority.certificates() != expected => {
+            (Ok(authority), _) if authority.sight() != expected => {
                 // It may be among the trust anchors: those that are no trust anchors were left out when they were read.
                 Err("the files of the CA have changed while the configuration was read; reload again".to_owned())
             }
             (Ok(authority), Some(_)) => {
-                let (subject, fingerprint) = (authority.subject(), authority.fingerprint_sha256());
-                tracing::info!("the CA is another one now: {subject}, SHA-256 fingerprint {fingerprint}");
+                tracing::info!("{}", told(&in_force, &authority, self.proxy.moment()));
                 Ok((Some(authority), None))
             }
             (Ok(_), None) => Ok((None, None)),
@@ -190,6 +191,23 @@ impl Reloader {
             }
         }
     }
+}
+
+/// What has become of the CA, in a line.
+fn told(old: &CertificateAuthority, new: &CertificateAuthority, moment: Moment) -> String {
+    let (subject, fingerprint) = (new.subject(), new.fingerprint_sha256());
+    let rotation = new.standing(moment).rotation.map(|other| {
+        let (from, is) = (
+            date_time(other.from),
+            if other.has_taken_over { "the next one signs" } else { "the next one is to sign" },
+        );
+        format!("{is} from {from} on")
+    });
+    if fingerprint == old.fingerprint_sha256() {
+        return format!("the CA is the same, {}", rotation.as_deref().unwrap_or("and no other follows"));
+    }
+    let rotation = rotation.map(|rotation| format!("; {rotation}")).unwrap_or_default();
+    format!("the CA is another one now: {subject}, SHA-256 fingerprint {fingerprint}{rotation}")
 }
 
 /// The sections that a running proxy cannot take over and that are not what they were.

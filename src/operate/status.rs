@@ -3,6 +3,7 @@
 use super::Operator;
 use super::reload::{Cause, Last, Reloaded};
 use super::reports::StatusOfReports;
+use crate::authority::{Known, Other, Standing};
 use crate::policy::overrides::{Override, Overrides};
 use crate::report::date_time;
 use serde::Serialize;
@@ -84,13 +85,30 @@ pub struct StatusOfCa {
     pub fingerprint: String,
     /// When it ends.
     pub not_after: String,
+    /// The rotation, while one runs.
+    pub rotation: Option<StatusOfRotation>,
+}
+
+/// The CA of a rotation that does not sign now: the next one until its date, the one that was from then on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StatusOfRotation {
+    /// From when on the next CA signs.
+    pub signs_from: String,
+    /// Whether it does.
+    pub has_taken_over: bool,
+    /// The subject of the other CA.
+    pub other_subject: String,
+    /// SHA-256 of its certificate.
+    pub other_fingerprint: String,
+    /// When it ends.
+    pub other_not_after: String,
 }
 
 impl Operator {
     /// What there is to tell now.
     pub fn status(&self) -> Status {
         let (proxy, generation) = (&self.proxy, self.proxy.generation());
-        let authority = proxy.authority();
         let overrides = proxy.overrides();
         Status {
             version: env!("CARGO_PKG_VERSION"),
@@ -103,11 +121,7 @@ impl Operator {
             rules: generation.policy.rules().len(),
             last_reload: self.reloads.last().map(LastReload::from),
             overrides: overrides.list().iter().map(|given| self.told(given)).collect(),
-            ca: StatusOfCa {
-                subject: authority.subject().to_owned(),
-                fingerprint: authority.fingerprint_sha256(),
-                not_after: date_time(authority.not_after()),
-            },
+            ca: proxy.authority().standing(proxy.moment()).into(),
             lost_events: proxy.lost_events(),
             reports: self.reports(),
         }
@@ -130,6 +144,20 @@ impl Operator {
     /// When the generation in force came into force.
     pub fn generation_since(&self) -> SystemTime {
         self.reloads.taken_at().unwrap_or(self.started)
+    }
+}
+
+impl From<Standing> for StatusOfCa {
+    fn from(Standing { signing, rotation }: Standing) -> Self {
+        let Known { subject, fingerprint, not_after } = signing;
+        let rotation = rotation.map(|Other { ca, from, has_taken_over }| StatusOfRotation {
+            signs_from: date_time(from),
+            has_taken_over,
+            other_subject: ca.subject,
+            other_fingerprint: ca.fingerprint,
+            other_not_after: date_time(ca.not_after),
+        });
+        Self { subject, fingerprint, not_after: date_time(not_after), rotation }
     }
 }
 

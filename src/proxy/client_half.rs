@@ -179,7 +179,7 @@ impl Session {
         let ticket = self.proxy.resuming.next(self.client_key);
         let began = Instant::now();
         let accepted =
-            acceptor.accept(&permit, hello, client, alpn.as_deref(), ticket, leaf_not_after, self.now).await?;
+            acceptor.accept(&permit, hello, client, alpn.as_deref(), ticket, leaf_not_after, self.when()).await?;
         let (_, tls) = accepted.stream.get_ref();
         if tls.handshake_kind() == Some(HandshakeKind::Resumed) {
             self.proxy.resuming.has_resumed(self.client_key);

@@ -184,7 +184,7 @@ impl Proxy {
     /// Whether a rule has changed by itself, so that open sessions are to be judged again.
     pub fn keep_time(&self) -> bool {
         let moment = self.time.moment();
-        for sentence in self.calendar.due(moment) {
+        for sentence in self.calendar.due(moment).into_iter().chain(self.authority().news(moment)) {
             tracing::warn!("{sentence}");
         }
         let has_stepped = self.rollouts.advance(moment, self.time.elapsed());

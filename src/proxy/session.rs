@@ -17,6 +17,7 @@ use super::reply::{BodyForm, Refusal};
 use super::standing::{Listed, Seen, Shown, Verdict};
 use super::upstream_half::{Verified, check_expiry, no_permit};
 use super::{Generation, Proxy, Turn};
+use crate::authority::When;
 use crate::policy::decision::Permit;
 use crate::policy::host::{Authority, Host};
 use crate::policy::moment::{Circumstances, Moment};
@@ -157,6 +158,11 @@ impl Session {
         self.generation.access.check_client(self.client.ip())?;
         self.generation.access.check_target(&target)?;
         Ok(target)
+    }
+
+    /// When the leaf of this session is issued: it counts when it came, however long the upstream takes.
+    pub(super) const fn when(&self) -> When {
+        When { now: self.now, moment: self.moment }
     }
 
     /// policy, dial, and for an upstream that is known by name: upstream_tls and pin.

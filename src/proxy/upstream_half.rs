@@ -79,7 +79,7 @@ impl Session {
         // The leaf is made while the upstream computes its answer to our ClientHello.
         let began = Instant::now();
         let shaking = async { (shaking.await, began.elapsed()) };
-        let ((shaken, took), ()) = tokio::join!(shaking, async { self.proxy.acceptor.prepare(host, self.now) });
+        let ((shaken, took), ()) = tokio::join!(shaking, async { self.proxy.acceptor.prepare(host, self.when()) });
         let Handshake { upstream, attempt } = shaken?;
         record.upstream_handshake(took);
         let chain = attempt.result.as_ref().map_err(Clone::clone);

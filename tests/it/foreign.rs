@@ -5,6 +5,7 @@ mod curl;
 mod java;
 mod openssl;
 pub(crate) mod python;
+mod rotation;
 mod servers;
 mod websocket;
 

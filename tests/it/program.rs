@@ -17,6 +17,7 @@ mod renewed;
 mod reports;
 mod revoked;
 mod rolling;
+mod rotation;
 mod secrets;
 mod service;
 mod signals;

@@ -30,6 +30,9 @@ pub(super) fn status(value: &Value) -> String {
     if let Some(ca) = value.get("ca") {
         rows.row("CA", &format!("{}, until {}", text(ca, "subject"), text(ca, "not-after")));
         rows.more(&format!("SHA-256 {}", text(ca, "fingerprint")));
+        if let Some(rotation) = ca.get("rotation").filter(|rotation| rotation.is_object()) {
+            rows.more(&rotation_line(rotation));
+        }
     }
     for (sink, lost) in value.get("lost-events").and_then(Value::as_object).into_iter().flatten() {
         rows.row("lost", &format!("{lost} events for {sink}"));
@@ -41,6 +44,15 @@ pub(super) fn status(value: &Value) -> String {
         rows.row("override", &override_line(given));
     }
     rows.into_text()
+}
+
+/// The other CA of a rotation.
+fn rotation_line(told: &Value) -> String {
+    let [from, fingerprint, end] = ["signs-from", "other-fingerprint", "other-not-after"].map(|name| text(told, name));
+    let has_taken_over = told.get("has-taken-over").and_then(Value::as_bool).unwrap_or_default();
+    let which = if has_taken_over { "it signs since" } else { "the next one signs from" };
+    let other = if has_taken_over { "the one before" } else { "the next one" };
+    format!("{which} {from}; {other}: SHA-256 {fingerprint}, until {end}")
 }
 
 /// One line, and one more for each thing that is wrong.

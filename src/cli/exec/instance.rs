@@ -40,7 +40,7 @@ impl Instance {
         let ca = authority.certificates().to_vec();
         // The CA of the service may be among the system's roots. It is no more an anchor here than there.
         let service = config.ca.directory.clone().or_else(usual_ca_directory);
-        let service = service.map(|directory| authority::peek(&directory)).unwrap_or_default();
+        let service = service.map(|directory| authority::sight(&directory).certificates().to_vec()).unwrap_or_default();
         let own: Vec<_> = ca.iter().cloned().chain(service).collect();
         let generation = Generation::load(config, 1, &own).map_err(Failure::unreachable)?;
         let bundle = Bundle::of(&ca, &generation.materials.common);

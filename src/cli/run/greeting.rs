@@ -1,9 +1,10 @@
 //! What is told at the start.
 
-use crate::authority::{CertificateAuthority, Provenance};
+use crate::authority::{CertificateAuthority, NEXT_CERTIFICATE_FILE, Provenance};
 use crate::config::Config;
 use crate::policy::moment::Moment;
 use crate::policy::protection::Protection;
+use crate::policy::timestamp::Timestamp;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -30,6 +31,11 @@ pub(super) fn greeting(
     let made = if provenance == Provenance::Created { " (made now)" } else { "" };
     let _ = writeln!(text, "  CA          {}{made}", ca.display());
     let _ = writeln!(text, "  CA SHA-256  {}", authority.fingerprint_sha256());
+    if let Some(other) = authority.standing(Moment::at(SystemTime::now())).rotation {
+        let state = if other.has_taken_over { "signs since" } else { "signs from" };
+        let next = ca.with_file_name(NEXT_CERTIFICATE_FILE);
+        let _ = writeln!(text, "  next CA     {}, {state} {}", next.display(), Timestamp(other.from));
+    }
     let _ = writeln!(text, "  pinsets     {}", pinsets(config, SystemTime::now()));
     if let Some(address) = addresses.first() {
         let _ = writeln!(text, "Paste this into a shell to send its programs through the proxy:");

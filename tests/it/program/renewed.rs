@@ -12,7 +12,7 @@ fn established() -> (u16, String) {
 }
 
 /// Whether a client that trusts this CA alone gets through.
-async fn trusts(program: &Program, site: &Site, ca: &Path) -> bool {
+pub(super) async fn trusts(program: &Program, site: &Site, ca: &Path) -> bool {
     let mut client = RawClient::connect(program.address).await.expect("the proxy listens");
     let reply = client.connect_to(&format!("{HOST}:{}", site.origin.port())).await.expect("a reply");
     assert_eq!(reply.status, 200, "{}", reply.text());
@@ -21,7 +21,7 @@ async fn trusts(program: &Program, site: &Site, ca: &Path) -> bool {
     client.tls(&ClientTls::to(HOST).roots(roots).build()).await.is_ok()
 }
 
-async fn reload(program: &mut Program, says: &str) {
+pub(super) async fn reload(program: &mut Program, says: &str) {
     program.running.signal("HUP").await;
     program.running.err.until(says).await;
 }

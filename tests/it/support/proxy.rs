@@ -20,7 +20,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -30,6 +30,7 @@ pub(crate) struct ProxyBuilder {
     toml: String,
     roots: Vec<Ca>,
     ca: Option<Ca>,
+    rotating: Option<Duration>,
     files: Vec<(String, Vec<u8>)>,
     addresses: HashMap<String, io::Result<Vec<IpAddr>>>,
     silent: HashSet<String>,
@@ -111,6 +112,7 @@ impl ProxyBuilder {
             toml: toml.into(),
             roots: Vec::new(),
             ca: None,
+            rotating: None,
             files: Vec::new(),
             addresses: HashMap::new(),
             silent: HashSet::new(),
@@ -129,6 +131,12 @@ impl ProxyBuilder {
     /// The operator's own CA, in place of the one that is made on first use.
     pub(crate) fn ca(mut self, ca: &Ca) -> Self {
         self.ca = Some(ca.clone());
+        self
+    }
+
+    /// A rotation of the CA runs: the next one (`ca/ca-next.pem`) signs when this time is over.
+    pub(crate) fn rotating(mut self, after: Duration) -> Self {
+        self.rotating = Some(after);
         self
     }
 
@@ -208,6 +216,11 @@ impl ProxyBuilder {
             Clock::of(move || wall.lock().expect("the time").wall, steady)
         };
         let settings = ca_settings(&config).expect("settings of the CA");
+        if let Some(after) = self.rotating {
+            let now = clock.now();
+            authority::load_or_create(&ca_folder, settings, now).expect("a CA is made or loaded");
+            authority::begin(&ca_folder, now + after, None, now).expect("a rotation begins");
+        }
         let (authority, _) =
             authority::load_or_create(&ca_folder, settings, clock.now()).expect("a CA is made or loaded");
         let authority = Arc::new(authority);

@@ -6,7 +6,9 @@ use crate::support::client::ClientTls;
 use crate::support::collector::{Collector, Manner};
 use crate::support::pki::{Validity, pem_block};
 use crate::support::process::{command, find, skipped};
+use pinproxy::authority;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// What the parser of Prometheus's own Python client reads from a scrape: each family with its type and help, and its
 /// samples with their labels.
@@ -173,6 +175,9 @@ async fn scraped() -> Option<Vec<serde_json::Value>> {
         "[reports]\nurls = [\"http://127.0.0.1:9/\"]\nspool = \"spool\"\n[traces]\nurl = \"http://127.0.0.1:9/\"\n";
     let more = format!("{exempted}{pins}{exempt}");
     let lists = |user: &User, site: &Site| {
+        let now = std::time::SystemTime::now();
+        authority::load_or_create(&user.ca(), authority::Settings::default(), now).expect("a CA");
+        authority::begin(&user.ca(), now + Duration::from_secs(60), None, now).expect("a rotation");
         user.file("lists.pem", &pem_block("X509 CRL", &site.root.revokes(&[], Validity::current())));
         "crls = [\"lists.pem\"]\n".to_owned()
     };
