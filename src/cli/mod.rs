@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+pub mod ca;
 mod check;
 pub mod config;
 pub mod ctl;
@@ -35,6 +36,7 @@ pub struct Arguments {
 enum Command {
     Run(run::Arguments),
     Config(config::Arguments),
+    Ca(ca::Arguments),
     Pins(pins::Arguments),
     Ctl(ctl::Arguments),
     Healthcheck(healthcheck::Arguments),
@@ -112,6 +114,7 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.command {
         Command::Run(arguments) => run::execute(arguments),
         Command::Config(arguments) => config::execute(&arguments),
+        Command::Ca(arguments) => ca::execute(&arguments),
         Command::Pins(arguments) => pins::execute(arguments),
         Command::Ctl(arguments) => ctl::execute(arguments),
         Command::Healthcheck(arguments) => healthcheck::execute(&arguments),

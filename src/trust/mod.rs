@@ -4,4 +4,8 @@
 //! the proxy relays blindly. One that adds a file to its roots gets the CA alone.
 
 pub mod bundle;
+pub mod jks;
+pub mod mobileconfig;
 pub mod pkcs12;
+pub mod public;
+pub mod stores;

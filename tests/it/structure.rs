@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("authority", &["files"], &["tokio", "hyper", "webpki", "dangerous", "SystemTime::now"]),
     (
         "trust",
-        &["config", "tls", "materials", "authority"],
+        &["policy", "files", "config", "tls", "materials", "authority"],
         &["tokio", "webpki", "rcgen", "hyper", "dangerous", "SystemTime::now"],
     ),
     (
