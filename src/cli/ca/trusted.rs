@@ -126,13 +126,17 @@ fn nothing_there(family: Family) -> String {
 /// Of a failure, with what to do.
 fn told_of_failure(plan: &Plan, error: &CarryError, ca: &PublicCa) -> String {
     let text = format!("{} {}: {error}", plan.family, plan.place);
-    if matches!(error, CarryError::Rights(_)) {
-        let order = if plan.order == Order::Install { "install" } else { "uninstall" };
-        let folder = ca.path.parent().unwrap_or_else(|| Path::new("."));
-        let folder = quoted(&folder.display().to_string());
-        return format!("{text}; run: sudo pinproxy ca {order} --store {} --ca-dir {folder}", plan.family);
+    match (error, plan.family) {
+        // Root's own folder has other databases.
+        (CarryError::Rights(_), Family::Nss) => format!("{text}; run this as the user whose it is"),
+        (CarryError::Rights(_), family) => {
+            let order = if plan.order == Order::Install { "install" } else { "uninstall" };
+            let folder = ca.path.parent().unwrap_or_else(|| Path::new("."));
+            let folder = quoted(&folder.display().to_string());
+            format!("{text}; run: sudo pinproxy ca {order} --store {family} --ca-dir {folder}")
+        }
+        _ => text,
     }
-    text
 }
 
 fn heading(ca: &PublicCa) -> Rows {
