@@ -84,7 +84,7 @@ impl Machine {
     }
 
     /// The stores of this machine, in the order in which they are dealt with. To undo takes one more than to do: see
-    /// [`KEYSTORE_OF_DEBIAN`].
+    /// `KEYSTORE_OF_DEBIAN`.
     pub fn stores(&self, order: Order) -> Vec<Store> {
         let mut stores = self.of_system();
         stores.extend(self.databases());
