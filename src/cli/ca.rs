@@ -1,19 +1,26 @@
-//! `pinproxy ca`: the local CA.
+//! `pinproxy ca`: the local CA, and having it trusted.
 
+mod create;
+mod given;
 mod rotate;
+mod show;
+mod trusted;
 
 use super::{Exit, Failure, usual_ca_directory};
 use crate::config::Config;
+use crate::trust::public::{PublicCa, PublicCaError};
 use clap::Subcommand;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-/// Look after the local CA
+/// Show the local CA, hand it on, and have it trusted
+///
+/// The key of the CA stays where it is; none of these shows or copies it.
 #[derive(Debug, clap::Args)]
 #[command(
     arg_required_else_help = true,
     subcommand_required = true,
-    after_help = "Example:\n  pinproxy ca rotate --status"
+    after_help = "Examples:\n  pinproxy ca show\n  pinproxy ca rotate --in 30d\n  sudo pinproxy ca install --store system --config /etc/pinproxy/pinproxy.toml"
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -22,6 +29,12 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Show(show::Show),
+    Create(create::Create),
+    Bundle(given::Bundle),
+    Export(given::Export),
+    Install(trusted::Install),
+    Uninstall(trusted::Uninstall),
     Rotate(rotate::Rotate),
 }
 
@@ -42,6 +55,12 @@ struct Which {
 /// [`Failure`], when it cannot be done as asked.
 pub fn execute(arguments: &Arguments) -> Result<Exit, Failure> {
     match &arguments.command {
+        Command::Show(arguments) => show::execute(arguments),
+        Command::Create(arguments) => create::execute(arguments),
+        Command::Bundle(arguments) => given::bundle(arguments),
+        Command::Export(arguments) => given::export(arguments),
+        Command::Install(arguments) => trusted::install(arguments),
+        Command::Uninstall(arguments) => trusted::uninstall(arguments),
         Command::Rotate(arguments) => rotate::execute(arguments),
     }
 }
@@ -61,4 +80,20 @@ impl Which {
         // For people, and for commands that are run from another folder.
         Ok(std::path::absolute(&directory).unwrap_or(directory))
     }
+
+    /// The CA, valid or not.
+    fn public(&self, config: &Config) -> Result<PublicCa, Failure> {
+        PublicCa::load(&self.directory(config)?).map_err(Failure::unreachable)
+    }
+
+    /// The CA, which clients would accept: another one is handed to nobody.
+    fn valid(&self, config: &Config) -> Result<PublicCa, Failure> {
+        let ca = self.public(config)?;
+        ca.check_valid(SystemTime::now()).map_err(|error| not_valid(&error))?;
+        Ok(ca)
+    }
+}
+
+fn not_valid(error: &PublicCaError) -> Failure {
+    Failure { exit: Exit::NotAsItShouldBe, message: error.to_string() }
 }

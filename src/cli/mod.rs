@@ -41,9 +41,9 @@ enum Command {
     Exec(exec::Arguments),
     Env(env::Arguments),
     Config(config::Arguments),
+    Ca(ca::Arguments),
     Pins(pins::Arguments),
     Ctl(ctl::Arguments),
-    Ca(ca::Arguments),
     Healthcheck(healthcheck::Arguments),
 }
 
@@ -124,9 +124,9 @@ pub fn execute(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Exec(arguments) => exec::execute(arguments),
         Command::Env(arguments) => env::execute(&arguments),
         Command::Config(arguments) => config::execute(&arguments),
+        Command::Ca(arguments) => ca::execute(&arguments),
         Command::Pins(arguments) => pins::execute(arguments),
         Command::Ctl(arguments) => ctl::execute(arguments),
-        Command::Ca(arguments) => ca::execute(&arguments),
         Command::Healthcheck(arguments) => healthcheck::execute(&arguments),
     }
 }

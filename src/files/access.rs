@@ -58,6 +58,22 @@ impl Access {
         Self::parse_status(&fs::read_to_string("/proc/self/status").unwrap_or_default())
     }
 
+    /// On behalf of the owner of a folder: nobody but this user and root may be able to write to what is judged. For what is
+    /// theirs to give away, whoever we are.
+    ///
+    /// # Errors
+    /// When the system does not tell whose folder it is.
+    pub fn of_owner(folder: &Path) -> Result<Self, AccessError> {
+        let metadata =
+            fs::metadata(folder).map_err(|source| AccessError::Folder { path: folder.to_owned(), source })?;
+        Ok(Self { uid: Some(metadata.uid()), groups: Vec::new(), by_owner: false })
+    }
+
+    /// The user on whose behalf this judges, if that is neither root nor the one of `ours`.
+    pub fn owner_beside(&self, ours: &Self) -> Option<u32> {
+        self.uid.filter(|uid| *uid != ROOT && ours.uid.is_some_and(|own| own != *uid))
+    }
+
     /// Reads `/proc/self/status`.
     fn parse_status(status: &str) -> Self {
         let numbers = |name: &str| {

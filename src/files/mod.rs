@@ -1,4 +1,5 @@
-//! Reading of files that an operator names: the configuration, trust anchors, revocation lists.
+//! Reading of files that an operator names: the configuration, trust anchors, revocation lists. Writing of those that
+//! others read.
 
 mod access;
 mod stamp;
@@ -7,9 +8,10 @@ pub use access::{Access, AccessError, Role};
 pub use stamp::{Stamp, Stamps, anew};
 
 use rustix::fs::OFlags;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// How often a file is read that changes meanwhile.
@@ -40,6 +42,35 @@ fn read_unchanged(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
     Ok(same.then_some(octets))
 }
 
+/// Puts a file with these octets and this mode in the place of whatever is there. Who reads it meanwhile gets the one or the
+/// other, whole; a link is replaced, not followed.
+///
+/// # Errors
+/// What the system says; then nothing has changed.
+pub fn replace(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut beside = OsString::from(".");
+    beside.push(name);
+    beside.push(format!(".{}", std::process::id()));
+    let new = path.with_file_name(beside);
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
+        // Whatever the umask.
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        file.write_all(octets)?;
+        file.sync_all()?;
+        fs::rename(&new, path)
+    })();
+    match written {
+        // What is there already is somebody else's.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            let _ = fs::remove_file(&new);
+            Err(error)
+        }
+        written => written,
+    }
+}
+
 fn open(path: &Path) -> io::Result<File> {
     // Without waiting for the other end of a pipe; of a regular file this changes nothing.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
@@ -68,10 +99,33 @@ mod tests {
         assert_eq!(read(folder.path(), 9).unwrap_err().kind(), io::ErrorKind::IsADirectory);
         assert_eq!(read(&folder.path().join("none"), 9).unwrap_err().kind(), io::ErrorKind::NotFound);
         let plain = folder.path().join("plain");
-        std::fs::write(&plain, "text").unwrap();
+        fs::write(&plain, "text").unwrap();
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&plain, &link).unwrap();
         assert_eq!(read(&link, 9).unwrap(), b"text");
         assert_eq!(read(&link, 2).unwrap(), b"te", "and no more than the limit");
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_a_link_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("kept"), "kept").unwrap();
+        std::os::unix::fs::symlink(path("kept"), path("file")).unwrap();
+        for (text, mode) in [("one", 0o644), ("two", 0o600)] {
+            replace(&path("file"), text.as_bytes(), mode).unwrap();
+            let metadata = fs::symlink_metadata(path("file")).unwrap();
+            assert!(metadata.is_file());
+            assert_eq!(metadata.permissions().mode() & 0o7777, mode);
+            assert_eq!(fs::read_to_string(path("file")).unwrap(), text);
+        }
+        assert_eq!(fs::read_to_string(path("kept")).unwrap(), "kept");
+        fs::create_dir(path("folder")).unwrap();
+        fs::write(path("folder/inside"), "").unwrap();
+        replace(&path("folder"), b"", 0o644).unwrap_err();
+        assert_eq!(replace(&path("none/file"), b"", 0o644).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["file", "folder", "kept"]);
     }
 }

@@ -7,5 +7,9 @@
 pub mod bundle;
 pub mod exceptions;
 pub mod files;
+pub mod jks;
+pub mod mobileconfig;
 pub mod pkcs12;
+pub mod public;
+pub mod stores;
 pub mod variables;

@@ -27,6 +27,7 @@ mod resumption;
 mod schema;
 mod shutdown;
 mod standing;
+mod stores;
 mod structure;
 mod support;
 mod support_selftest;

@@ -1,6 +1,7 @@
 //! The program itself, as a child process: what it prints, which code it ends with, and what signals do to it.
 
 mod admin;
+mod ca;
 mod check;
 mod control;
 mod env;

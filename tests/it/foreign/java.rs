@@ -2,6 +2,8 @@
 
 use super::*;
 
+use pinproxy::trust::{jks, pkcs12};
+
 /// A client for each of its ways to fetch; see the file itself.
 const FETCH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/foreign/Fetch.java");
 
@@ -16,8 +18,13 @@ async fn trust_store(keytool: &Path, proxy: &TestProxy) -> PathBuf {
 
 /// Java, ready to fetch through the proxy, if it is installed.
 pub(super) async fn java(proxy: &TestProxy) -> Option<impl Fn(&str, &str) -> Start + use<>> {
-    let (java, keytool) = (process::find("java")?, process::find("keytool")?);
-    let store = trust_store(&keytool, proxy).await;
+    let keytool = process::find("keytool")?;
+    java_with(proxy, trust_store(&keytool, proxy).await)
+}
+
+/// The same with this trust store.
+fn java_with(proxy: &TestProxy, store: PathBuf) -> Option<impl Fn(&str, &str) -> Start + use<>> {
+    let java = process::find("java")?;
     let (home, address) = (proxy.folder.path().to_owned(), proxy.addr);
     Some(move |way: &str, url: &str| {
         process::command(&java, &home)
@@ -37,6 +44,25 @@ async fn http_client_and_url_connection_pass_with_the_pinned_key() {
     for way in ["client", "connection"] {
         let done = java(way, &url(origin.port(), "/balance")).run().await.with_code(0);
         assert!(done.out.ends_with(&format!("GET /balance {BANK}:{}\n", origin.port())), "{done}");
+        allowed(&mut proxy).await;
+    }
+}
+
+/// As `pinproxy ca export` writes them.
+#[tokio::test]
+async fn both_forms_of_trust_stores_are_trusted() {
+    let bank = Bank::new();
+    let origin = bank.origin().await;
+    let mut proxy = bank.proxy().await;
+    let (folder, ca) = (proxy.folder.path().to_owned(), [proxy.ca.clone()]);
+    let stores = [
+        ("exported.jks", jks::trust_store(&ca, "changeit").expect("a store")),
+        ("exported.p12", pkcs12::trust_store(&ca, "changeit").expect("a store")),
+    ];
+    for (name, octets) in stores {
+        std::fs::write(folder.join(name), octets).expect("a file");
+        let Some(java) = java_with(&proxy, folder.join(name)) else { return };
+        java("connection", &url(origin.port(), "/balance")).run().await.with_code(0);
         allowed(&mut proxy).await;
     }
 }
