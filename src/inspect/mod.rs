@@ -13,6 +13,7 @@ mod judge;
 mod pins;
 pub mod probe;
 mod seen;
+mod way;
 mod written;
 
 #[cfg(test)]
@@ -105,6 +106,7 @@ fn check_reading(reading: Reading, world: &World, mut found: Vec<Finding>) -> Re
     // The CA is compared, never made: what would be made now is in no file yet.
     let ca = world.ca_directory.of(&places).map(authority::peek).unwrap_or_default();
     found.extend(anchors::inspect_files(&places, &ca, world.now));
+    found.extend(way::inspect(&places, world.now));
     let impossible = clock::inspect(&places, world);
     let is_impossible = impossible.is_some();
     found.extend(impossible.map(Finding::from));
@@ -112,7 +114,7 @@ fn check_reading(reading: Reading, world: &World, mut found: Vec<Finding>) -> Re
         Ok(read) => read,
         Err(errors) => return Err(places.joined(errors, diagnostics_of(found))),
     };
-    let is_told = found.iter().any(|found| matches!(found.diagnostic.code(), Code::E65 | Code::E66));
+    let is_told = found.iter().any(|found| matches!(found.diagnostic.code(), Code::E65 | Code::E66 | Code::E87));
     found.extend(diagnostics.into_iter().map(Finding::from));
     let overwrites = found.iter().any(|found| found.diagnostic.code() == Code::E83);
     let (materials, more) = anchors::inspect_all(&config, &places, &ca, is_told, world.now);
