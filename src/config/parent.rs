@@ -132,12 +132,15 @@ impl fmt::Debug for Parent {
 mod tests {
     use super::*;
 
+    /// How it is shown, and its credentials.
+    type Expected<'a> = Result<(&'a str, Option<String>), ParentError>;
+
     #[test]
     fn parents() {
         let long = format!("socks5://ada:{}@p.example:1080", "a".repeat(256));
         let long_http = format!("http://ada:{}@p.example:1080", "a".repeat(256));
         let password = "a".repeat(256);
-        let table: [(&str, Result<(&str, Option<String>), ParentError>); 23] = [
+        let table: [(&str, Expected<'_>); 23] = [
             ("http://10.1.2.3:3128", Ok(("http://10.1.2.3:3128", None))),
             ("http://10.1.2.3:3128/", Ok(("http://10.1.2.3:3128", None))),
             ("https://P.Example.:443", Ok(("https://p.example:443", None))),

@@ -141,7 +141,7 @@ pub(super) const SOCKET_ADDRESS: Pattern = r"^[0-9A-Fa-f.:\[\]%]+:[0-9]+$";
 /// An address.
 pub(super) const ADDRESS: Pattern = "^[0-9A-Fa-f.:]+$";
 /// A URL of a proxy.
-pub(super) const PARENT: Pattern = "^(https?|socks5)://[^/?#]+/?$";
+pub(super) const PARENT: Pattern = "^(https?|socks5)://[^/?#]+:[0-9]+/?$";
 /// A pin of a key.
 pub(super) const SPKI: Pattern = concat!(
     "^(sha256/{0,2}|pin-sha256=\")?[A-Za-z0-9+/]{43}=\"?$|",

@@ -80,7 +80,9 @@ mod tests {
             let rules = chosen.iter().map(|index| Rule { kind: tunnel(index), hosts: vec![pattern(index)] }).collect();
             let policy = Policy::new(1, rules, Unpinned::Intercept, HashMap::new()).unwrap();
             let mut by_host = ByHost::default();
-            chosen.iter().for_each(|index| assert!(by_host.insert(pattern(index), index.to_string())));
+            for index in &chosen {
+                assert!(by_host.insert(pattern(index), index.to_string()));
+            }
             for target in TARGETS.iter().flat_map(|host| [443, 8443].map(|port| format!("{host}:{port}"))) {
                 let target = Authority::parse(&target).unwrap();
                 let expected = match &policy.select(&target, SystemTime::now()).kind {

@@ -105,7 +105,9 @@ mod tests {
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let of = |texts: &[&str]| {
             let mut sources = Sources::default();
-            texts.iter().for_each(|text| assert_eq!(sources.set(address(text)), None));
+            for text in texts {
+                assert_eq!(sources.set(address(text)), None);
+            }
             sources
         };
         let (v4, v6) = (address("192.0.2.7"), address("2001:db8::7"));

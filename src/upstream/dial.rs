@@ -59,8 +59,8 @@ pub enum DialError {
     },
     /// The name has no address here, where it is looked up for the rules alone.
     #[error(
-        "no address for {host}, which is looked up here because of rules about addresses ([access] destinations_deny), for \
-         all that a parent connects: {source}"
+        "no address for {host}: {source}; it is looked up here although a parent connects, because [access] destinations_deny \
+         has rules about addresses, or the port is one of this proxy's own"
     )]
     Unjudged {
         /// The host.

@@ -157,7 +157,7 @@ impl Parent {
             ParentKind::Https => {
                 let tls = self.greet(tcp).await?;
                 let (tls, early) = self.connect(tls, target, hops).await?;
-                Ok(Wire::through(Leg::Tls(tls), early))
+                Ok(Wire::through(Leg::Tls(Box::new(tls)), early))
             }
             ParentKind::Socks5 => {
                 let mut tcp = tcp;

@@ -32,7 +32,7 @@ pub struct Detour {
 #[derive(Debug)]
 pub(super) enum Leg {
     Tcp(TcpStream),
-    Tls(TlsStream<TcpStream>),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Wire {

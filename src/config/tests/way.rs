@@ -37,10 +37,13 @@ fn what_is_read() {
     assert!(certificate.certificate.ends_with("c.pem") && certificate.key.ends_with("k.pem"));
 }
 
+/// Code, line, column, and a part of what is said.
+type Told<'a> = (Code, usize, usize, &'a str);
+
 #[test]
 fn what_is_refused() {
     let certificate = |more: &str| upstream(&format!("client_certificates = [{{ {more} }}]"));
-    let table: [(String, &[(Code, usize, usize, &str)]); 17] = [
+    let table: [(String, &[Told<'_>]); 17] = [
         (upstream("parent = \"10.1.2.3:3128\""), &[(Code::E16, 2, 10, "upstream.parent is not a URL of scheme")]),
         (upstream("parent = \"http://10.1.2.3\""), &[(Code::E16, 2, 10, "upstream.parent has no port")]),
         (upstream("parent = \"ftp://10.1.2.3:21\""), &[(Code::E16, 2, 10, "another scheme")]),

@@ -122,13 +122,13 @@ async fn hold(bank: &Bank, case: &Case, parent: &ParentServer, url: &str, shown:
     let (reply, event) = asked(&mut proxy, &format!("{HOST}:443")).await;
     let what = format!("{shown} {:?}: {} {event}", case.steps, reply.text());
     assert_eq!((reply.status, proxy_error(&reply)), (case.status, case.error), "{what}");
-    let proxy_status = reply.header("proxy-status").unwrap();
+    let proxy_status = reply.header("proxy-status").expect("every refusal has one");
     let received = case.received.map(|status| format!("; received-status={status}; details="));
     assert!(received.is_none_or(|part| proxy_status.contains(&part)), "{proxy_status}");
     let seen =
         (event.stage, event.decision, event.failure_class, event.status, event.parent.as_deref().map(String::as_str));
     assert_eq!(seen, (Stage::Dial, Decided::Failed, Some(case.class), Some(case.status), None), "{what}");
-    let detail = event.detail.as_deref().unwrap();
+    let detail = event.detail.as_deref().expect("a detail");
     assert!(detail.starts_with(&format!("the parent proxy {shown} {}", case.words)), "{what}");
     assert!(detail.len() < 300 && detail.chars().all(|c| !c.is_control()), "{detail:?}");
     assert!(flat(&reply).contains("[upstream] parent"), "it says who can do what: {what}");

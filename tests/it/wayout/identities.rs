@@ -37,8 +37,8 @@ async fn strict_origin(bank: &Bank, clients: &Clients, shape: impl FnOnce(Origin
 /// Whether a request through the proxy is answered.
 async fn is_answered(proxy: &mut TestProxy, origin: &Origin) -> bool {
     let before = origin.tally().tcp_connections();
-    let mut client = RawClient::connect(proxy.addr).await.unwrap();
-    let reply = client.connect_to(&format!("{HOST}:{}", origin.port())).await.unwrap();
+    let mut client = RawClient::connect(proxy.addr).await.expect("the proxy listens");
+    let reply = client.connect_to(&format!("{HOST}:{}", origin.port())).await.expect("a reply");
     let mut answered = false;
     if reply.status == 200
         && let Ok(mut client) = client.tls(&tls(proxy, HOST).build()).await
@@ -49,7 +49,7 @@ async fn is_answered(proxy: &mut TestProxy, origin: &Origin) -> bool {
     origin
         .until("it has ended", |tally| tally.tcp_connections() > before && tally.ended() == tally.tcp_connections())
         .await
-        .unwrap();
+        .expect("it ends");
     answered
 }
 
