@@ -150,6 +150,11 @@ async fn what_the_upstream_says_with_the_parents_answer_is_not_lost() {
             "socks5",
             vec![Step::Read(3), Step::Write(vec![5, 0]), Step::Request, done(SOCKS_DONE), Step::Read(4), Step::Wait],
         ),
+        // It may also take its time, and then be the first to speak.
+        (
+            "https",
+            vec![Step::Head, Step::Write(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()), done(b""), Step::Read(4), Step::Wait],
+        ),
         // The address that it connects from may be a name.
         (
             "socks5",
