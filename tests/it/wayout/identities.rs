@@ -36,9 +36,14 @@ async fn strict_origin(bank: &Bank, clients: &Clients, shape: impl FnOnce(Origin
 
 /// Whether a request through the proxy is answered.
 async fn is_answered(proxy: &mut TestProxy, origin: &Origin) -> bool {
+    is_answered_at(proxy, origin, HOST).await
+}
+
+/// The same where something else is asked for than the ClientHello names.
+async fn is_answered_at(proxy: &mut TestProxy, origin: &Origin, asked: &str) -> bool {
     let before = origin.tally().tcp_connections();
     let mut client = RawClient::connect(proxy.addr).await.expect("the proxy listens");
-    let reply = client.connect_to(&format!("{HOST}:{}", origin.port())).await.expect("a reply");
+    let reply = client.connect_to(&format!("{asked}:{}", origin.port())).await.expect("a reply");
     let mut answered = false;
     if reply.status == 200
         && let Ok(mut client) = client.tls(&tls(proxy, HOST).build()).await
@@ -94,6 +99,18 @@ async fn it_is_shown_to_the_hosts_that_it_is_for_and_to_no_other() {
         let builder = bank.builder(&format!("client_certificates = [{two}]"), "").name(HOST, &["127.0.0.1"]);
         let mut proxy = with(with(builder, "known", &known), "stranger", &stranger).start().await;
         assert!(is_answered(&mut proxy, &origin).await);
+    }
+}
+
+/// Of a session with two names the one counts that the chain was judged for.
+#[tokio::test]
+async fn it_goes_by_the_name_that_was_judged() {
+    let (bank, clients) = (Bank::new(), Clients::new());
+    let origin = strict_origin(&bank, &clients, |origin| origin).await;
+    for (hosts, expected) in [("\"127.0.0.1\"", false), ("\"api.bank.example\"", true)] {
+        let upstream = format!("client_certificates = [{}]", certificate(hosts, "known"));
+        let mut proxy = with(bank.builder(&upstream, ""), "known", &clients.one("known")).start().await;
+        assert_eq!(is_answered_at(&mut proxy, &origin, "127.0.0.1").await, expected, "{hosts}");
     }
 }
 
