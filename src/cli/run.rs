@@ -37,10 +37,10 @@ use tokio::task::JoinSet;
 /// Run the proxy
 ///
 /// Without a configuration file it listens on 127.0.0.1:8080, makes a CA on first use in the user's data folder, and
-/// pins nothing. SIGHUP reads the configuration again: rules, trust anchors, revocation lists, access rules and the CA take
-/// effect at once, and open sessions that they refuse are closed. A file with a mistake changes nothing, nor does one by
-/// which a third of the pinned hosts lose protection. Ends on SIGTERM or SIGINT: no new sessions, and running ones get the
-/// drain timeout; a second signal ends it at once. The first one behind `pinproxy ctl drain` lets the drain go on.
+/// pins nothing. SIGHUP reads the configuration again: rules, trust anchors, revocation lists, access rules, the way out and
+/// the CA take effect at once, and open sessions that they refuse are closed. A file with a mistake changes nothing, nor does
+/// one by which a third of the pinned hosts lose protection. Ends on SIGTERM or SIGINT: no new sessions, and running ones get
+/// the drain timeout; a second signal ends it at once. The first one behind `pinproxy ctl drain` lets the drain go on.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  pinproxy run --config /etc/pinproxy/pinproxy.toml")]
 pub struct Arguments {

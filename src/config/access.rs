@@ -156,7 +156,7 @@ fn read_network(item: &Item<'_>) -> Option<IpNet> {
     None
 }
 
-fn parse_network(text: &str) -> Option<IpNet> {
+pub(super) fn parse_network(text: &str) -> Option<IpNet> {
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
     bare.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical())).or_else(|_| text.parse()).ok()
 }

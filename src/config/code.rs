@@ -454,6 +454,30 @@ codes! {
         "Rotation of the CA whose dates do not fit"
         "Where the old CA ends before the next one signs, no client can connect in between; where it has ended, its certificate goes on lying about as that of the CA."
         "Finish the rotation where the next CA signs; else give it up, and begin another one with an earlier date.";
+    E85 Unsafe
+        "Parent proxy that is this proxy itself"
+        "Every session would come back to its own listener, ask for the same host again, and be refused as a circle."
+        "Name another proxy as `parent`, or remove it.";
+    W85 Unsafe
+        "Password for the parent proxy that travels in the clear"
+        "Whoever is on the way between this machine and the parent reads the password, and goes out by the parent as this proxy does."
+        "Write `https://` if the parent takes TLS; keep it where the way to it is encrypted by something else.";
+    E86 Unsafe
+        "One host with two client certificates"
+        "One of the two would never be shown. If it is the one that the host knows, every session to it is refused."
+        "Keep one of the two: for a host the most specific pattern decides, and each pattern has one certificate.";
+    W86 Unsafe
+        "Source address that is not one of this machine"
+        "No connection can go out from it: until the machine has the address, every session fails when the upstream is dialled."
+        "Write an address of this machine as `source`; keep it if the address comes later, as with a failover.";
+    E87 Unsafe
+        "Files of a client certificate that cannot be used"
+        "The proxy does not start, and a running one keeps what it has: without the certificate the hosts that ask for it refuse every session."
+        "Name a certificate and its key as PEM files that the user of the proxy can read, and the key nobody else.";
+    W87 Unsafe
+        "Client certificate that ends soon or has ended"
+        "From its end on the hosts that ask for it refuse every session, and nothing is wrong with their own certificates or pins."
+        "Have it renewed, replace both files, and reload.";
 }
 
 impl Code {

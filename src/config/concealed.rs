@@ -3,8 +3,9 @@
 //! knows may be one of them misspelt. A value that is well formed is concealed to its end; of any
 //! other everything behind it is, since a quote that is missing makes text of what was meant to be around it.
 
-use super::admin::{ADMIN, TLS};
+use super::admin::ADMIN;
 use super::reports::REPORTS;
+use super::sections::UPSTREAM;
 use super::shape::Keys;
 use super::traces::TRACES;
 use std::ops::Range;
@@ -13,10 +14,11 @@ use std::ops::Range;
 pub(super) const SECRET_KEYS: &[&str] = &["token", "headers"];
 
 /// Keys with URLs, of which only scheme and host are shown: those that are described as addresses that let in.
-pub(super) const ADDRESS_KEYS: &[&str] = &["url", "urls"];
+pub(super) const ADDRESS_KEYS: &[&str] = &["url", "urls", "parent"];
 
 /// Tables with such keys.
-const SECRET_TABLES: [(&str, &Keys); 3] = [("admin", &ADMIN), ("traces", &TRACES), ("reports", &REPORTS)];
+const SECRET_TABLES: [(&str, &Keys); 4] =
+    [("admin", &ADMIN), ("traces", &TRACES), ("reports", &REPORTS), ("upstream", &UPSTREAM)];
 
 /// How far a line is looked at, back and ahead, for what it is; a longer one is taken for a statement.
 const LINE_LOOKED_AT_MAX: usize = 200;
@@ -90,7 +92,8 @@ impl Around {
     fn unknown(&self, text: &str, word: &Range<usize>) -> Option<Part> {
         let keys = self.inline.map(|(keys, _)| keys).or(self.header)?;
         let name = &text[word.clone()];
-        let is_known = keys.get(name).is_some() || TLS.get(name).is_some();
+        let mut below = keys.keys.iter().filter_map(|key| key.shape.element().keys());
+        let is_known = keys.get(name).is_some() || below.any(|keys| keys.get(name).is_some());
         let is_table = SECRET_TABLES.iter().any(|(table, _)| *table == name);
         let is_key = || matches!(behind_key(text, word), Some((_, true)));
         (!is_known && !is_table && is_key()).then_some(Part::All)
@@ -353,6 +356,7 @@ mod tests {
             "admin.tokn = \"S\"\nx = \"o\"",
             "admin = { tokn = \"S\", address = \"o\" }\nx = \"o\"",
             "[reports]\npasswort = 'S' # S\nspool = \"o\"",
+            "[upstream]\nparnet = \"S\"\nextra_roots = [{ file = \"o\" }]\nclient_certificates = [{ hosts = [\"o\"], key = \"o\" }]",
             // With a fault in it. What is behind may be a part of it.
             "headers = [\n  \"S\"\n  \"S\"\n]\no = 1",
             "headers = [\n  \"S\",\n  \"S,\n  \"S\",\n]\nS = \"S\"",
@@ -401,6 +405,8 @@ mod tests {
             ("urls = [\n\"https://h/a\"\n'https://i/b',\n]\no", "urls = [\n\"https://h/*\"\n'https://i/*',\n]\no"),
             ("urls = [\"https://h/a, \"https://i/b\"]\no", "urls = [\"***************************\n*"),
             ("reports = { urls = ['https://h/a'] }", "reports = { urls = ['https://h/*'] }"),
+            ("parent = \"http://a:b@h:1\"", "parent = \"http://***@h:1\""),
+            ("parent = \"http://a:b@c@h:1\"", "parent = \"http://*****@h:1\""),
             ("curl = \"https://h/a\"", "curl = \"https://h/a\""),
         ];
         for (text, expected) in table {

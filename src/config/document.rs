@@ -285,7 +285,7 @@ fn read<'a>(
     let pinsets = read_pinsets(root, &around);
     ring.warn_unused();
     let holes = Holes::read(root, &defaults, now);
-    let (upstream, reports, log) = (read_upstream(root, &named), read_reports(root), read_log(root));
+    let (upstream, reports, log) = (read_upstream(root, &listeners, &named), read_reports(root), read_log(root));
     let admin = read_admin(root, &listeners, &named);
     lint(&Subject {
         findings,

@@ -3,7 +3,7 @@
 //! `document` parses the text and lets each section be read; `include` brings in other files, `variables` the values of
 //! environment variables, both through `outside`, which alone looks at the machine; `table` and `item` check keys and
 //! read values; `sections`, `access`, `admin`, `keys`, `pem`, `roles`, `pinsets`, `pins`, `rollout`, `rules` and `reports`
-//! know what the keys mean;
+//! know what the keys mean; `way` knows those of the way out, and `parent` the address of a parent proxy;
 //! `lint` looks at all that has been read together; `diagnostic` tells what is wrong, where, and what to write instead, and
 //! `legible` keeps what it shows from steering a terminal, `concealed` from telling secrets.
 //! `shape` is how all of them describe keys; `schema` and `show` write by those descriptions. Nothing of the text's form
@@ -27,6 +27,7 @@ mod model;
 mod named;
 mod outside;
 mod page;
+mod parent;
 mod pem;
 mod pins;
 mod pinsets;
@@ -48,6 +49,7 @@ pub mod surroundings;
 mod table;
 mod traces;
 mod variables;
+mod way;
 mod words;
 
 #[cfg(test)]
@@ -61,12 +63,13 @@ pub use include::{FILES_OCTETS_MAX, INCLUDED_FILES_MAX};
 pub use lint::UNREACHED;
 pub use listing::{DIAGNOSTICS_SHOWN_MAX, Listing};
 pub use model::{
-    Admin, AdminAddress, AdminTls, Ca, Config, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel,
-    Refusal, Revocation, Roots, RuleSet, Traces, Upstream,
+    Admin, AdminAddress, AdminTls, Ca, ClientCertificate, Config, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log,
+    LogFormat, LogLevel, Refusal, Revocation, Roots, RuleSet, Traces, Upstream,
 };
 pub use named::{Named, NamedFile};
 pub use outside::{Found, Kind, Outside, System};
 pub use page::{explanation, lints_page, lints_table, rules_json};
+pub use parent::{Parent, ParentError, ParentKind};
 pub use pem::weakness;
 pub use places::{At, Places, Reading, WrittenPin};
 pub use report_url::{ReportUrl, ReportUrlError};

@@ -1,11 +1,14 @@
 //! The configuration as the rest of the program sees it: typed, complete, free of contradictions.
 
+use super::parent::Parent;
 use super::reports::Reports;
 use super::secret::Secret;
 use crate::policy::access::Access;
+use crate::policy::pattern::HostPattern;
 use crate::policy::pin::Sha256;
 use crate::policy::pinset::Pinset;
 use crate::policy::rules::{Blocked, Conflict, Defaults, Policy, Rule, Unpinned};
+use crate::policy::way::{Exception, Sources};
 use http::{HeaderName, Uri};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -93,6 +96,25 @@ pub struct Upstream {
     pub handshake_timeout: Duration,
     /// Whether TLS sessions are resumed, which lets an upstream link the proxy's clients to each other. Default: no.
     pub resumption: bool,
+    /// The proxy that upstreams are reached through. Default: none.
+    pub parent: Option<Parent>,
+    /// Upstreams that are reached past it. Default: none. Empty where there is no parent.
+    pub no_parent: Vec<Exception>,
+    /// The addresses of ours that connections go out from. Default: those that the system chooses.
+    pub source: Sources,
+    /// Certificates that are shown to upstreams that ask for one. Default: none. No pattern is in two of them.
+    pub client_certificates: Vec<ClientCertificate>,
+}
+
+/// A certificate for upstreams that ask for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// Who it is shown to.
+    pub hosts: Vec<HostPattern>,
+    /// PEM: the certificate, and those between it and its root.
+    pub certificate: PathBuf,
+    /// PEM: its private key.
+    pub key: PathBuf,
 }
 
 /// Where trust anchors come from.
@@ -300,6 +322,10 @@ impl Default for Upstream {
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             resumption: false,
+            parent: None,
+            no_parent: Vec::new(),
+            source: Sources::default(),
+            client_certificates: Vec::new(),
         }
     }
 }

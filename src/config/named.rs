@@ -1,13 +1,14 @@
-//! The files that a configuration names for trust anchors, revocation lists and the admin address, as they are met while
-//! it is read.
+//! The files that a configuration names for trust anchors, revocation lists, client certificates and the admin address, as they
+//! are met while it is read, and the addresses of this machine.
 
 use super::item::Item;
-use super::model::{AdminTls, ExtraRoots, Roots};
+use super::model::{AdminTls, ClientCertificate, ExtraRoots, Roots};
 use super::sections::read_roots;
 use super::span::Span;
 use crate::policy::pinset::AnchorSet;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,8 +29,9 @@ impl NamedFile {
             | Named::OwnAnchors { roots: Roots::File(file), .. }
             | Named::ExtraAnchors(ExtraRoots { file, .. })
             | Named::RevocationList(file)
-            | Named::OfAdmin { file, .. } => Some(file),
-            Named::Anchors(_) | Named::OwnAnchors { .. } => None,
+            | Named::OfAdmin { file, .. }
+            | Named::OfClient { file, .. } => Some(file),
+            Named::Anchors(_) | Named::OwnAnchors { .. } | Named::Source(_) => None,
         }
     }
 }
@@ -57,6 +59,15 @@ pub enum Named {
         /// All of them.
         tls: AdminTls,
     },
+    /// One of the files of a client certificate.
+    OfClient {
+        /// This one.
+        file: PathBuf,
+        /// Both of them.
+        certificate: ClientCertificate,
+    },
+    /// An address that connections go out from.
+    Source(IpAddr),
 }
 
 /// The name of a file that no other has: what is no UTF-8 is escaped, and so is what could be taken for it.
@@ -108,6 +119,18 @@ impl NamedFiles {
         for (file, item) in files.zip(items) {
             self.add(Named::OfAdmin { file: file.clone(), tls: tls.clone() }, item.span());
         }
+    }
+
+    /// Both files of a client certificate, and where each is named.
+    pub(super) fn of_client(&self, certificate: &ClientCertificate, items: &[Item<'_>; 2]) {
+        for (file, item) in [&certificate.certificate, &certificate.key].into_iter().zip(items) {
+            self.add(Named::OfClient { file: file.clone(), certificate: certificate.clone() }, item.span());
+        }
+    }
+
+    /// An address that connections go out from.
+    pub(super) fn source(&self, item: &Item<'_>, address: IpAddr) {
+        self.add(Named::Source(address), item.span());
     }
 
     /// The trust anchors of a pinset of its own. A source that several pinsets name is met once.

@@ -96,7 +96,7 @@ impl fmt::Debug for ReportUrl {
 }
 
 /// `user:password` from their form in a URL (RFC 3986 section 2.1); neither may be empty.
-fn credentials(userinfo: &str) -> Option<Secret> {
+pub(super) fn credentials(userinfo: &str) -> Option<Secret> {
     let (user, password) = userinfo.split_once(':')?;
     let (user, password) = (unescaped(user)?, unescaped(password)?);
     // A colon would end the user early where they are sent (RFC 7617 section 2).

@@ -44,6 +44,9 @@ fn property(key: &Key) -> Value {
 fn value(shape: &Shape) -> Value {
     match shape {
         Shape::Text(pattern) | Shape::Address(pattern) => text(pattern),
+        Shape::TextOrList(pattern) => {
+            json!({ "anyOf": [text(pattern), { "type": "array", "items": text(pattern), "minItems": 1 }] })
+        }
         Shape::Flag => json!({ "type": "boolean" }),
         Shape::Number(bounds) => number(bounds),
         Shape::Decimal(bounds) => json!({ "type": "number", "minimum": bounds.start(), "maximum": bounds.end() }),

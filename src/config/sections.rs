@@ -6,9 +6,10 @@ use super::model::{
     Ca, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Revocation, Roots, Upstream,
 };
 use super::named::NamedFiles;
-use super::shape::{Key, Keys, SOCKET_ADDRESS, Shape};
+use super::shape::{ADDRESS, ANY, Key, Keys, PARENT, SOCKET_ADDRESS, Shape};
 use super::span::Span;
 use super::table::Table;
+use super::way::{CLIENT_CERTIFICATE, read_way};
 use super::words::quoted;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -70,9 +71,27 @@ pub(super) const UPSTREAM: Keys = Keys::new(&[
     )
     .by_default("false"),
     Key::planned("ct_log_list"),
-    Key::planned("parent"),
-    Key::planned("no_parent"),
-    Key::planned("client_certificates"),
+    Key::new(
+        "parent",
+        Shape::Address(PARENT),
+        "The proxy that upstreams are reached through: http, https or socks5, with user:password@ where it asks; else none.",
+    ),
+    Key::new(
+        "no_parent",
+        Shape::List(&Shape::Text(ANY)),
+        "Hosts, and networks of addresses, that are reached past it.",
+    ),
+    Key::new(
+        "source",
+        Shape::TextOrList(ADDRESS),
+        "The address of this machine that connections go out from, or one of each family; else the system chooses.",
+    ),
+    Key::new(
+        "client_certificates",
+        Shape::List(&Shape::Table(&CLIENT_CERTIFICATE)),
+        "Certificates that are shown to these hosts, where they ask for one.",
+    )
+    .by_default("[]"),
 ]);
 const EXTRA_ROOTS: Keys = Keys::new(&[
     Key::new("file", Shape::Path, "A PEM file.").required(),
@@ -192,7 +211,7 @@ fn duration(table: &Table<'_>, key: &str) -> Option<Duration> {
     table.item(key)?.duration()
 }
 
-pub(super) fn read_upstream(root: &Table<'_>, named: &NamedFiles) -> Upstream {
+pub(super) fn read_upstream(root: &Table<'_>, listeners: &[Located<SocketAddr>], named: &NamedFiles) -> Upstream {
     let mut upstream = Upstream::default();
     let Some(table) = root.table("upstream") else { return upstream };
     set(&mut upstream.roots, table.item("roots").and_then(|item| named.roots(&item)));
@@ -204,6 +223,7 @@ pub(super) fn read_upstream(root: &Table<'_>, named: &NamedFiles) -> Upstream {
     set(&mut upstream.connect_timeout, duration(&table, "connect_timeout"));
     set(&mut upstream.handshake_timeout, duration(&table, "handshake_timeout"));
     set(&mut upstream.resumption, table.item("resumption").and_then(|item| item.flag()));
+    read_way(&table, listeners, named, &mut upstream);
     if let Some(item) = table.item("revocation") {
         set(&mut upstream.revocation, item.choice(REVOCATIONS));
         if upstream.revocation == Revocation::Require && upstream.crls.is_empty() {

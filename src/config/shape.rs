@@ -89,6 +89,8 @@ pub(super) enum Shape {
     Text(Pattern),
     /// The same for a URL whose path and query may let in whoever knows them: shown are its scheme and host.
     Address(Pattern),
+    /// Such a text, or a list of some.
+    TextOrList(Pattern),
     /// `true` or `false`.
     Flag,
     /// A whole number.
@@ -136,6 +138,10 @@ pub(super) const NAME: Pattern = "^[A-Za-z0-9._-]{1,64}$";
 pub(super) const HOST: Pattern = r"^(\*\*?\.)?[^*/?#\\@]+$";
 /// An address and a port.
 pub(super) const SOCKET_ADDRESS: Pattern = r"^[0-9A-Fa-f.:\[\]%]+:[0-9]+$";
+/// An address.
+pub(super) const ADDRESS: Pattern = "^[0-9A-Fa-f.:]+$";
+/// A URL of a proxy.
+pub(super) const PARENT: Pattern = "^(https?|socks5)://[^/?#]+:[0-9]+/?$";
 /// A pin of a key.
 pub(super) const SPKI: Pattern = concat!(
     "^(sha256/{0,2}|pin-sha256=\")?[A-Za-z0-9+/]{43}=\"?$|",
@@ -172,6 +178,7 @@ impl Shape {
     pub(super) const fn element(&self) -> Self {
         match self {
             Self::List(shape) | Self::Filled(shape) => **shape,
+            Self::TextOrList(pattern) => Self::Text(pattern),
             Self::Tables(keys) | Self::Named(keys) => Self::Table(keys),
             other => *other,
         }

@@ -5,6 +5,7 @@ mod large;
 mod lint;
 mod show;
 mod variables;
+mod way;
 
 use super::*;
 use crate::policy::access::{Access, AddressClass, Deny, Ports};
@@ -130,9 +131,6 @@ fn not_implemented_yet() {
         ("[[listener]]\naddress = \"127.0.0.1:1\"\nproxy_protocol_from = []", 3, 1, "listener.proxy_protocol_from"),
         ("[upstream]\ncertificate_transparency = \"report\"", 2, 28, "upstream.certificate_transparency = \"report\""),
         ("[upstream]\nct_log_list = \"x\"", 2, 1, "upstream.ct_log_list"),
-        ("[upstream]\nparent = \"http://u:p@x\"", 2, 1, "upstream.parent"),
-        ("[upstream]\nno_parent = []", 2, 1, "upstream.no_parent"),
-        ("[upstream]\nclient_certificates = []", 2, 1, "upstream.client_certificates"),
         ("[access]\nusers = \"x\"", 2, 1, "access.users"),
     ];
     for (text, line, column, part) in table {

@@ -28,7 +28,7 @@ pub(super) fn inspect_files(places: &Places, ca: &[CertificateDer<'static>], now
             Named::ExtraAnchors(extra) => look.extra(extra, At::Named(file)),
             Named::OwnAnchors { name, roots } => look.own(name, roots, At::Named(file)),
             Named::RevocationList(path) => look.list(path, At::Named(file)),
-            Named::OfAdmin { .. } => {}
+            Named::OfAdmin { .. } | Named::OfClient { .. } | Named::Source(_) => {}
         }
     }
     look.found
@@ -120,7 +120,8 @@ impl Look<'_> {
     fn unloadable(&mut self, error: &MaterialsError) {
         let code = match error {
             MaterialsError::Anchors(error) => code_of(error),
-            MaterialsError::Revocation(_) => Code::E65,
+            MaterialsError::Revocation(_) | MaterialsError::Tls(_) => Code::E65,
+            MaterialsError::Identity(_) => Code::E87,
         };
         self.tell(code, At::File, error.to_string(), UNUSABLE_HELP);
     }

@@ -14,6 +14,7 @@ mod pins;
 pub mod probe;
 mod rotation;
 mod seen;
+mod way;
 mod written;
 
 #[cfg(test)]
@@ -110,6 +111,7 @@ fn check_reading(reading: Reading, world: &World, mut found: Vec<Finding>) -> Re
     let sight = world.ca_directory.of(&places).map(authority::sight).unwrap_or_default();
     let ca = sight.certificates();
     found.extend(anchors::inspect_files(&places, ca, world.now));
+    found.extend(way::inspect(&places, world.now));
     let impossible = clock::inspect(&places, world);
     let is_impossible = impossible.is_some();
     found.extend(impossible.map(Finding::from));
@@ -117,7 +119,7 @@ fn check_reading(reading: Reading, world: &World, mut found: Vec<Finding>) -> Re
         Ok(read) => read,
         Err(errors) => return Err(places.joined(errors, diagnostics_of(found))),
     };
-    let is_told = found.iter().any(|found| matches!(found.diagnostic.code(), Code::E65 | Code::E66));
+    let is_told = found.iter().any(|found| matches!(found.diagnostic.code(), Code::E65 | Code::E66 | Code::E87));
     found.extend(diagnostics.into_iter().map(Finding::from));
     let overwrites = found.iter().any(|found| found.diagnostic.code() == Code::E83);
     let (materials, more) = anchors::inspect_all(&config, &places, ca, is_told, world.now);

@@ -15,6 +15,7 @@ use crate::upstream::dial::{Bounds, DialError, dial};
 use crate::upstream::doors::Doors;
 use crate::upstream::handshake::{HandshakeError, handshake};
 use crate::upstream::resolve::{Resolve, Resolving};
+use crate::upstream::way::{Outward, Way};
 use rustls::pki_types::CertificateDer;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
@@ -45,7 +46,8 @@ pub struct Target {
 #[derive(Clone, Debug)]
 pub struct Sight {
     /// The address that answered.
-    pub(super) address: SocketAddr,
+    /// `None` where a parent proxy looked it up.
+    pub(super) address: Option<SocketAddr>,
     /// What it served, end entity first.
     pub(super) served: Vec<CertificateDer<'static>>,
     pub(super) survey: Survey,
@@ -83,6 +85,7 @@ pub struct Prober {
     policy: Arc<Policy>,
     materials: Materials,
     access: Access,
+    way: Way,
     resolver: Arc<dyn Resolve>,
     limit: Duration,
     now: SystemTime,
@@ -97,7 +100,9 @@ impl Prober {
         limit: Duration,
         now: SystemTime,
     ) -> Self {
-        Self { policy: Arc::new(config.policy(1)), materials, access: config.access.clone(), resolver, limit, now }
+        let way = Way::of(&config.upstream, materials.parent_tls.clone());
+        let (policy, access) = (Arc::new(config.policy(1)), config.access.clone());
+        Self { policy, materials, access, way, resolver, limit, now }
     }
 
     /// The hosts to connect to, and those patterns that name no host, or one that another rule decides for.
@@ -169,7 +174,7 @@ impl Prober {
     pub(super) fn sight_of(&self, target: &Target, served: &[CertificateDer<'static>]) -> Sight {
         let question = self.question(target).expect("anchors");
         let survey = question.survey(served, &self.circumstances());
-        Sight { address: SocketAddr::from(([192, 0, 2, 1], 443)), served: served.to_vec(), survey }
+        Sight { address: Some(SocketAddr::from(([192, 0, 2, 1], 443))), served: served.to_vec(), survey }
     }
 
     fn circumstances(&self) -> Circumstances {
@@ -189,10 +194,12 @@ impl Prober {
     async fn shake(&self, target: &Target, alpn: &[Vec<u8>], trail: &Trail) -> Result<Sight, ProbeError> {
         let (question, circumstances) = (Arc::new(self.question(target)?), self.circumstances());
         let bounds = Bounds { access: &self.access, doors: &Doors::default() };
-        let dialled = dial(&target.authority, bounds, trail, self.limit).await?;
-        trail.set(vec![dialled.address]);
+        let outward = Outward { way: &self.way, hops: None };
+        let dialled = dial(&target.authority, bounds, outward, trail, self.limit).await?;
+        trail.set(dialled.address.into_iter().collect());
         let verifier = Arc::new(SessionVerifier::once(Arc::clone(&question), circumstances));
-        let config = config(&verifier, alpn);
+        let identity = self.materials.identity_for(&target.authority.host, target.authority.port);
+        let config = config(&verifier, alpn, identity);
         let shaken = handshake(dialled.stream, config, &verifier, &question, &circumstances, self.limit).await?;
         let served = shaken.attempt.served;
         let survey = question.survey(&served, &circumstances);
@@ -200,10 +207,11 @@ impl Prober {
     }
 }
 
-/// Resolves for a probe, and remembers what became of it.
+/// Resolves for a probe, and remembers what became of the host. A parent proxy may have a name, too.
 #[derive(Debug)]
 struct Trail {
     resolver: Arc<dyn Resolve>,
+    host: Host,
     port: u16,
     addresses: Mutex<Vec<SocketAddr>>,
 }
@@ -215,7 +223,7 @@ impl Trail {
             Host::Address(address) => vec![SocketAddr::new(*address, port)],
             Host::Name(_) => Vec::new(),
         };
-        Self { resolver, port, addresses: Mutex::new(known) }
+        Self { resolver, host: authority.host.clone(), port, addresses: Mutex::new(known) }
     }
 
     fn set(&self, addresses: Vec<SocketAddr>) {
@@ -235,7 +243,9 @@ impl Resolve for Trail {
     fn resolve<'a>(&'a self, name: &'a DnsName) -> Resolving<'a> {
         Box::pin(async move {
             let found = self.resolver.resolve(name).await?;
-            self.set(found.iter().map(|address| SocketAddr::new(address.to_canonical(), self.port)).collect());
+            if self.host.name() == Some(name) {
+                self.set(found.iter().map(|address| SocketAddr::new(address.to_canonical(), self.port)).collect());
+            }
             Ok(found)
         })
     }
@@ -260,6 +270,7 @@ impl Target {
             AccessError::Client(_)
             | AccessError::Unspecified(_)
             | AccessError::Door { .. }
+            | AccessError::Unknown(_)
             | AccessError::Address { .. } => true,
         }
     }

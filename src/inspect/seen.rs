@@ -127,7 +127,7 @@ impl Seen {
             index: target.index,
             outcome: if survey.decided.is_ok() { Outcome::Accepted } else { Outcome::Refused },
             detail: survey.decided.as_ref().err().map(|rejection| rejection.detail.clone()),
-            address: Some(sight.address.to_string()),
+            address: sight.address.map(|address| address.to_string()),
             subject: leaf.map(|leaf| leaf.subject.clone()),
             issuer: leaf.map(|leaf| leaf.issuer.clone()),
             ends: leaf.map(|leaf| day(leaf.not_after)),

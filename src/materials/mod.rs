@@ -1,12 +1,19 @@
-//! What the files of a configuration hold that chains are verified with: trust anchors and revocation lists.
+//! What the files of a configuration hold that chains are verified with, trust anchors and revocation lists, and what is shown
+//! to upstreams that ask for a certificate.
 
-use crate::config::{self, Config, ExtraRoots, Roots};
+use crate::config::{self, Config, ExtraRoots, ParentKind, Roots};
+use crate::policy::by_host::ByHost;
+use crate::policy::host::Host;
 use crate::policy::pinset::Pinset;
 use crate::policy::rules::Rule;
 use crate::tls::anchors::{AnchorError, AnchorSource, ExtraAnchors, TrustAnchors};
+use crate::tls::identity::{Identity, IdentityError};
+use crate::tls::ordinary::ordinary;
 use crate::tls::revocation::{Revocation, RevocationError, RevocationMode};
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use std::collections::HashMap;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -19,6 +26,10 @@ pub struct Materials {
     pub own: HashMap<Arc<str>, Arc<TrustAnchors>>,
     /// The revocation lists.
     pub revocation: Arc<Revocation>,
+    /// TLS with the parent proxy, where it speaks that.
+    pub parent_tls: Option<Arc<ClientConfig>>,
+    /// What is shown to upstreams that ask for a certificate.
+    identities: Arc<ByHost<Identity>>,
     /// What may not be among the anchors.
     ca: Vec<CertificateDer<'static>>,
 }
@@ -32,6 +43,12 @@ pub enum MaterialsError {
     /// The revocation lists.
     #[error(transparent)]
     Revocation(#[from] RevocationError),
+    /// A client certificate.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The TLS library.
+    #[error("TLS with the parent proxy cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
 }
 
 impl Materials {
@@ -47,12 +64,22 @@ impl Materials {
         for (name, roots) in &config.anchor_sets {
             own.insert(Arc::clone(name), Arc::new(TrustAnchors::load(&source(roots), &[], ca)?));
         }
+        let common = Arc::new(TrustAnchors::load(&source(&upstream.roots), &extra, ca)?);
+        let speaks_tls = upstream.parent.as_ref().is_some_and(|parent| parent.kind() == ParentKind::Https);
+        let parent_tls = if speaks_tls { Some(Arc::new(ordinary(&common)?)) } else { None };
         Ok(Self {
-            common: Arc::new(TrustAnchors::load(&source(&upstream.roots), &extra, ca)?),
+            common,
             own,
             revocation: Arc::new(Revocation::load(revocation_mode(upstream.revocation), &upstream.crls)?),
+            parent_tls,
+            identities: Arc::new(identities(config)?),
             ca: ca.to_vec(),
         })
+    }
+
+    /// What is shown to this host, if it asks for a certificate.
+    pub fn identity_for(&self, host: &Host, port: NonZeroU16) -> Option<&Identity> {
+        self.identities.get(host, port)
     }
 
     /// Whether it is certain that none of these certificates is among the anchors.
@@ -74,6 +101,18 @@ impl Materials {
         let name = rule.pinset().and_then(Pinset::own_anchors)?;
         self.own.get(name)?.end()
     }
+}
+
+fn identities(config: &Config) -> Result<ByHost<Identity>, IdentityError> {
+    let mut identities = ByHost::default();
+    for certificate in &config.upstream.client_certificates {
+        let identity = Identity::load(&certificate.certificate, &certificate.key)?;
+        for pattern in &certificate.hosts {
+            // A second one for a pattern is an error of the configuration.
+            let _ = identities.insert(pattern.clone(), identity.clone());
+        }
+    }
+    Ok(identities)
 }
 
 /// Where the anchors of a configuration come from.

@@ -206,6 +206,11 @@ pub enum AccessError {
         /// Where it leads.
         door: Door,
     },
+    /// There are rules about addresses, and what this one's is nobody here knows.
+    #[error(
+        "nobody here knows the address of {0}, which a parent proxy has looked up, and [access] has rules about addresses"
+    )]
+    Unknown(Authority),
     /// Every address of the host is denied.
     #[error("address {address} may not be reached through this proxy ([access] destinations_deny lists {rule})")]
     Address {
@@ -272,6 +277,16 @@ impl Access {
             _ => None,
         });
         denied.map_or(Ok(()), |pattern| Err(AccessError::Host(target.clone(), pattern.clone())))
+    }
+
+    /// Whether there is a rule about addresses: a network or a class that is denied.
+    pub fn judges_addresses(&self) -> bool {
+        self.deny.iter().any(|deny| matches!(deny, Deny::Network(_) | Deny::Class(_)))
+    }
+
+    /// Whether a host may be reached whose address is not known.
+    pub fn check_unknown_address(&self, asked: &Authority) -> Result<(), AccessError> {
+        if self.judges_addresses() { Err(AccessError::Unknown(asked.clone())) } else { Ok(()) }
     }
 
     /// Whether an address may be dialled. IPv4 addresses embedded in IPv6 ones count as themselves too.

@@ -15,6 +15,7 @@ use crate::report::{
 };
 use crate::upstream::doors::Doors;
 use crate::upstream::resolve::Resolve;
+use crate::upstream::way::Way;
 use rustls::pki_types::CertificateDer;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -160,7 +161,7 @@ impl Generation {
     /// proxy's CA, do not become trust anchors.
     ///
     /// # Errors
-    /// When anchors or revocation lists cannot be used.
+    /// When anchors, revocation lists or client certificates cannot be used.
     pub fn load(config: &Config, number: u64, own: &[CertificateDer<'static>]) -> Result<Self, MaterialsError> {
         Self::with(config, number, None, own)
     }
@@ -168,7 +169,7 @@ impl Generation {
     /// The same with what was read of its files already, if that was with `own` in mind.
     ///
     /// # Errors
-    /// When anchors or revocation lists cannot be used.
+    /// When anchors, revocation lists or client certificates cannot be used.
     pub fn with(
         config: &Config,
         number: u64,
@@ -178,6 +179,7 @@ impl Generation {
         let read = read.filter(|materials| materials.are_without(own));
         let materials = read.map_or_else(|| Materials::load(config, own), Ok)?;
         let (policy, access) = (Arc::new(config.policy(number)), config.access.clone());
-        Ok(Self { policy, materials, chains: Arc::default(), access })
+        let way = Way::of(&config.upstream, materials.parent_tls.clone());
+        Ok(Self { policy, materials, chains: Arc::default(), access, way })
     }
 }

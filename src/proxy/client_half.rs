@@ -13,6 +13,7 @@ use crate::policy::host::{Authority, Host, HostError};
 use crate::policy::rules::{Disagreement, Rule, RuleKind, Unpinned};
 use crate::report::Stage;
 use crate::upstream::dial::Dialled;
+use crate::upstream::wire::Wire;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use rustls::HandshakeKind;
@@ -28,8 +29,8 @@ pub(super) type ClientStream = Prefixed<TcpStream>;
 
 /// The two sides of a relay.
 pub(super) enum Pair {
-    Tls(Box<tokio_rustls::server::TlsStream<ClientStream>>, Box<tokio_rustls::client::TlsStream<TcpStream>>),
-    Plain(Box<BufReader<ClientStream>>, Box<BufReader<TcpStream>>),
+    Tls(Box<tokio_rustls::server::TlsStream<ClientStream>>, Box<tokio_rustls::client::TlsStream<Wire>>),
+    Plain(Box<BufReader<ClientStream>>, Box<BufReader<Wire>>),
 }
 
 /// What the ClientHello led to.
@@ -195,12 +196,12 @@ impl Session {
         &self,
         target: &Authority,
         mut client: ClientStream,
-        dialled: Dialled,
+        mut dialled: Dialled,
         permit: &Permit,
         record: &mut Record,
         listed: &Listed,
     ) -> Result<Pair, SessionError> {
-        if !may_open_with_tls(&client, &dialled.stream, self.proxy.limits.idle_timeout).await {
+        if !may_open_with_tls(&client, &mut dialled.stream, self.proxy.limits.idle_timeout).await {
             return Ok(self.blind(client, dialled, permit, record, listed));
         }
         let opening = read_opening(&mut client, self.hello_limits()).await.map_err(SessionError::from);
@@ -262,16 +263,15 @@ pub(super) async fn tunnel(upgrade: OnUpgrade) -> Result<ClientStream, SessionEr
 /// Whether a ClientHello may be what the client sends first. Not where the upstream speaks before it, unless what it says
 /// looks like TLS: an upstream that sends the first byte of its answer early must not keep the ClientHello unread. Not
 /// where nobody speaks for so long either.
-async fn may_open_with_tls(client: &ClientStream, upstream: &TcpStream, wait: Duration) -> bool {
+async fn may_open_with_tls(client: &ClientStream, upstream: &mut Wire, wait: Duration) -> bool {
     /// ContentType of TLS records (RFC 8446 section 5.1).
     const TLS_RECORDS: RangeInclusive<u8> = 20..=23;
     if client.has_prefix() {
         return true;
     }
-    let mut first = [0];
     tokio::select! {
         _ = client.get_ref().readable() => true,
-        peeked = upstream.peek(&mut first) => matches!(peeked, Ok(1)) && TLS_RECORDS.contains(&first[0]),
+        first = upstream.first_octet() => matches!(first, Ok(Some(first)) if TLS_RECORDS.contains(&first)),
         () = sleep(wait) => false,
     }
 }

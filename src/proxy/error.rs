@@ -9,6 +9,8 @@ use crate::policy::rules::Disagreement;
 use crate::report::Stage;
 use crate::upstream::dial::DialError;
 use crate::upstream::handshake::HandshakeError;
+use crate::upstream::parent::ParentFault;
+use crate::upstream::via::Circle;
 use http::Method;
 use rustls::AlertDescription;
 
@@ -27,6 +29,8 @@ pub(super) enum SessionError {
     SlowRequest,
     #[error("the request head is longer than {0} bytes or has more than {HEADER_FIELDS_MAX} fields")]
     LongRequest(usize),
+    #[error(transparent)]
+    Circle(#[from] Circle),
     #[error(transparent)]
     Access(#[from] AccessError),
     #[error("no pinset for {0}, and hosts without one are denied ([defaults] unpinned = \"deny\")")]
@@ -64,14 +68,27 @@ impl SessionError {
             Self::Target(_) | Self::Method(_) | Self::Malformed(_) | Self::Ambiguous(_) | Self::LongRequest(_) => {
                 FailureClass::Request
             }
-            Self::Access(_) | Self::Unlisted(_) | Self::Dial(DialError::Denied(_)) => FailureClass::Access,
+            Self::Access(_) | Self::Unlisted(_) | Self::Circle(_) | Self::Dial(DialError::Denied(_)) => {
+                FailureClass::Access
+            }
             Self::Overload { .. } | Self::Shutdown => FailureClass::Overload,
             Self::SlowRequest
-            | Self::Dial(DialError::ResolveTimeout { .. } | DialError::ConnectTimeout { .. })
+            | Self::Dial(
+                DialError::ResolveTimeout { .. }
+                | DialError::ConnectTimeout { .. }
+                | DialError::Parent { fault: ParentFault::Timeout(_), .. },
+            )
             | Self::Handshake(HandshakeError::Timeout(_))
             | Self::ClientHello(ClientHelloError::Timeout(_))
             | Self::Accept(AcceptError::Timeout(_)) => FailureClass::Timeout,
-            Self::Dial(DialError::NotFound { .. } | DialError::Connect { .. }) => FailureClass::Unreachable,
+            Self::Dial(
+                DialError::NotFound { .. }
+                | DialError::Unjudged { .. }
+                | DialError::Connect { .. }
+                | DialError::Source { .. }
+                | DialError::NoSource { .. }
+                | DialError::Parent { .. },
+            ) => FailureClass::Unreachable,
             Self::Handshake(HandshakeError::Name) => FailureClass::Name,
             Self::Handshake(HandshakeError::Key(_) | HandshakeError::KeySize { .. }) => FailureClass::Chain,
             Self::Handshake(
@@ -118,6 +135,7 @@ impl SessionError {
             | Self::Ambiguous(_)
             | Self::SlowRequest
             | Self::LongRequest(_)
+            | Self::Circle(_)
             | Self::Overload { .. } => Some(Stage::Request),
             Self::Dial(_) => Some(Stage::Dial),
             Self::Handshake(_) => Some(Stage::UpstreamTls),
@@ -143,6 +161,7 @@ impl SessionError {
                 | Self::Malformed(_)
                 | Self::Ambiguous(_)
                 | Self::LongRequest(_)
+                | Self::Circle(_)
                 | Self::Access(_)
                 | Self::Unlisted(_)
                 | Self::Overload { .. }
@@ -180,6 +199,7 @@ impl SessionError {
             | Self::Ambiguous(_)
             | Self::SlowRequest
             | Self::LongRequest(_)
+            | Self::Circle(_)
             | Self::Overload { .. }
             | Self::Gone
             | Self::Shutdown => None,

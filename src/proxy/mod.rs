@@ -41,6 +41,8 @@ use crate::tls::memory::ChainMemory;
 use crate::upstream::doors::Doors;
 use crate::upstream::resolve::Resolve;
 use crate::upstream::tickets::Tickets;
+use crate::upstream::via::Via;
+use crate::upstream::way::Way;
 use alpn::Offers;
 use arc_swap::ArcSwap;
 use calendar::Calendar;
@@ -71,6 +73,8 @@ pub struct Generation {
     pub chains: Arc<ChainMemory>,
     /// Who may use the proxy, and to go where.
     pub access: Access,
+    /// How upstreams are reached.
+    pub way: Way,
 }
 
 /// What a proxy is made of.
@@ -111,6 +115,7 @@ pub struct Proxy {
     reporter: Arc<Reporter>,
     resolver: Arc<dyn Resolve>,
     doors: Doors,
+    via: Via,
     time: Arc<Timekeeper>,
     calendar: Calendar,
     rollouts: Rollouts,
@@ -148,6 +153,7 @@ impl Proxy {
             reporter: parts.reporter,
             resolver: parts.resolver,
             doors: parts.doors,
+            via: Via::random(),
             time,
             calendar,
             rollouts,

@@ -59,6 +59,7 @@ impl Record {
             exempted: false,
             candidate_paths: 0,
             upstream_address: None,
+            parent: None,
             upstream_tls: None,
             client_tls: None,
             alpn: None,
@@ -146,8 +147,9 @@ impl Record {
         self.event.hostname = Some(Told::words(host.to_string()));
     }
 
-    pub(super) const fn dialled(&mut self, address: SocketAddr) {
-        self.event.upstream_address = Some(address);
+    pub(super) fn dialled(&mut self, address: Option<SocketAddr>, parent: Option<Arc<String>>) {
+        self.event.upstream_address = address;
+        self.event.parent = parent;
     }
 
     pub(super) fn upstream_tls(&mut self, version: Option<rustls::ProtocolVersion>, alpn: Option<&[u8]>) {

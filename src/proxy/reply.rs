@@ -8,6 +8,7 @@ use crate::policy::pinset::Position;
 use crate::report::{Event, Told};
 use crate::upstream::dial::DialError;
 use crate::upstream::handshake::HandshakeError;
+use crate::upstream::parent::ParentFault;
 use bytes::Bytes;
 use http::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -36,6 +37,9 @@ pub(super) struct Refusal {
     proxy_error: &'static str,
     #[serde(skip)]
     alert: Option<rustls::AlertDescription>,
+    /// The status that a parent proxy refused with.
+    #[serde(skip)]
+    received: Option<StatusCode>,
     error: &'static str,
     reason: Told,
     connect_authority: Told,
@@ -92,11 +96,16 @@ impl Refusal {
             }
             _ => None,
         };
+        let received = match error {
+            SessionError::Dial(DialError::Parent { fault: ParentFault::Refused { status, .. }, .. }) => Some(*status),
+            _ => None,
+        };
         Self {
             status,
             phrase: printable(&phrase(error, event), PHRASE_CHARACTERS_MAX),
             proxy_error,
             alert,
+            received,
             error: error.class().as_str(),
             reason: Told::words(error.to_string()),
             connect_authority: event.connect_authority.clone(),
@@ -158,6 +167,9 @@ impl Refusal {
         if let Some(alert) = self.alert {
             // Writing to a String cannot fail.
             let _ = write!(value, "; alert-id={}; alert-message=\"{alert:?}\"", u8::from(alert));
+        }
+        if let Some(received) = self.received {
+            let _ = write!(value, "; received-status={}", received.as_u16());
         }
         let _ = write!(value, "; details=\"{details}\"");
         value
@@ -236,12 +248,15 @@ fn status(error: &SessionError) -> (StatusCode, &'static str) {
         SessionError::Access(_) | SessionError::Unlisted(_) | SessionError::Disagreement(_) => {
             (S::FORBIDDEN, "http_request_denied")
         }
+        SessionError::Circle(_) => (S::BAD_GATEWAY, "proxy_loop_detected"),
         SessionError::Overload { .. } | SessionError::Shutdown => (S::SERVICE_UNAVAILABLE, "connection_limit_reached"),
         SessionError::Dial(dial) => match dial {
             DialError::Denied(_) => (S::FORBIDDEN, "destination_ip_prohibited"),
-            DialError::NotFound { .. } => (S::BAD_GATEWAY, "dns_error"),
+            DialError::NotFound { .. } | DialError::Unjudged { .. } => (S::BAD_GATEWAY, "dns_error"),
             DialError::ResolveTimeout { .. } => (S::GATEWAY_TIMEOUT, "dns_timeout"),
             DialError::ConnectTimeout { .. } => (S::GATEWAY_TIMEOUT, "connection_timeout"),
+            DialError::Source { .. } | DialError::NoSource { .. } => (S::BAD_GATEWAY, "proxy_configuration_error"),
+            DialError::Parent { fault, .. } => status_of_parent(fault),
             DialError::Connect { source, .. } => match source.kind() {
                 io::ErrorKind::ConnectionRefused => (S::BAD_GATEWAY, "connection_refused"),
                 io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
@@ -268,6 +283,30 @@ fn status(error: &SessionError) -> (StatusCode, &'static str) {
         | SessionError::ServerName { .. }
         | SessionError::Accept(_)
         | SessionError::Gone => (S::BAD_GATEWAY, "proxy_internal_error"),
+    }
+}
+
+/// The same where a parent proxy has not connected the upstream.
+fn status_of_parent(fault: &ParentFault) -> (StatusCode, &'static str) {
+    use ParentFault as F;
+    use StatusCode as S;
+    match fault {
+        F::Timeout(_) => (S::GATEWAY_TIMEOUT, "connection_timeout"),
+        F::Refused { status, .. } if *status == S::GATEWAY_TIMEOUT => (S::GATEWAY_TIMEOUT, "connection_timeout"),
+        F::Refused { status, .. } if status.is_client_error() => (S::BAD_GATEWAY, "http_request_error"),
+        F::Refused { .. } | F::Connect(_) | F::Socks(1) => (S::BAD_GATEWAY, "destination_unavailable"),
+        F::Socks(2) => (S::BAD_GATEWAY, "http_request_error"),
+        F::Socks(3 | 4 | 6) => (S::BAD_GATEWAY, "destination_ip_unroutable"),
+        F::Socks(5) => (S::BAD_GATEWAY, "connection_refused"),
+        F::Socks(_) | F::Credentials { .. } => (S::BAD_GATEWAY, "proxy_configuration_error"),
+        F::NotFound(_) => (S::BAD_GATEWAY, "dns_error"),
+        F::Itself | F::Circle => (S::BAD_GATEWAY, "proxy_loop_detected"),
+        F::LongHead => (S::BAD_GATEWAY, "http_response_header_section_size"),
+        F::Garbage => (S::BAD_GATEWAY, "http_protocol_error"),
+        F::Closed => (S::BAD_GATEWAY, "http_response_incomplete"),
+        F::Io(_) => (S::BAD_GATEWAY, "connection_terminated"),
+        F::Untrusted(_) => (S::BAD_GATEWAY, "tls_certificate_error"),
+        F::Tls(_) => (S::BAD_GATEWAY, "tls_protocol_error"),
     }
 }
 
@@ -311,6 +350,20 @@ const fn remedy(error: &SessionError) -> &'static str {
         }
         SessionError::Unlisted(_) => "the operator of the proxy adds a pinset for the host, or changes unpinned",
         SessionError::Overload { .. } | SessionError::Shutdown => "try again in a moment",
+        SessionError::Circle(_) => "the operator of the proxy looks where [upstream] parent leads",
+        SessionError::Dial(DialError::Unjudged { .. }) => {
+            "the operator of the proxy gives this machine DNS, or leaves the rules about addresses to the parent with \
+             destinations_deny = [] in [access]"
+        }
+        SessionError::Dial(DialError::Source { .. } | DialError::NoSource { .. }) => {
+            "the operator of the proxy corrects [upstream] source"
+        }
+        SessionError::Dial(DialError::Parent { fault: ParentFault::Credentials { .. }, .. }) => {
+            "the operator of the proxy corrects user and password in [upstream] parent"
+        }
+        SessionError::Dial(DialError::Parent { .. }) => {
+            "the operator of the proxy looks at [upstream] parent, and at what the parent says of this session"
+        }
         SessionError::Dial(_) => "check the name and that the proxy's host can reach it",
         SessionError::Handshake(HandshakeError::KeySize { .. }) => {
             "ask the operator of the host for a certificate with an RSA key of 2048 to 8192 bits"

@@ -26,6 +26,7 @@ use crate::relay::{Counters, Limits, relay};
 use crate::report::Stage;
 use crate::upstream::dial::Dialled;
 use crate::upstream::handshake::HandshakeError;
+use crate::upstream::via::Hops;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -48,6 +49,8 @@ pub(super) struct Session {
     pub(super) now: SystemTime,
     /// What the rules are held against.
     pub(super) moment: Moment,
+    /// What the request has come through, where a parent proxy may have to know.
+    pub(super) hops: Option<Hops>,
     /// Tells whether rules have changed by themselves since.
     turn: Turn,
 }
@@ -73,9 +76,11 @@ pub(super) async fn open(
     let now = record.event().date_time;
     let user_agent = request.headers().get(USER_AGENT).map(http::HeaderValue::as_bytes).unwrap_or_default();
     let moment = proxy.time.moment();
+    let generation = proxy.generation();
     let session = Session {
         turn: proxy.turn(moment),
-        generation: proxy.generation(),
+        hops: generation.way.has_parent().then(|| proxy.via.hops(request.headers())),
+        generation,
         client_key: proxy.offers.key(client.ip(), user_agent),
         moment,
         proxy,
@@ -152,6 +157,7 @@ impl Session {
             return Err(SessionError::Method(request.method().clone()));
         }
         check_framing(request.headers())?;
+        self.proxy.via.check(request.headers())?;
         let target = Authority::parse(&asked)?;
         record.target(&target, self.generation.policy.generation());
         // The rules may have changed since the connection was accepted.

@@ -15,6 +15,7 @@ use crate::tls::client::{SessionVerifier, config};
 use crate::tls::verify::Question;
 use crate::upstream::dial::{Bounds, Dialled, dial};
 use crate::upstream::handshake::{Handshake, Upstream, handshake};
+use crate::upstream::way::Outward;
 use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -35,13 +36,14 @@ pub(super) struct Verified {
 }
 
 impl Session {
-    /// dial: TCP to an address that the access rules allow.
+    /// dial: TCP to an address that the access rules allow, or what a parent proxy opens.
     pub(super) async fn dial(&self, target: &Authority, record: &mut Record) -> Result<Dialled, SessionError> {
         record.at(Stage::Dial);
         let proxy = &self.proxy;
         let bounds = Bounds { access: &self.generation.access, doors: &proxy.doors };
-        let dialled = dial(target, bounds, proxy.resolver.as_ref(), proxy.connect_timeout).await?;
-        record.dialled(dialled.address);
+        let outward = Outward { way: &self.generation.way, hops: self.hops.as_ref() };
+        let dialled = dial(target, bounds, outward, proxy.resolver.as_ref(), proxy.connect_timeout).await?;
+        record.dialled(dialled.address, dialled.parent.clone());
         Ok(dialled)
     }
 
@@ -66,12 +68,13 @@ impl Session {
             host: host.clone(),
         });
         record.judged_under(rule, &circumstances);
+        let identity = self.generation.materials.identity_for(host, target.port);
         let (verifier, config) = if let Some(tickets) = &self.proxy.tickets {
-            tickets.config(circumstances, target, &question, &offer)
+            tickets.config(circumstances, target, &question, &offer, identity)
         } else {
             let memory = Arc::clone(&self.generation.chains);
             let verifier = Arc::new(SessionVerifier::remembering(Arc::clone(&question), circumstances, memory));
-            let config = config(&verifier, &offer);
+            let config = config(&verifier, &offer, identity);
             (verifier, config)
         };
         let shaking =

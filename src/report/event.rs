@@ -132,8 +132,10 @@ pub struct Event {
     pub seen_pins: Box<[Pin]>,
     /// Paths that verified and were turned down.
     pub candidate_paths: u32,
-    /// The address that was dialled.
+    /// The address that was dialled, or that a parent proxy was asked for.
     pub upstream_address: Option<SocketAddr>,
+    /// The parent proxy that the upstream was reached through: scheme, host and port.
+    pub parent: Option<Arc<String>>,
     /// TLS version with the upstream.
     pub upstream_tls: Option<&'static str>,
     /// TLS version with the client.
@@ -335,6 +337,7 @@ pub(crate) mod tests_support {
             seen_pins: [Pin::Spki([7; 32]), Pin::Spki([8; 32])].into(),
             candidate_paths: 1,
             upstream_address: Some(SocketAddr::from(([192, 0, 2, 7], 443))),
+            parent: None,
             upstream_tls: Some("1.3"),
             client_tls: None,
             alpn: None,

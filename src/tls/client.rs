@@ -1,6 +1,7 @@
 //! TLS client configurations whose verifier is the rule of one session.
 
 use super::chain::Attempt;
+use super::identity::Identity;
 use super::memory::ChainMemory;
 use super::provider::provider;
 use super::verify::Question;
@@ -199,18 +200,27 @@ fn verify_with_key(
     }
 }
 
-/// A configuration for one handshake: no tickets are kept, so the verifier is asked every time.
-pub fn config(verifier: &Arc<SessionVerifier>, alpn: &[Vec<u8>]) -> Arc<ClientConfig> {
+/// A configuration for one handshake: no tickets are kept, so the verifier is asked every time. The identity is shown if the
+/// upstream asks for one.
+pub fn config(verifier: &Arc<SessionVerifier>, alpn: &[Vec<u8>], identity: Option<&Identity>) -> Arc<ClientConfig> {
     let mut config = template().clone();
+    if let Some(identity) = identity {
+        config.client_auth_cert_resolver = identity.resolver();
+    }
     config.alpn_protocols = alpn.to_vec();
     config.dangerous().set_certificate_verifier(Arc::clone(verifier) as Arc<dyn ServerCertVerifier>);
     Arc::new(config)
 }
 
 /// A configuration whose handshakes may resume one another. rustls resumes only where the verifier is the same `Arc`,
-/// so a new generation or another rule, which have verifiers of their own, never see these tickets.
-pub fn resuming_config(verifier: &Arc<SessionVerifier>, alpn: &[Vec<u8>]) -> Arc<ClientConfig> {
-    let mut config = ClientConfig::clone(&config(verifier, alpn));
+/// so a new generation or another rule, which have verifiers of their own, never see these tickets; nor does another
+/// identity.
+pub fn resuming_config(
+    verifier: &Arc<SessionVerifier>,
+    alpn: &[Vec<u8>],
+    identity: Option<&Identity>,
+) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::clone(&config(verifier, alpn, identity));
     config.resumption = Resumption::in_memory_sessions(TICKETS_PER_CONFIG);
     Arc::new(config)
 }
@@ -281,7 +291,7 @@ mod tests {
         let name = crate::tls::name::server_name(&question.host).unwrap();
         let verifier = Arc::new(SessionVerifier::once(question, here()));
         let offer = [b"h2".to_vec(), b"http/1.1".to_vec()];
-        let mut connection = ClientConnection::new(config(&verifier, &offer), name).unwrap();
+        let mut connection = ClientConnection::new(config(&verifier, &offer, None), name).unwrap();
         let mut bytes = Vec::new();
         connection.write_tls(&mut bytes).unwrap();
         let mut acceptor = Acceptor::default();

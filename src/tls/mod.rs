@@ -7,6 +7,7 @@ pub mod anchors;
 pub mod chain;
 pub mod client;
 mod fault;
+pub mod identity;
 pub mod memory;
 pub mod name;
 pub mod ordinary;

@@ -29,6 +29,23 @@ pub fn words(error: &Error) -> String {
     words.to_owned()
 }
 
+/// What is wrong with the certificate of a peer that is verified as any client does it, "it" being the peer.
+pub const fn certificate_words(error: &CertificateError) -> &'static str {
+    match error {
+        CertificateError::UnknownIssuer => "no trust anchor has issued its certificate",
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another name"
+        }
+        CertificateError::Revoked => "its certificate is revoked",
+        CertificateError::BadSignature => "a signature of its chain does not fit",
+        _ => "its certificate cannot be accepted",
+    }
+}
+
 /// What a peer lacks, or has too much of.
 const fn incompatible(why: &PeerIncompatible) -> &'static str {
     use PeerIncompatible as P;

@@ -1,33 +1,29 @@
-//! TCP to an upstream: resolve, judge each address by the access rules, connect with happy eyeballs.
+//! To an upstream: resolve, judge each address by the access rules, connect; or have a parent proxy do it.
 
+use super::connect::connect;
 use super::doors::Doors;
+use super::parent::ParentFault;
 use super::resolve::Resolve;
+use super::through::through;
+use super::way::Outward;
+use super::wire::Wire;
 use crate::policy::access::{Access, AccessError};
 use crate::policy::host::{Authority, Host};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::dns::Name;
-use socket2::{SockRef, TcpKeepalive};
-use std::convert::Infallible;
-use std::error::Error;
-use std::future::{Ready, ready};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
-use tower_service::Service;
 
-/// Silence on an upstream connection after which the kernel probes whether the peer is still there.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
-
-/// A TCP connection to an upstream.
+/// A connection to an upstream.
 #[derive(Debug)]
 pub struct Dialled {
     /// The connection.
-    pub stream: TcpStream,
-    /// The address that answered.
-    pub address: SocketAddr,
+    pub stream: Wire,
+    /// The address that answered, or that a parent was asked for; `None` where the parent has looked it up.
+    pub address: Option<SocketAddr>,
+    /// The parent that it leads through.
+    pub parent: Option<Arc<String>>,
 }
 
 /// Where may be dialled.
@@ -39,12 +35,34 @@ pub struct Bounds<'b> {
     pub doors: &'b Doors,
 }
 
+/// What is wanted, and within which limits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'w> {
+    pub(super) target: &'w Authority,
+    pub(super) bounds: Bounds<'w>,
+    pub(super) outward: Outward<'w>,
+    pub(super) resolver: &'w dyn Resolve,
+    /// `[upstream] connect_timeout`.
+    pub(super) limit: Duration,
+}
+
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// The name has no address.
     #[error("no address for {host}: {source}")]
     NotFound {
+        /// The host.
+        host: Host,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// The name has no address here, where it is looked up for the rules alone.
+    #[error(
+        "no address for {host}: {source}; it is looked up here although a parent connects, because [access] destinations_deny \
+         has rules about addresses, or the port is one of this proxy's own"
+    )]
+    Unjudged {
         /// The host.
         host: Host,
         /// What the resolver said.
@@ -77,21 +95,65 @@ pub enum DialError {
         /// `[upstream] connect_timeout`.
         limit: Duration,
     },
+    /// Nothing can go out from the address that it has to go out from.
+    #[error("cannot connect to {target} from this machine's addresses in [upstream] source: {source}")]
+    Source {
+        /// Where to.
+        target: Authority,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The host has addresses of a family alone that has no source.
+    #[error("{target} has no address of a family that [upstream] source has one of")]
+    NoSource {
+        /// Where to.
+        target: Authority,
+    },
+    /// The parent proxy has not connected it.
+    #[error("the parent proxy {parent} {fault}")]
+    Parent {
+        /// As everybody may know it.
+        parent: Arc<String>,
+        /// Why not.
+        fault: ParentFault,
+    },
 }
 
 /// Resolves once, judges the addresses, and dials only those that passed: what is judged is what is dialled, so a name
-/// that resolves differently a second time gains nothing.
+/// that resolves differently a second time gains nothing. Through a parent the same holds wherever there is a rule about
+/// addresses; where there is none, the parent is given the name.
 ///
 /// # Errors
 /// [`DialError`].
 pub async fn dial(
     target: &Authority,
     bounds: Bounds<'_>,
+    outward: Outward<'_>,
     resolver: &dyn Resolve,
     limit: Duration,
 ) -> Result<Dialled, DialError> {
+    if let Some(parent) = outward.way.parent_for(target) {
+        // Boxed, so that it takes no room where nobody has a parent.
+        return Box::pin(through(parent, &Wanted { target, bounds, outward, resolver, limit })).await;
+    }
     let started = Instant::now();
     let addresses = addresses(&target.host, resolver, limit).await?;
+    let allowed = judged(target, addresses, bounds)?;
+    let left = limit.saturating_sub(started.elapsed());
+    let (tcp, address) = connect(target, allowed, outward.way.sources(), left).await.map_err(|error| match error {
+        // Told as it is configured, not as what was left of it.
+        DialError::ConnectTimeout { target, .. } => DialError::ConnectTimeout { target, limit },
+        other => other,
+    })?;
+    Ok(Dialled { stream: Wire::Tcp(tcp), address: Some(address), parent: None })
+}
+
+/// Those of the addresses that may be dialled.
+pub(super) fn judged(
+    target: &Authority,
+    addresses: Vec<IpAddr>,
+    bounds: Bounds<'_>,
+) -> Result<Vec<SocketAddr>, AccessError> {
     let mut allowed = Vec::with_capacity(addresses.len());
     let mut denied = None;
     for address in addresses {
@@ -103,21 +165,14 @@ pub async fn dial(
             Err(error) => denied = denied.or(Some(error)),
         }
     }
-    if let (true, Some(error)) = (allowed.is_empty(), denied) {
-        return Err(error.into());
-    }
-    let left = limit.saturating_sub(started.elapsed());
-    match timeout(left, connect(target, allowed, left)).await {
-        Ok(connected) => connected.map_err(|failure| match failure {
-            // Told as it is configured, not as what was left of it.
-            DialError::ConnectTimeout { target, .. } => DialError::ConnectTimeout { target, limit },
-            other => other,
-        }),
-        Err(_) => Err(DialError::ConnectTimeout { target: target.clone(), limit }),
+    match denied {
+        Some(error) if allowed.is_empty() => Err(error),
+        _ => Ok(allowed),
     }
 }
 
-async fn addresses(host: &Host, resolver: &dyn Resolve, limit: Duration) -> Result<Vec<IpAddr>, DialError> {
+/// The addresses of a host.
+pub(super) async fn addresses(host: &Host, resolver: &dyn Resolve, limit: Duration) -> Result<Vec<IpAddr>, DialError> {
     let name = match host {
         Host::Address(address) => return Ok(vec![*address]),
         Host::Name(name) => name,
@@ -128,69 +183,5 @@ async fn addresses(host: &Host, resolver: &dyn Resolve, limit: Duration) -> Resu
         Ok(Err(error)) => Err(not_found(error)),
         Ok(Ok(addresses)) if addresses.is_empty() => Err(not_found(io::ErrorKind::NotFound.into())),
         Ok(Ok(addresses)) => Ok(addresses),
-    }
-}
-
-async fn connect(target: &Authority, addresses: Vec<SocketAddr>, limit: Duration) -> Result<Dialled, DialError> {
-    let connected = match addresses.as_slice() {
-        // The usual case needs none of the machinery for several.
-        [address] => connect_to(*address).await,
-        _ => connect_to_first(target, addresses, limit).await,
-    };
-    connected.map_err(|source| match source.kind() {
-        io::ErrorKind::TimedOut => DialError::ConnectTimeout { target: target.clone(), limit },
-        _ => DialError::Connect { target: target.clone(), source },
-    })
-}
-
-async fn connect_to(address: SocketAddr) -> io::Result<Dialled> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE))?;
-    Ok(Dialled { stream, address })
-}
-
-/// Happy eyeballs (RFC 8305).
-async fn connect_to_first(target: &Authority, addresses: Vec<SocketAddr>, limit: Duration) -> io::Result<Dialled> {
-    let mut connector = HttpConnector::new_with_resolver(Judged(addresses));
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    connector.set_keepalive(Some(TCP_KEEPALIVE));
-    connector.set_connect_timeout(Some(limit));
-    let uri = http::Uri::builder().scheme("https").authority(target.to_string()).path_and_query("/").build();
-    let stream =
-        connector.call(uri.map_err(io::Error::other)?).await.map_err(|error| innermost_io(&error))?.into_inner();
-    let address = stream.peer_addr()?;
-    Ok(Dialled { stream, address })
-}
-
-/// The system's error inside the connector's.
-fn innermost_io(error: &(dyn Error + 'static)) -> io::Error {
-    std::iter::successors(Some(error), |error| (*error).source())
-        .find_map(|error| error.downcast_ref::<io::Error>())
-        .map_or_else(
-            || io::Error::other(error.to_string()),
-            |error| match error.raw_os_error() {
-                Some(code) => io::Error::from_raw_os_error(code),
-                None => io::Error::new(error.kind(), error.to_string()),
-            },
-        )
-}
-
-/// A resolver that answers every name with the addresses that were judged.
-#[derive(Clone)]
-struct Judged(Vec<SocketAddr>);
-
-impl Service<Name> for Judged {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Name) -> Self::Future {
-        ready(Ok(self.0.clone().into_iter()))
     }
 }

@@ -20,6 +20,11 @@ impl Doors {
         self
     }
 
+    /// Whether one of them has this port.
+    pub fn have_port(&self, port: u16) -> bool {
+        self.0.iter().any(|(_, door)| door.port() == port)
+    }
+
     /// Whether an address may be dialled for a client, who has asked for this.
     ///
     /// # Errors

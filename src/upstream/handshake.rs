@@ -1,5 +1,6 @@
 //! The TLS handshake with an upstream, ended by what verification found.
 
+use super::wire::Wire;
 use crate::policy::decision::Permit;
 use crate::policy::moment::Circumstances;
 use crate::policy::pin::RSA_BITS_VERIFIED;
@@ -13,7 +14,6 @@ use rustls::{AlertDescription, ClientConfig, HandshakeKind, ProtocolVersion};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -21,7 +21,7 @@ use tokio_rustls::client::TlsStream;
 /// A TLS connection to an upstream, with what its verification found. The stream comes out against a permit only.
 #[derive(Debug)]
 pub struct Upstream {
-    stream: Box<TlsStream<TcpStream>>,
+    stream: Box<TlsStream<Wire>>,
     /// The protocol the upstream chose of those offered; `None` when it chose none.
     pub alpn: Option<Vec<u8>>,
     /// The TLS version.
@@ -83,7 +83,7 @@ pub struct Handshake {
 /// # Errors
 /// [`HandshakeError`] for everything that is not about certificates.
 pub async fn handshake(
-    stream: TcpStream,
+    stream: Wire,
     config: Arc<ClientConfig>,
     verifier: &SessionVerifier,
     question: &Question,
@@ -143,7 +143,7 @@ fn failed(error: io::Error, verifier: &SessionVerifier) -> Result<Attempt, Hands
 impl Upstream {
     /// The stream, for relaying.
     #[must_use]
-    pub fn into_stream(self, _permit: &Permit) -> Box<TlsStream<TcpStream>> {
+    pub fn into_stream(self, _permit: &Permit) -> Box<TlsStream<Wire>> {
         self.stream
     }
 }

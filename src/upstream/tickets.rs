@@ -6,6 +6,7 @@
 use crate::policy::host::Authority;
 use crate::policy::moment::Circumstances;
 use crate::tls::client::{SessionVerifier, resuming_config};
+use crate::tls::identity::Identity;
 use crate::tls::verify::Question;
 use quick_cache::sync::Cache;
 use rustls::ClientConfig;
@@ -39,13 +40,15 @@ impl Default for Tickets {
 }
 
 impl Tickets {
-    /// The verifier and configuration shared by the sessions of one client to one host under one rule.
+    /// The verifier and configuration shared by the sessions of one client to one host under one rule. Host, port and
+    /// generation say which identity it is.
     pub fn config(
         &self,
         circumstances: Circumstances,
         target: &Authority,
         question: &Arc<Question>,
         alpn: &[Vec<u8>],
+        identity: Option<&Identity>,
     ) -> (Arc<SessionVerifier>, Arc<ClientConfig>) {
         let key = Key {
             client: circumstances.client,
@@ -58,7 +61,7 @@ impl Tickets {
         };
         let made = self.configs.get_or_insert_with(&key, || {
             let verifier = Arc::new(SessionVerifier::shared(Arc::clone(question), circumstances));
-            let config = resuming_config(&verifier, alpn);
+            let config = resuming_config(&verifier, alpn, identity);
             Ok::<_, std::convert::Infallible>((verifier, config))
         });
         match made {

@@ -2,6 +2,7 @@
 
 use crate::support::client::{Ending, RawClient};
 use crate::support::origin::{Behaviour, Origin, OriginConfig};
+use crate::support::parent::{ParentServer, connects};
 use crate::support::pki::{Ca, Key, Leaf};
 use crate::support::proxy::{ProxyBuilder, TestProxy};
 use crate::support::setting::{HOST, tls};
@@ -113,8 +114,15 @@ async fn every_field_of_an_access_line() {
     );
     let origin = OriginConfig::new(matching).behaviour(Behaviour::Echo).alpn(&["http/1.1"]);
     let origin = Origin::start(origin).await;
-    let mut proxy = ProxyBuilder::new(toml).trusting([&root]).start().await;
     let port = origin.port();
+    // One of the hosts is reached through a parent, which looks its name up.
+    let parent = ParentServer::start(connects(port)).await;
+    let upstream =
+        format!("[upstream]\nparent = \"{}\"\nno_parent = [\"*.bank.example\", \"127.0.0.1\"]\n", parent.url("http"));
+    let mut proxy = ProxyBuilder::new(format!("{upstream}{toml}")).trusting([&root]).start().await;
+    let mut client = RawClient::connect(proxy.addr).await.unwrap();
+    assert_eq!(client.connect_to("far.example:443").await.unwrap().status, 502);
+    proxy.told().await;
     for target in [format!("{HOST}:{port}"), format!("127.0.0.1:{port}")] {
         let mut client = RawClient::connect(proxy.addr).await.unwrap();
         assert_eq!(client.connect_to(&target).await.unwrap().status, 200);
@@ -139,7 +147,7 @@ async fn every_field_of_an_access_line() {
     proxy.told().await;
     let text = access_lines(&mut proxy).await;
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines.len(), 5, "{text}");
+    assert_eq!(lines.len(), 6, "{text}");
     let fields = documented("Access line");
     assert_documented(&lines, &fields);
     let objects: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -23,6 +23,9 @@ const COMPANIONS: &[(Code, &[Code])] = &[
     (Code::W43, &[Code::I35]),
     // Neither is done yet.
     (Code::W71, &[Code::I18]),
+    // A key that only its owner can read cannot lie beside the examples.
+    (Code::E86, &[Code::E87]),
+    (Code::W87, &[Code::E87]),
     // Two certificates of one key are two certificates, and those are of the host.
     (Code::W32, &[Code::I33, Code::W42]),
 ];

@@ -33,4 +33,5 @@ mod support;
 mod support_selftest;
 mod traces;
 mod vectors;
+mod wayout;
 mod wire;

@@ -25,6 +25,7 @@ mod signals;
 mod start;
 mod streams;
 mod watch;
+mod wayout;
 
 use crate::support::origin::{Behaviour, Origin, OriginConfig};
 use crate::support::pki::{Ca, Chain, Key, Leaf};

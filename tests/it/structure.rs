@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("tls", &["files", "policy"], &["tokio", "hyper", "http", "rcgen", "SystemTime::now"]),
     ("materials", &["policy", "config", "tls"], &["tokio", "webpki", "rcgen", "hyper", "dangerous", "SystemTime::now"]),
-    ("upstream", &["policy", "tls"], &["webpki", "rcgen", "dangerous", "SystemTime::now"]),
+    ("upstream", &["policy", "config", "tls"], &["webpki", "rcgen", "dangerous", "SystemTime::now"]),
     (
         "authority",
         &["files", "policy::moment", "policy::timestamp"],

@@ -58,6 +58,11 @@ fn with(path: &str, line: &str) -> String {
         }
         "/pinset/rollout/ramp" => with("/pinset/rollout", &format!("ramp = [{{ {line} }}]")),
         "/upstream/extra_roots" => format!("[[upstream.extra_roots]]\nfile = \"a.pem\"\n{line}"),
+        "/upstream/client_certificates" => {
+            format!(
+                "[[upstream.client_certificates]]\nhosts = [\"a.example\"]\ncertificate = \"c\"\nkey = \"k\"\n{line}"
+            )
+        }
         "/listener" => format!("[[listener]]\naddress = \"127.0.0.1:8080\"\n{line}"),
         _ => format!("[{}]\n{line}", path.trim_start_matches('/').replace('/', ".")),
     }
@@ -94,6 +99,7 @@ fn every_key_is_read() {
                 "/pinset" if keys.some_of.contains(&key.name) => format!("[[pinset]]\n{line}"),
                 "/pinset" => format!("[[pinset]]\npins = [\"{X1}\"]\n{line}"),
                 "/upstream/extra_roots" => format!("[upstream]\nextra_roots = [{{ {line} }}]"),
+                "/upstream/client_certificates" => format!("[upstream]\nclient_certificates = [{{ {line} }}]"),
                 "/listener" | "/exempt" | "/tunnel" | "/blocklist" => format!("[[{}]]\n{line}", &path[1..]),
                 _ => with(&path, &line),
             };

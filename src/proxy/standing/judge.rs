@@ -127,7 +127,11 @@ impl<'p> Judge<'p> {
         if let Shown::Chain(Some(host), _) | Shown::Nothing(Some(host)) = &grounds.shown {
             access.check_target(&Authority { host: host.clone(), port: grounds.asked.port })?;
         }
-        grounds.address.map_or(Ok(()), |address| access.check_address(address.ip()))
+        match grounds.address {
+            Some(address) => access.check_address(address.ip()),
+            // A parent has looked it up.
+            None => access.check_unknown_address(grounds.asked),
+        }
     }
 
     fn refusal_of_chain(

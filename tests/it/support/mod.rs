@@ -9,6 +9,7 @@ pub(crate) mod bench;
 pub(crate) mod client;
 pub(crate) mod collector;
 pub(crate) mod origin;
+pub(crate) mod parent;
 pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod proxy;

@@ -196,6 +196,11 @@ impl ProxyBuilder {
         std::fs::write(folder.path().join("roots.pem"), pem_bundle(&self.roots)).expect("roots.pem is written");
         for (name, contents) in &self.files {
             std::fs::write(folder.path().join(name), contents).expect("the file is written");
+            if Path::new(name).extension().is_some_and(|extension| extension == "key") {
+                // What others can read is no key.
+                let private = Permissions::from_mode(0o600);
+                std::fs::set_permissions(folder.path().join(name), private).expect("the key is private");
+            }
         }
         let ca_folder = folder.path().join("ca");
         if let Some(ca) = &self.ca {
