@@ -1,8 +1,8 @@
-//! The files that a configuration names for trust anchors, revocation lists and the admin address, as they are met while
-//! it is read.
+//! The files that a configuration names for trust anchors, revocation lists, the admin address and listeners, as they are met
+//! while it is read.
 
 use super::item::Item;
-use super::model::{AdminTls, ExtraRoots, Roots};
+use super::model::{AdminTls, ExtraRoots, ListenerTls, Roots};
 use super::sections::read_roots;
 use super::span::Span;
 use crate::policy::pinset::AnchorSet;
@@ -28,7 +28,8 @@ impl NamedFile {
             | Named::OwnAnchors { roots: Roots::File(file), .. }
             | Named::ExtraAnchors(ExtraRoots { file, .. })
             | Named::RevocationList(file)
-            | Named::OfAdmin { file, .. } => Some(file),
+            | Named::OfAdmin { file, .. }
+            | Named::OfListener { file, .. } => Some(file),
             Named::Anchors(_) | Named::OwnAnchors { .. } => None,
         }
     }
@@ -56,6 +57,13 @@ pub enum Named {
         file: PathBuf,
         /// All of them.
         tls: AdminTls,
+    },
+    /// One of the files of TLS to a listener.
+    OfListener {
+        /// This one.
+        file: PathBuf,
+        /// Both of them.
+        tls: ListenerTls,
     },
 }
 
@@ -107,6 +115,13 @@ impl NamedFiles {
         let files = [&tls.certificate, &tls.key].into_iter().chain(&tls.client_ca);
         for (file, item) in files.zip(items) {
             self.add(Named::OfAdmin { file: file.clone(), tls: tls.clone() }, item.span());
+        }
+    }
+
+    /// The files of a listener, and where each is named.
+    pub(super) fn of_listener<'i>(&self, tls: &ListenerTls, items: impl Iterator<Item = &'i Item<'i>>) {
+        for (file, item) in [&tls.certificate, &tls.key].into_iter().zip(items) {
+            self.add(Named::OfListener { file: file.clone(), tls: tls.clone() }, item.span());
         }
     }
 

@@ -1,4 +1,7 @@
-//! What the files of a configuration hold that chains are verified with: trust anchors and revocation lists.
+//! What the files of a configuration hold that chains are verified with: trust anchors and revocation lists. And which files
+//! our own addresses speak TLS with.
+
+pub mod own;
 
 use crate::config::{self, Config, ExtraRoots, Roots};
 use crate::policy::pinset::Pinset;

@@ -32,4 +32,5 @@ mod support;
 mod support_selftest;
 mod traces;
 mod vectors;
+mod ways;
 mod wire;

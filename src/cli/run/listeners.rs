@@ -1,6 +1,7 @@
 //! The sockets that clients connect to: bound here, or handed over by whoever starts the program (sd_listen_fds(3)).
 
 use super::super::Failure;
+use crate::config::Listener;
 use listenfd::ListenFd;
 use socket2::SockRef;
 use std::env;
@@ -47,8 +48,8 @@ impl Handed {
         self.0.iter().map(|socket| socket.local_addr().map_err(Failure::unreachable)).collect()
     }
 
-    /// These sockets, or where there are none, new ones that listen on these addresses.
-    pub(super) async fn or_bound(self, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
+    /// These sockets, or where there are none, new ones that listen where these do.
+    pub(super) async fn or_bound(self, wanted: &[Listener]) -> Result<Vec<TcpListener>, Failure> {
         if !self.0.is_empty() {
             return self
                 .0
@@ -57,7 +58,7 @@ impl Handed {
                 .collect();
         }
         let mut listeners = Vec::new();
-        for address in addresses {
+        for Listener { address, .. } in wanted {
             let listener = TcpListener::bind(address).await;
             listeners.push(
                 listener

@@ -94,6 +94,7 @@ fn every_key_is_read() {
                 "/pinset" if keys.some_of.contains(&key.name) => format!("[[pinset]]\n{line}"),
                 "/pinset" => format!("[[pinset]]\npins = [\"{X1}\"]\n{line}"),
                 "/upstream/extra_roots" => format!("[upstream]\nextra_roots = [{{ {line} }}]"),
+                "/listener/tls" => format!("[[listener]]\n[listener.tls]\n{line}"),
                 "/listener" | "/exempt" | "/tunnel" | "/blocklist" => format!("[[{}]]\n{line}", &path[1..]),
                 _ => with(&path, &line),
             };
