@@ -142,8 +142,8 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpListener;
 
-    fn ends(client: &str, destination: &str) -> Option<Ends> {
-        Some(Ends { client: client.parse().unwrap(), destination: destination.parse().unwrap() })
+    fn ends(client: &str, destination: &str) -> Ends {
+        Ends { client: client.parse().unwrap(), destination: destination.parse().unwrap() }
     }
 
     fn binary(command: u8, protocol: u8, rest: &[u8]) -> Vec<u8> {
@@ -187,17 +187,17 @@ mod tests {
         let mapped: Vec<u8> =
             [&[0; 10], &[0xff, 0xff, 192, 0, 2, 7][..], &[0; 10], &[0xff, 0xff, 1, 1, 1, 1, 0, 9, 0, 8]].concat();
         let with_more = [&v4[..], &[0xee, 0, 3, 1, 2, 3]].concat();
-        let four = ends("192.0.2.7:12345", "198.51.100.1:443");
+        let four = Some(ends("192.0.2.7:12345", "198.51.100.1:443"));
         let table: Vec<(Vec<u8>, Option<Ends>)> = vec![
             (b"PROXY TCP4 192.0.2.7 198.51.100.1 12345 443\r\n".to_vec(), four),
-            (b"PROXY TCP6 2001:db8::1 ::1 12345 443\r\n".to_vec(), ends("[2001:db8::1]:12345", "[::1]:443")),
-            (b"PROXY TCP6 ::ffff:192.0.2.7 ::ffff:1.1.1.1 9 8\r\n".to_vec(), ends("192.0.2.7:9", "1.1.1.1:8")),
+            (b"PROXY TCP6 2001:db8::1 ::1 12345 443\r\n".to_vec(), Some(ends("[2001:db8::1]:12345", "[::1]:443"))),
+            (b"PROXY TCP6 ::ffff:192.0.2.7 ::ffff:1.1.1.1 9 8\r\n".to_vec(), Some(ends("192.0.2.7:9", "1.1.1.1:8"))),
             (b"PROXY UNKNOWN\r\n".to_vec(), None),
             (b"PROXY UNKNOWN 192.0.2.7 198.51.100.1 12345 443\r\n".to_vec(), None),
             (binary(0x21, 0x11, &v4), four),
             (binary(0x21, 0x11, &with_more), four),
-            (binary(0x21, 0x21, &v6), ends("[2001:db8::1]:12345", "[::1]:443")),
-            (binary(0x21, 0x21, &mapped), ends("192.0.2.7:9", "1.1.1.1:8")),
+            (binary(0x21, 0x21, &v6), Some(ends("[2001:db8::1]:12345", "[::1]:443"))),
+            (binary(0x21, 0x21, &mapped), Some(ends("192.0.2.7:9", "1.1.1.1:8"))),
             // LOCAL, with addresses that mean nothing and without.
             (binary(0x20, 0x11, &v4), None),
             (binary(0x20, 0, &[]), None),

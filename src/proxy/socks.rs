@@ -154,18 +154,15 @@ pub(super) async fn serve(caller: Caller, mut wire: Wire, place: Place) {
         // It has left, or was not waited for, without having sent an octet.
         Err(SessionError::Gone | SessionError::Shutdown) if reached == Reached::Nothing => return,
         Err(error) => {
-            let words: Vec<u8> = match reached {
+            let words = match reached {
                 Reached::Greeting(first) if first.is_ascii_uppercase() => {
-                    let words = refuse(&proxy, Speech::Http, client, accepted, "", &error);
-                    return send_last(wire, &words).await;
+                    refuse(&proxy, Speech::Http, client, accepted, "", &error)
                 }
-                Reached::Nothing => Vec::new(),
-                Reached::Greeting(VERSION) => SOCKS_NO_METHOD.to_vec(),
-                Reached::Greeting(_) => Vec::new(),
-                Reached::Password => vec![PASSWORD_VERSION, PASSWORD_WRONG],
-                Reached::Request => reply(code(&error)).to_vec(),
+                _ => {
+                    failed(&proxy, client, accepted, "", &error).finish();
+                    last_words(reached, &error)
+                }
             };
-            failed(&proxy, client, accepted, "", &error).finish();
             return send_last(wire, &words).await;
         }
     };
@@ -194,6 +191,17 @@ pub(super) async fn serve(caller: Caller, mut wire: Wire, place: Place) {
         }
     }
     drop(place);
+}
+
+/// What a client is told that has not come as far as a session.
+fn last_words(reached: Reached, error: &SessionError) -> Vec<u8> {
+    match reached {
+        Reached::Greeting(VERSION) => SOCKS_NO_METHOD.to_vec(),
+        Reached::Password => vec![PASSWORD_VERSION, PASSWORD_WRONG],
+        Reached::Request => reply(code(error)).to_vec(),
+        // It would not know what this is.
+        Reached::Nothing | Reached::Greeting(_) => Vec::new(),
+    }
 }
 
 impl Asked {

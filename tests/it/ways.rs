@@ -13,6 +13,7 @@ use crate::support::pki::{Ca, Chain, Key, Leaf};
 use crate::support::process::{self, Start};
 use crate::support::proxy::ProxyBuilder;
 use crate::support::verdict::{BANK, Session};
+use pinproxy::policy::decision::FailureClass;
 use pinproxy::report::Event;
 use std::path::Path;
 
@@ -72,6 +73,49 @@ fn curl(program: &Path, bench: &Bench) -> Start {
         .arg(bench.proxy.folder.path().join("ca/ca.pem"))
 }
 
+/// The kinds of listener, and what a client is told there that is not let in.
+const KINDS: [(&str, &[u8]); 4] = [
+    ("kind = \"socks5\"", b"\x05\xff"),
+    ("tls = { certificate = \"proxy.pem\", key = \"proxy.key\" }", b"\x15\x03\x03\x00\x02\x02\x31"),
+    ("kind = \"transparent\"\nproxy_protocol_from = [\"127.0.0.1\"]", b"\x15\x03\x03\x00\x02\x02\x31"),
+    ("proxy_protocol_from = [\"127.0.0.1\"]", b"HTTP/1.1 503 The proxy has reached its limit of 1 sessions"),
+];
+
+async fn start_kind(world: &World, lines: &str, more: &str) -> Bench {
+    let door = Leaf::named("localhost").signed_by(&world.root);
+    let files = |proxy: ProxyBuilder| proxy.file("proxy.pem", door.pem()).file("proxy.key", door.key.private_pem());
+    world.start_with(&(listener(lines) + more), files).await
+}
+
+#[tokio::test]
+async fn who_finds_no_place_is_told_so_in_the_words_of_the_listener() {
+    let world = World::new();
+    for (lines, told) in KINDS {
+        let mut bench = start_kind(&world, lines, "[limits]\nsessions = 1\n").await;
+        let _first = RawClient::connect(bench.proxy.addr).await.unwrap();
+        bench.proxy.until_open(1).await;
+        let mut second = RawClient::connect(bench.proxy.addr).await.unwrap();
+        let answer = second.read_to_end().await.unwrap();
+        assert!(answer.starts_with(told), "{lines}: {:?}", String::from_utf8_lossy(&answer));
+        let event = bench.proxy.told().await.event;
+        assert_eq!(event.failure_class, Some(FailureClass::Overload), "{lines}: {event}");
+    }
+}
+
+/// Nobody who has said nothing yet is waited for.
+#[tokio::test]
+async fn the_silent_do_not_hold_up_the_end() {
+    let world = World::new();
+    let timeouts = "[limits]\nheader_timeout = \"5m\"\nclient_hello_timeout = \"5m\"\ndrain_timeout = \"5m\"\n";
+    for (lines, _) in KINDS {
+        let mut bench = start_kind(&world, lines, timeouts).await;
+        let _silent = RawClient::connect(bench.proxy.addr).await.unwrap();
+        bench.proxy.until_open(1).await;
+        bench.proxy.begin_stop();
+        bench.proxy.stopped().await;
+    }
+}
+
 /// Octets that a client sends in place of what it should, what it is answered, and what is told of it: nothing where there
 /// is no session.
 struct Rubbish<'a> {
@@ -84,11 +128,11 @@ struct Rubbish<'a> {
 async fn sees_through(bench: &mut Bench, table: &[Rubbish<'_>]) {
     for Rubbish { sent, answered, detail } in table {
         let shown = String::from_utf8_lossy(&sent[..sent.len().min(60)]).into_owned();
-        let mut client = RawClient::connect(bench.proxy.addr).await.unwrap();
+        let mut client = RawClient::connect(bench.proxy.addr).await.expect("a connection");
         // The proxy may have answered and closed before all of it is written.
         client.send(sent).await.ok();
         if detail.is_none() {
-            client.shutdown().await.unwrap();
+            client.shutdown().await.expect("an end");
         }
         let answer = client.read_to_end().await.unwrap_or_else(|fault| panic!("{shown:?}: {fault}"));
         assert!(answer.starts_with(answered), "{shown:?}: {:?}", String::from_utf8_lossy(&answer));

@@ -16,7 +16,9 @@ fn install(user: &User, root: &Ca) {
 }
 
 fn listeners(lines: &[&str]) -> String {
-    lines.iter().map(|lines| format!("[[listener]]\naddress = \"127.0.0.1:0\"\n{lines}\n")).collect()
+    let tables: Vec<_> =
+        lines.iter().map(|lines| format!("[[listener]]\naddress = \"127.0.0.1:0\"\n{lines}\n")).collect();
+    tables.concat()
 }
 
 #[tokio::test]

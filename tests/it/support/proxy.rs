@@ -189,7 +189,7 @@ impl ProxyBuilder {
         for (name, contents) in &self.files {
             let path = folder.path().join(name);
             std::fs::write(&path, contents).expect("the file is written");
-            if name.ends_with(".key") {
+            if path.extension().is_some_and(|extension| extension == "key") {
                 std::fs::set_permissions(path, Permissions::from_mode(0o600)).expect("it is ours");
             }
         }

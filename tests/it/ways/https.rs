@@ -42,17 +42,20 @@ impl Door {
 
     /// TLS with the proxy.
     async fn enter(&self, bench: &Bench) -> TlsStream<TcpStream> {
-        let tcp = TcpStream::connect(bench.proxy.addr).await.unwrap();
-        connector(self.0.der().clone()).connect(ServerName::try_from(DOOR).unwrap(), tcp).await.unwrap()
+        let tcp = TcpStream::connect(bench.proxy.addr).await.expect("a connection");
+        connector(self.0.der().clone())
+            .connect(ServerName::try_from(DOOR).expect("a name or a number"), tcp)
+            .await
+            .expect("a name or a number")
     }
 
     /// The same with a tunnel through the proxy.
     async fn tunnel(&self, bench: &Bench, port: u16) -> TlsStream<TcpStream> {
         let mut stream = self.enter(bench).await;
-        stream.write_all(format!("CONNECT {BANK}:{port} HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();
+        stream.write_all(format!("CONNECT {BANK}:{port} HTTP/1.1\r\n\r\n").as_bytes()).await.expect("it is sent");
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
+            head.push(stream.read_u8().await.expect("an answer"));
         }
         assert!(head.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&head));
         stream
@@ -61,9 +64,9 @@ impl Door {
 
 fn connector(anchor: rustls::pki_types::CertificateDer<'static>) -> TlsConnector {
     let mut roots = RootCertStore::empty();
-    roots.add(anchor).unwrap();
+    roots.add(anchor).expect("an anchor");
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-    let config = config.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+    let config = config.with_safe_default_protocol_versions().expect("versions").with_root_certificates(roots);
     TlsConnector::from(Arc::new(config.with_no_client_auth()))
 }
 
@@ -74,8 +77,8 @@ async fn read_all(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
 }
 
 async fn say(stream: &mut (impl AsyncWrite + Unpin), text: &str) {
-    stream.write_all(text.as_bytes()).await.unwrap();
-    stream.flush().await.unwrap();
+    stream.write_all(text.as_bytes()).await.expect("it is sent");
+    stream.flush().await.expect("it is sent");
 }
 
 #[tokio::test]
@@ -128,17 +131,17 @@ async fn what_is_no_tls_is_told_so_where_it_can_be() {
 async fn blind(door: &Door, world: &World, cuts: bool) -> (String, io::Result<String>, Event) {
     let tunnel = format!("[[tunnel]]\nhosts = [{BANK:?}]\nreason = \"test\"\n");
     let mut bench = door.start(world, &tunnel).await;
-    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut stream = door.tunnel(&bench, upstream.local_addr().unwrap().port()).await;
-    let (mut tcp, _) = upstream.accept().await.unwrap();
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let mut stream = door.tunnel(&bench, upstream.local_addr().expect("its address").port()).await;
+    let (mut tcp, _) = upstream.accept().await.expect("a connection");
     say(&mut stream, "ping").await;
     if cuts {
         // The end of TCP without the end of TLS.
-        stream.get_mut().0.shutdown().await.unwrap();
+        stream.get_mut().0.shutdown().await.expect("an end");
     } else {
-        stream.shutdown().await.unwrap();
+        stream.shutdown().await.expect("an end");
     }
-    let heard = read_all(&mut tcp).await.unwrap();
+    let heard = read_all(&mut tcp).await.expect("an end");
     say(&mut tcp, "pong").await;
     drop(tcp);
     let answer = read_all(&mut stream).await;

@@ -15,12 +15,12 @@ const CLIENTS: &str = "[access]\nclients = [\"192.0.2.0/24\", \"2001:db8::/32\"]
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 fn v2(command: u8, protocol: u8, rest: &[u8]) -> Vec<u8> {
-    [V2, &[command, protocol], &u16::try_from(rest.len()).unwrap().to_be_bytes(), rest].concat()
+    [V2, &[command, protocol], &u16::try_from(rest.len()).expect("a name or a number").to_be_bytes(), rest].concat()
 }
 
 async fn behind(bench: &Bench, header: &[u8]) -> RawClient {
-    let mut client = RawClient::connect(bench.proxy.addr).await.unwrap();
-    client.send(header).await.unwrap();
+    let mut client = RawClient::connect(bench.proxy.addr).await.expect("a connection");
+    client.send(header).await.expect("it is sent");
     client
 }
 

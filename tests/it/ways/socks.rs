@@ -18,16 +18,16 @@ fn socks(more: &str) -> String {
 fn request(host: &str, port: u16) -> Vec<u8> {
     let address = match host.parse::<std::net::Ipv4Addr>() {
         Ok(address) => [&[1][..], &address.octets()].concat(),
-        Err(_) => [&[3, u8::try_from(host.len()).unwrap()][..], host.as_bytes()].concat(),
+        Err(_) => [&[3, u8::try_from(host.len()).expect("a name or a number")][..], host.as_bytes()].concat(),
     };
     [&[5, 1, 0][..], &address, &port.to_be_bytes()].concat()
 }
 
 /// A client that has come as far as its request.
 async fn greeted(bench: &Bench) -> RawClient {
-    let mut client = RawClient::connect(bench.proxy.addr).await.unwrap();
-    client.send(&[5, 1, 0]).await.unwrap();
-    assert_eq!(client.read_exact(2).await.unwrap(), [5, 0]);
+    let mut client = RawClient::connect(bench.proxy.addr).await.expect("a connection");
+    client.send(&[5, 1, 0]).await.expect("it is sent");
+    assert_eq!(client.read_exact(2).await.expect("an answer"), [5, 0]);
     client
 }
 
@@ -52,13 +52,14 @@ async fn a_name_is_judged_before_the_success_and_an_address_by_the_server_name()
     }
 }
 
+/// Rules, host, port if another, code, class, words.
+type Row<'a> = (String, &'a str, Option<u16>, u8, FailureClass, &'a str);
+
 #[tokio::test]
 async fn what_is_refused_is_refused_by_its_code() {
     let world = World::new();
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let denied = "[access]\ndestinations_deny = [\"bank.example\", \"api.bank.example\"]\nports_allow = [443]\n";
-    // Rules, host, port if another, code, class, words.
-    type Row<'a> = (String, &'a str, Option<u16>, u8, FailureClass, &'a str);
     let table: Vec<Row<'_>> = vec![
         (wrong(), BANK, None, 2, FailureClass::Pin, NO_PINNED_KEY),
         ("[defaults]\nunpinned = \"deny\"\n".to_owned(), BANK, None, 2, FailureClass::Access, "no pinset for"),
@@ -83,6 +84,23 @@ async fn what_is_refused_is_refused_by_its_code() {
         assert!(event.detail.as_deref().unwrap_or_default().contains(words), "{host}: {event}");
         assert_eq!(bench.origin.tally().received(), 0, "{host}");
     }
+}
+
+/// A session is one, whichever way it has come in: a later generation ends it.
+#[tokio::test]
+async fn a_session_that_new_rules_refuse_is_ended() {
+    let world = World::new();
+    let mut bench = world.start(&socks(&world.right())).await;
+    let mut client = greeted(&bench).await;
+    client.send(&request(BANK, bench.origin.port())).await.unwrap();
+    assert_eq!(client.read_exact(10).await.unwrap(), SUCCEEDED);
+    let mut tls = client.tls(&bench.client(BANK).build()).await.unwrap();
+    tls.get(BANK, "/balance").await.unwrap();
+    drop(bench.proxy.replace(&socks(&wrong()), 2));
+    assert_eq!(bench.proxy.proxy.judge_open_sessions(), 1);
+    let event = told(&mut bench).await;
+    assert_eq!((event.decision, event.failure_class), (Decided::Refuse, Some(FailureClass::Pin)), "{event}");
+    assert!(event.was_closed_by_policy(), "{event}");
 }
 
 /// What comes behind the request in one write is what the client says to its host.

@@ -153,14 +153,15 @@ fn transparent(more: &str) -> String {
     listener("kind = \"transparent\"\nproxy_protocol_from = [\"127.0.0.1\"]") + more
 }
 
+/// Rules, server name, decision, rule.
+type Row<'a> = (String, Option<&'a str>, Decided, Option<&'a str>);
+
 /// Which rule counts, by the server name and the address.
 #[tokio::test]
 async fn the_server_name_chooses_the_rule_and_never_the_address() {
     let world = World::new();
     let tunnel = |host: &str| format!("[[tunnel]]\nhosts = [{host:?}]\nreason = \"test\"\n");
     let unlisted = "[defaults]\nunpinned = \"deny\"\n";
-    // Rules, server name, decision, rule, alert of a refusal.
-    type Row<'a> = (String, Option<&'a str>, Decided, Option<&'a str>);
     let table: Vec<Row<'_>> = vec![
         (world.right(), Some(BANK), Decided::Allow, Some("bank")),
         (wrong(), Some(BANK), Decided::Refuse, Some("bank")),
