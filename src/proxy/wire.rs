@@ -77,3 +77,13 @@ impl AsyncWrite for Wire {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_in_the_clear_takes_no_more_than_tcp_does() {
+        assert_eq!(size_of::<Wire>(), size_of::<TcpStream>(), "every idle tunnel has one");
+    }
+}
