@@ -47,6 +47,11 @@ impl Network {
         for program in ["unshare", "nsenter", "ip", "nft", "curl", "openssl"] {
             process::find(program)?;
         }
+        let made = command(Path::new("unshare"), Path::new("/")).args(["-rn", "true"]).run().await;
+        if made.code != Some(0) {
+            process::skipped(&format!("this system makes no network of its own: {}", made.err));
+            return None;
+        }
         let private = std::fs::Permissions::from_mode(0o700);
         let folder = tempfile::Builder::new().permissions(private).tempdir().expect("a folder");
         std::fs::write(folder.path().join("rules"), rules).expect("the rules are written");
@@ -59,7 +64,7 @@ impl Network {
         let mut holder = holder.args(["-rn", "sh", "-c", &script]).start();
         let told = holder.out.until("re").await;
         if !told.contains("ready") {
-            process::skipped(&format!("this system makes no such network: {}", holder.err.so_far()));
+            process::skipped(&format!("this system has no such rules: {}", holder.err.so_far()));
             return None;
         }
         Some(Self { holder, folder })
