@@ -14,16 +14,16 @@ use crate::files::Stamps;
 use crate::inspect::{self, Admission, CaDirectory, Checked, Occasion, Synchronisation, World};
 use crate::metrics::{Counting, Counts, Scrapes};
 use crate::operate::background::in_background;
-use crate::operate::{Beginning, Beside, Cause, Operator, Read, Reloads, Wanted, tend, watch};
+use crate::operate::{Beginning, Cause, Operator, Read, Reloads, Wanted, tend, watch};
 use crate::overview::Overview;
 use crate::policy::access::Door;
-use crate::proxy::{Assembled, Clock, Entrance, Generation, Proxy, assemble, ca_settings, serve, tell_losses};
+use crate::proxy::{Assembled, Clock, Generation, Proxy, assemble, ca_settings, serve, tell_losses};
 use crate::report::Sink;
 use crate::upstream::doors::Doors;
 use crate::upstream::names::Remembering;
 use crate::upstream::resolve::SystemResolver;
 use front::Front;
-use listeners::Handed;
+use listeners::{Handed, beside, open};
 use log::Started;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -107,13 +107,8 @@ async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
         Some(wanted) => Some(Front::open(wanted).await?),
         None => None,
     };
-    let bound = handed.or_bound(&config.listeners).await?;
     let mut listeners = config.listeners.clone();
-    let mut entrances = Vec::new();
-    for (socket, listener) in bound.into_iter().zip(&mut listeners) {
-        listener.address = socket.local_addr().map_err(Failure::unreachable)?;
-        entrances.push(Entrance::new(socket, listener).map_err(Failure::unreachable)?);
-    }
+    let entrances = open(handed.or_bound(&listeners).await?, &mut listeners)?;
     let addresses = listeners.iter().map(|listener| listener.address);
     let doors = Doors::default().and(Door::Proxy, addresses);
     let doors = doors.and(Door::Admin, front.as_ref().map(|front| front.address));
@@ -132,9 +127,7 @@ async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
     drop(io::stdout().lock().write_all(greeting.as_bytes()));
     prepare_rsa(&proxy);
     let watches = config.watch;
-    let spoken = entrances.iter().filter_map(Entrance::tls).cloned();
-    let renewed = spoken.map(|tls| Beside { paths: tls.paths(), renew: Box::new(move || tls.renew()) });
-    let beside = front.as_ref().and_then(Front::beside).into_iter().chain(renewed).collect();
+    let beside = front.as_ref().and_then(Front::beside).into_iter().chain(beside(&entrances)).collect();
     let beginning = Beginning { config, faults, inputs, ca_directory: directory, beside };
     let reloads = Reloads::start(Arc::clone(&proxy), beginning, reader(arguments)).map_err(Failure::unreachable)?;
     let operator = Arc::new(Operator::new(Arc::clone(&proxy), reloads, deliveries));

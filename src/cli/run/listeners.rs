@@ -2,6 +2,8 @@
 
 use super::super::Failure;
 use crate::config::Listener;
+use crate::operate::Beside;
+use crate::proxy::Entrance;
 use listenfd::ListenFd;
 use socket2::SockRef;
 use std::env;
@@ -67,6 +69,21 @@ impl Handed {
         }
         Ok(listeners)
     }
+}
+
+/// Makes of each socket what is wanted of it, and notes where it listens.
+pub(super) fn open(sockets: Vec<TcpListener>, wanted: &mut [Listener]) -> Result<Vec<Entrance>, Failure> {
+    let opened = sockets.into_iter().zip(wanted).map(|(socket, listener)| {
+        listener.address = socket.local_addr().map_err(Failure::unreachable)?;
+        Entrance::new(socket, listener).map_err(Failure::unreachable)
+    });
+    opened.collect()
+}
+
+/// What a reload reads again: the certificates of those that speak TLS.
+pub(super) fn beside(entrances: &[Entrance]) -> impl Iterator<Item = Beside> {
+    let spoken = entrances.iter().filter_map(Entrance::tls).cloned();
+    spoken.map(|tls| Beside { paths: tls.paths(), renew: Box::new(move || tls.renew()) })
 }
 
 /// Refuses what a manager says of its sockets and cannot be understood: a proxy that took no notice would listen somewhere
