@@ -17,4 +17,4 @@ pub use control::control;
 pub use guard::Guard;
 pub use socket::{ControlSocket, SocketError};
 pub use tell::tell;
-pub use tls::{AdminTlsInForce, TlsDoor};
+pub use tls::TlsDoor;

@@ -6,7 +6,7 @@ use super::exec::{cautions, exceptions, tell};
 use super::healthcheck::reachable;
 use super::{Exit, Failure, print, usual_ca_directory};
 use crate::authority::{self, CERTIFICATE_FILE};
-use crate::config::Config;
+use crate::config::{Config, Listener, ListenerKind};
 use crate::policy::pin::{Sha256, hex};
 use crate::trust::bundle::Bundle;
 use crate::trust::files::Files;
@@ -75,7 +75,14 @@ pub fn execute(arguments: &Arguments) -> Result<Exit, Failure> {
         None => Config::builtin(),
         Some(path) => Config::load(path, SystemTime::now()).map_err(|errors| Failure::configuration(&errors))?.0,
     };
-    let address = config.listeners.first().copied().map(reachable).filter(|address| address.port() != 0);
+    // What the variables name is a proxy by HTTP, in the clear.
+    let plain = |listener: &&Listener| listener.kind == ListenerKind::Forward && listener.tls.is_none();
+    let listener = config.listeners.iter().find(plain).ok_or_else(|| {
+        Failure::unusable(
+            "none of the listeners takes CONNECT without TLS, by which alone all of these clients can be pointed at it",
+        )
+    })?;
+    let address = Some(reachable(listener.address)).filter(|address| address.port() != 0);
     let address = address.ok_or_else(|| {
         Failure::unusable("the proxy listens on a port that the system chooses, which nothing here tells; name one")
     })?;

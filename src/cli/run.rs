@@ -9,7 +9,7 @@ mod service;
 use super::{Exit, Failure, usual_ca_directory};
 use crate::admin::{self, ControlSocket};
 use crate::authority;
-use crate::config::{At, Code, Config, Diagnostic, Listing, OPEN_HELP, Openness, Places, Severity};
+use crate::config::{At, Code, Config, Diagnostic, Listener, Listing, OPEN_HELP, Openness, Places, Severity};
 use crate::files::Stamps;
 use crate::inspect::{self, Admission, CaDirectory, Checked, Occasion, Synchronisation, World};
 use crate::metrics::{Counting, Counts, Scrapes};
@@ -23,7 +23,7 @@ use crate::upstream::doors::Doors;
 use crate::upstream::names::Remembering;
 use crate::upstream::resolve::SystemResolver;
 use front::Front;
-use listeners::Handed;
+use listeners::{Handed, beside, open};
 use log::Started;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -47,7 +47,8 @@ pub struct Arguments {
     /// The configuration file; see config/pinproxy.toml for a commented one
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Listen here instead of where the configuration says; may be given several times
+    /// Listen here instead of where the configuration says; may be given several times. Clients speak CONNECT there, unless the
+    /// configuration has a listener at this address
     #[arg(long, value_name = "ADDR", value_parser = socket_address)]
     listen: Vec<SocketAddr>,
     /// Keep the CA here instead of where the configuration says
@@ -106,9 +107,10 @@ async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
         Some(wanted) => Some(Front::open(wanted).await?),
         None => None,
     };
-    let listeners = handed.or_bound(&config.listeners).await?;
-    let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    let doors = Doors::default().and(Door::Proxy, addresses.iter().copied());
+    let mut listeners = config.listeners.clone();
+    let entrances = open(handed.or_bound(&listeners).await?, &mut listeners)?;
+    let addresses = listeners.iter().map(|listener| listener.address);
+    let doors = Doors::default().and(Door::Proxy, addresses);
     let doors = doors.and(Door::Admin, front.as_ref().map(|front| front.address));
     let counts = Arc::new(Counts::default());
     let overview = Overview::of(Arc::clone(&counts));
@@ -120,12 +122,12 @@ async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
     let shutdown = Signals::new().map_err(Failure::unreachable)?;
     let control = config.admin.socket.as_deref().map(ControlSocket::bind).transpose().map_err(Failure::unreachable)?;
     let told_at = front.as_ref().map(Front::url);
-    let greeting = greeting::greeting(&config, &authority, provenance, &addresses, told_at.as_deref());
+    let greeting = greeting::greeting(&config, &authority, provenance, &listeners, told_at.as_deref());
     // Nobody may be reading; the proxy runs all the same.
     drop(io::stdout().lock().write_all(greeting.as_bytes()));
     prepare_rsa(&proxy);
     let watches = config.watch;
-    let beside = front.as_ref().and_then(Front::beside).into_iter().collect();
+    let beside = front.as_ref().and_then(Front::beside).into_iter().chain(beside(&entrances)).collect();
     let beginning = Beginning { config, faults, inputs, ca_directory: directory, beside };
     let reloads = Reloads::start(Arc::clone(&proxy), beginning, reader(arguments)).map_err(Failure::unreachable)?;
     let operator = Arc::new(Operator::new(Arc::clone(&proxy), reloads, deliveries));
@@ -146,7 +148,7 @@ async fn run(mut arguments: Arguments) -> Result<Exit, Failure> {
     });
     service::ready();
     let cut_short = Arc::new(AtomicBool::new(false));
-    serve(listeners, Arc::clone(&proxy), shutdown.wait(operator, Arc::clone(&cut_short))).await;
+    serve(entrances, Arc::clone(&proxy), shutdown.wait(operator, Arc::clone(&cut_short))).await;
     drop(attending);
     // Writes out what is queued; what could not be written is known then.
     drop(sinks);
@@ -212,13 +214,20 @@ pub(super) fn wanted(config: Option<PathBuf>) -> Result<Wanted, Failure> {
 fn with_arguments(arguments: &Arguments, mut wanted: Wanted) -> Result<Wanted, Failure> {
     let config = &mut wanted.config;
     if !arguments.listen.is_empty() {
-        config.listeners.clone_from(&arguments.listen);
+        // One that the file has is what the file says.
+        let configured = std::mem::take(&mut config.listeners);
+        let wanted = |address: &SocketAddr| {
+            let known = configured.iter().find(|listener| listener.address == *address);
+            known.cloned().unwrap_or_else(|| Listener::forward(*address))
+        };
+        config.listeners = arguments.listen.iter().map(wanted).collect();
     }
     if let Some(directory) = &arguments.ca_dir {
         config.ca.directory = Some(directory.clone());
     }
     // The file was checked with its own listeners; those of the command line have to pass the same rule.
-    let beyond = config.listeners.iter().find(|address| !address.ip().to_canonical().is_loopback());
+    let mut addresses = config.listeners.iter().map(|listener| listener.address);
+    let beyond = addresses.find(|address| !address.ip().to_canonical().is_loopback());
     let for_nobody_else = config.access.clients.iter().all(|network| network.addr().to_canonical().is_loopback());
     match beyond {
         Some(address) if for_nobody_else => Err(Failure::unusable(format!(

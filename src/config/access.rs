@@ -142,7 +142,7 @@ fn demand_clients(root: &Table<'_>, listeners: &[Located<SocketAddr>]) {
 }
 
 /// A network, or an address as the network that holds it alone.
-fn read_network(item: &Item<'_>) -> Option<IpNet> {
+pub(super) fn read_network(item: &Item<'_>) -> Option<IpNet> {
     let text = item.text()?.value;
     if let Some(network) = parse_network(text) {
         return check_network(item, network);

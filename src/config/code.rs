@@ -478,6 +478,18 @@ codes! {
         "Client certificate that ends soon or has ended"
         "From its end on the hosts that ask for it refuse every session, and nothing is wrong with their own certificates or pins."
         "Have it renewed, replace both files, and reload.";
+    E90 Unsafe
+        "Files of a listener that cannot be used"
+        "The proxy does not start. One that runs shows its clients the certificate that it has, until that ends and they turn away."
+        "Name the certificate of the listener and its key as PEM files that the user of the proxy can read, and the key nobody else.";
+    W90 Unsafe
+        "Everybody is taken for a load balancer"
+        "Whoever gets to the listener writes the address by which `[access] clients` and the limits judge, and that the log tells: strangers come in as whoever they like, and others are blamed."
+        "Write the addresses of your load balancers into `proxy_protocol_from`.";
+    E91 Unsafe
+        "Setting that a listener of this kind cannot have"
+        "It would have to be ignored: clients that are to be redirected, or to be protected on their way to the proxy, would not be."
+        "Remove the setting, or write the `kind` that it belongs to: `tls` to `forward` and `socks5`, `redirect` to `transparent`.";
 }
 
 impl Code {

@@ -8,6 +8,7 @@ use super::findings::{Findings, Finished};
 use super::include::{UTF8_HELP, check_included, is_includable, not_utf8, read_included};
 use super::keys::{BLOCKLIST, KEY, KeyRing};
 use super::lint::{Subject, lint};
+use super::listeners::{LISTENER, addresses_of, read_listeners};
 use super::model::{Config, RuleSet};
 use super::named::NamedFiles;
 use super::outside::{Nothing, Noting, Outside, System};
@@ -15,9 +16,7 @@ use super::pinsets::{DEFAULTS, Defaults, PINSET, Surroundings, read_defaults, re
 use super::places::{Marks, Places, Reading};
 use super::reports::{REPORTS, read_reports};
 use super::rules::{EXEMPT, Holes, TUNNEL, join_rules};
-use super::sections::{
-    CA, LIMITS, LISTENER, LOG, UPSTREAM, read_ca, read_limits, read_listeners, read_log, read_upstream,
-};
+use super::sections::{CA, LIMITS, LOG, UPSTREAM, read_ca, read_limits, read_log, read_upstream};
 use super::shape::{ANY, Key, Keys, Shape};
 use super::span::{FileId, Source, Span};
 use super::table::Table;
@@ -275,18 +274,19 @@ fn read<'a>(
     outside: &dyn Outside,
     with_places: bool,
 ) -> (Config, Marks) {
-    let listeners = read_listeners(root);
-    let access = read_access(root, &listeners);
+    let named = NamedFiles::default();
+    let listeners = read_listeners(root, &named);
+    let addresses = addresses_of(&listeners);
+    let access = read_access(root, &addresses);
     let ring = KeyRing::read(root, outside);
     let blocklist = ring.read_blocklist(root);
     let defaults = read_defaults(root);
-    let named = NamedFiles::default();
     let around = Surroundings { ring: &ring, blocklist: &blocklist, defaults: &defaults, named: &named, now };
     let pinsets = read_pinsets(root, &around);
     ring.warn_unused();
     let holes = Holes::read(root, &defaults, now);
-    let (upstream, reports, log) = (read_upstream(root, &listeners, &named), read_reports(root), read_log(root));
-    let admin = read_admin(root, &listeners, &named);
+    let (upstream, reports, log) = (read_upstream(root, &addresses, &named), read_reports(root), read_log(root));
+    let admin = read_admin(root, &addresses, &named);
     lint(&Subject {
         findings,
         drafts: &pinsets,

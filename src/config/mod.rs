@@ -2,7 +2,7 @@
 //!
 //! `document` parses the text and lets each section be read; `include` brings in other files, `variables` the values of
 //! environment variables, both through `outside`, which alone looks at the machine; `table` and `item` check keys and
-//! read values; `sections`, `access`, `admin`, `keys`, `pem`, `roles`, `pinsets`, `pins`, `rollout`, `rules` and `reports`
+//! read values; `sections`, `listeners`, `access`, `admin`, `keys`, `pem`, `roles`, `pinsets`, `pins`, `rollout`, `rules` and `reports`
 //! know what the keys mean; `way` knows those of the way out, and `parent` the address of a parent proxy;
 //! `lint` looks at all that has been read together; `diagnostic` tells what is wrong, where, and what to write instead, and
 //! `legible` keeps what it shows from steering a terminal, `concealed` from telling secrets.
@@ -22,6 +22,7 @@ mod item;
 mod keys;
 mod legible;
 mod lint;
+mod listeners;
 mod listing;
 mod model;
 mod named;
@@ -63,8 +64,9 @@ pub use include::{FILES_OCTETS_MAX, INCLUDED_FILES_MAX};
 pub use lint::UNREACHED;
 pub use listing::{DIAGNOSTICS_SHOWN_MAX, Listing};
 pub use model::{
-    Admin, AdminAddress, AdminTls, Ca, ClientCertificate, Config, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log,
-    LogFormat, LogLevel, Refusal, Revocation, Roots, RuleSet, Traces, Upstream,
+    Admin, AdminAddress, AdminTls, Ca, ClientCertificate, Config, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits,
+    Listener, ListenerKind, ListenerTls, Log, LogFormat, LogLevel, Redirect, Refusal, Revocation, Roots, RuleSet,
+    Traces, Upstream,
 };
 pub use named::{Named, NamedFile};
 pub use outside::{Found, Kind, Outside, System};

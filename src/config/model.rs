@@ -10,6 +10,7 @@ use crate::policy::pinset::Pinset;
 use crate::policy::rules::{Blocked, Conflict, Defaults, Policy, Rule, Unpinned};
 use crate::policy::way::{Exception, Sources};
 use http::{HeaderName, Uri};
+use ipnet::IpNet;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -28,7 +29,7 @@ pub const DEFAULT_LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LO
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where clients connect. Never empty; [`DEFAULT_LISTENER`] when the file has no `[[listener]]`.
-    pub listeners: Vec<SocketAddr>,
+    pub listeners: Vec<Listener>,
     /// The local certificate authority.
     pub ca: Ca,
     /// Connections to upstreams.
@@ -53,6 +54,48 @@ pub struct Config {
     pub admin: Admin,
     /// Whether a change of the files is a reload. Default: no.
     pub watch: bool,
+}
+
+/// Where clients connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What clients speak there. Default: forward.
+    pub kind: ListenerKind,
+    /// How TLS is spoken to the proxy itself; nothing where it is transparent. Default: not.
+    pub tls: Option<ListenerTls>,
+    /// Whose connections begin with a PROXY header. Default: nobody's.
+    pub proxy_protocol_from: Vec<IpNet>,
+}
+
+/// What clients speak to a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerKind {
+    /// HTTP, and CONNECT of it.
+    Forward,
+    /// SOCKS5.
+    Socks5,
+    /// What they would speak to their host: they know of no proxy.
+    Transparent(Redirect),
+}
+
+/// How connections to others come to a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redirect {
+    /// The system has translated the address that they were made to, and remembers it (REDIRECT).
+    Nat,
+    /// The system has handed them over as they are (TPROXY).
+    Tproxy,
+}
+
+/// Files for TLS to the proxy itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// PEM: its certificate, and those between it and its root.
+    pub certificate: PathBuf,
+    /// PEM: its private key.
+    pub key: PathBuf,
 }
 
 /// The local certificate authority.
@@ -284,7 +327,7 @@ impl Config {
     /// Without a file: 127.0.0.1:8080, for local clients, nothing pinned.
     pub fn builtin() -> Self {
         Self {
-            listeners: vec![DEFAULT_LISTENER],
+            listeners: vec![Listener::forward(DEFAULT_LISTENER)],
             ca: Ca::default(),
             upstream: Upstream::default(),
             access: Access::local(),
@@ -303,6 +346,24 @@ impl Config {
     /// The rules as a policy of this generation.
     pub fn policy(&self, generation: u64) -> Policy {
         self.rules.policy(generation)
+    }
+}
+
+impl Listener {
+    /// One that takes CONNECT in the clear, and knows no load balancer.
+    pub const fn forward(address: SocketAddr) -> Self {
+        Self { address, kind: ListenerKind::Forward, tls: None, proxy_protocol_from: Vec::new() }
+    }
+}
+
+impl ListenerKind {
+    /// The word of the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Socks5 => "socks5",
+            Self::Transparent(_) => "transparent",
+        }
     }
 }
 

@@ -1,8 +1,8 @@
-//! The files that a configuration names for trust anchors, revocation lists, client certificates and the admin address, as they
-//! are met while it is read, and the addresses of this machine.
+//! The files that a configuration names for trust anchors, revocation lists, client certificates, the admin address and
+//! listeners, as they are met while it is read, and the addresses of this machine.
 
 use super::item::Item;
-use super::model::{AdminTls, ClientCertificate, ExtraRoots, Roots};
+use super::model::{AdminTls, ClientCertificate, ExtraRoots, ListenerTls, Roots};
 use super::sections::read_roots;
 use super::span::Span;
 use crate::policy::pinset::AnchorSet;
@@ -30,6 +30,7 @@ impl NamedFile {
             | Named::ExtraAnchors(ExtraRoots { file, .. })
             | Named::RevocationList(file)
             | Named::OfAdmin { file, .. }
+            | Named::OfListener { file, .. }
             | Named::OfClient { file, .. } => Some(file),
             Named::Anchors(_) | Named::OwnAnchors { .. } | Named::Source(_) => None,
         }
@@ -68,6 +69,13 @@ pub enum Named {
     },
     /// An address that connections go out from.
     Source(IpAddr),
+    /// One of the files of TLS to a listener.
+    OfListener {
+        /// This one.
+        file: PathBuf,
+        /// Both of them.
+        tls: ListenerTls,
+    },
 }
 
 /// The name of a file that no other has: what is no UTF-8 is escaped, and so is what could be taken for it.
@@ -131,6 +139,13 @@ impl NamedFiles {
     /// An address that connections go out from.
     pub(super) fn source(&self, item: &Item<'_>, address: IpAddr) {
         self.add(Named::Source(address), item.span());
+    }
+
+    /// The files of a listener, and where each is named.
+    pub(super) fn of_listener<'i>(&self, tls: &ListenerTls, items: impl Iterator<Item = &'i Item<'i>>) {
+        for (file, item) in [&tls.certificate, &tls.key].into_iter().zip(items) {
+            self.add(Named::OfListener { file: file.clone(), tls: tls.clone() }, item.span());
+        }
     }
 
     /// The trust anchors of a pinset of its own. A source that several pinsets name is met once.

@@ -1,13 +1,10 @@
-//! The tables that hold plain settings: listeners, authority, upstream, limits, log.
+//! The tables that hold plain settings: authority, upstream, limits, log.
 
 use super::code::Code;
 use super::item::{Item, Located, Word};
-use super::model::{
-    Ca, DEFAULT_LISTENER, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Revocation, Roots, Upstream,
-};
+use super::model::{Ca, ExtraRoots, LeafKey, Limits, Log, LogFormat, LogLevel, Revocation, Roots, Upstream};
 use super::named::NamedFiles;
-use super::shape::{ADDRESS, ANY, Key, Keys, PARENT, SOCKET_ADDRESS, Shape};
-use super::span::Span;
+use super::shape::{ADDRESS, ANY, Key, Keys, PARENT, Shape};
 use super::table::Table;
 use super::way::{CLIENT_CERTIFICATE, read_way};
 use super::words::quoted;
@@ -30,17 +27,6 @@ pub(super) const DURATION: RangeInclusive<Duration> =
 /// Whoever sends clients here has to have heard by then.
 const DRAIN_DELAY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(5 * 60);
 
-pub(super) const LISTENER: Keys = Keys::new(&[
-    Key::new(
-        "address",
-        Shape::Text(SOCKET_ADDRESS),
-        "An IP address and a port; beyond loopback, [access] clients must be written.",
-    )
-    .required(),
-    Key::new("kind", Shape::Word(&KINDS), "What clients speak.").by_default("\"forward\""),
-    Key::planned("tls"),
-    Key::planned("proxy_protocol_from"),
-]);
 /// The word for a client that has been left out is `AcceptError::Unsuited`.
 const LEAF_KEY_DOC: &str = "The kind of key that issued certificates have; p256 leaves out clients that verify RSA alone, \
                             rsa2048 those that verify ECDSA alone.";
@@ -129,7 +115,6 @@ pub(super) const LOG: Keys = Keys::new(&[
 
 /// Words of `roots`; any other text with one of these characters is the name of a file.
 pub(super) const ROOTS: &[Word<Roots>] = &[("system", Some(Roots::System)), ("webpki", Some(Roots::Webpki))];
-const KINDS: &[Word<()>] = &[("forward", Some(())), ("transparent", None), ("socks5", None)];
 const LEAF_KEYS: &[Word<LeafKey>] =
     &[("auto", Some(LeafKey::Auto)), ("p256", Some(LeafKey::P256)), ("rsa2048", Some(LeafKey::Rsa2048))];
 const REVOCATIONS: &[Word<Revocation>] = &[
@@ -153,33 +138,6 @@ fn set<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *place = value;
     }
-}
-
-/// The listeners: the default one when the file names none.
-pub(super) fn read_listeners(root: &Table<'_>) -> Vec<Located<SocketAddr>> {
-    let Some(list) = root.item("listener") else {
-        return vec![Located { value: DEFAULT_LISTENER, span: Span::default() }];
-    };
-    if list.is_empty_list() {
-        list.some_elements();
-    }
-    let mut listeners: Vec<Located<SocketAddr>> = Vec::new();
-    for table in root.tables("listener") {
-        if let Some(kind) = table.item("kind") {
-            kind.choice(KINDS);
-        }
-        let address = table.required("address", Code::E14, "write address = \"127.0.0.1:8080\"");
-        let Some(address) = address.and_then(|item| read_socket_address(&item)) else { continue };
-        // Port 0 asks the system for a free port, each time for another one.
-        let first = listeners.iter().find(|l| l.value == address.value && address.value.port() != 0);
-        if let Some(first) = first {
-            let message = format!("{} has two listeners", address.value);
-            let note = (&first.span, "first given here");
-            table.findings.conflict(Code::E46, &address.span, message, note, "remove one of them");
-        }
-        listeners.push(address);
-    }
-    listeners
 }
 
 pub(super) fn read_socket_address(item: &Item<'_>) -> Option<Located<SocketAddr>> {

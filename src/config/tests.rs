@@ -125,10 +125,6 @@ fn refused_documents() {
 fn not_implemented_yet() {
     let table = [
         ("[observe]\nstore = \"off\"", 1, 2, "observe"),
-        ("[[listener]]\naddress = \"127.0.0.1:1\"\nkind = \"socks5\"", 3, 8, "listener.kind = \"socks5\""),
-        ("[[listener]]\naddress = \"127.0.0.1:1\"\nkind = \"transparent\"", 3, 8, "listener.kind = \"transparent\""),
-        ("[[listener]]\naddress = \"127.0.0.1:1\"\ntls = {}", 3, 1, "listener.tls"),
-        ("[[listener]]\naddress = \"127.0.0.1:1\"\nproxy_protocol_from = []", 3, 1, "listener.proxy_protocol_from"),
         ("[upstream]\ncertificate_transparency = \"report\"", 2, 28, "upstream.certificate_transparency = \"report\""),
         ("[upstream]\nct_log_list = \"x\"", 2, 1, "upstream.ct_log_list"),
         ("[access]\nusers = \"x\"", 2, 1, "access.users"),
@@ -210,6 +206,35 @@ fn refused_settings() {
         (
             "[[listener]]\naddress = \"127.0.0.1:1\"\n[[listener]]\naddress = \"127.0.0.1:1\"",
             &[(Code::E46, 4, 11, "two listeners")],
+        ),
+        ("[[listener]]\naddress = \"127.0.0.1:1\"\nredirect = \"nat\"", &[(Code::E91, 3, 12, "of this kind")]),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\nkind = \"socks5\"\nredirect = \"tproxy\"",
+            &[(Code::E91, 4, 12, "of this kind")],
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\nkind = \"transparent\"\nredirect = \"dnat\"",
+            &[(Code::E01, 4, 12, "\"nat\"")],
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\nkind = \"transparent\"\ntls = { certificate = \"c\", key = \"k\" }",
+            &[(Code::E91, 4, 7, "do not know of the proxy")],
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\ntls = {}",
+            &[
+                (Code::E14, 3, 7, "listener.tls.certificate is missing"),
+                (Code::E14, 3, 7, "listener.tls.key is missing"),
+            ],
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\ntls = { certificate = \"c\", key = \"k\", client_ca = \"a\" }",
+            &[(Code::E01, 3, 39, "client_ca")],
+        ),
+        ("[[listener]]\naddress = \"127.0.0.1:1\"\nproxy_protocol_from = []", &[(Code::E36, 3, 23, "empty list")]),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:1\"\nproxy_protocol_from = [\"10.0.0.1/8\", \"private\"]",
+            &[(Code::E16, 3, 24, "10.0.0.0/8"), (Code::E16, 3, 38, "not the class")],
         ),
         ("[[listener]]\naddress = \"0.0.0.0:1\"", &[(Code::E80, 2, 11, "clients")]),
         ("[[listener]]\naddress = \"[::]:1\"\n[access]", &[(Code::E80, 2, 11, "clients")]),
@@ -860,7 +885,7 @@ fn an_empty_file_is_the_builtin_configuration() {
         assert_eq!(config(text), Config::builtin(), "{text:?}");
     }
     let builtin = Config::builtin();
-    assert_eq!(builtin.listeners, [DEFAULT_LISTENER]);
+    assert_eq!(builtin.listeners, [Listener::forward(DEFAULT_LISTENER)]);
     assert_eq!(builtin.access, Access::local());
     assert_eq!(builtin.policy(7).generation(), 7);
 }
@@ -885,7 +910,7 @@ fn settings() {
          [log]\nformat = \"json\"\nlevel = \"trace\"\naccess = \"a.jsonl\"\n\
          [admin]\nsocket = \"c.sock\"",
     );
-    assert_eq!(config.listeners, ["127.0.0.1:0", "[::]:3128"].map(|a| a.parse().unwrap()));
+    assert_eq!(config.listeners, ["127.0.0.1:0", "[::]:3128"].map(|a| Listener::forward(a.parse().unwrap())));
     assert_eq!(config.ca.directory, Some(PathBuf::from("etc/../certs")));
     assert_eq!((config.ca.leaf_key, config.ca.leaf_cache), (LeafKey::Rsa2048, 1));
     assert_eq!(config.ca.leaf_lifetime, Duration::from_secs(7200));

@@ -28,7 +28,7 @@ pub(super) fn inspect_files(places: &Places, ca: &[CertificateDer<'static>], now
             Named::ExtraAnchors(extra) => look.extra(extra, At::Named(file)),
             Named::OwnAnchors { name, roots } => look.own(name, roots, At::Named(file)),
             Named::RevocationList(path) => look.list(path, At::Named(file)),
-            Named::OfAdmin { .. } | Named::OfClient { .. } | Named::Source(_) => {}
+            Named::OfAdmin { .. } | Named::OfClient { .. } | Named::OfListener { .. } | Named::Source(_) => {}
         }
     }
     look.found

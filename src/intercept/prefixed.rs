@@ -25,8 +25,8 @@ impl<S> Prefixed<S> {
     }
 
     /// The stream behind.
-    pub const fn get_ref(&self) -> &S {
-        &self.stream
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.stream
     }
 
     /// Puts further bytes in front of those that are there.

@@ -1,5 +1,7 @@
 //! What the files of a configuration hold that chains are verified with, trust anchors and revocation lists, and what is shown
-//! to upstreams that ask for a certificate.
+//! to upstreams that ask for a certificate. And which files our own addresses speak TLS with.
+
+pub mod own;
 
 use crate::config::{self, Config, ExtraRoots, ParentKind, Roots};
 use crate::policy::by_host::ByHost;

@@ -23,30 +23,51 @@ pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
+/// Room for a connection whose client is not known yet.
+#[derive(Debug)]
+pub(super) struct Room {
+    capacity: Arc<Capacity>,
+    permit: OwnedSemaphorePermit,
+}
+
 impl Capacity {
     pub(super) fn new(limit: usize, limit_per_client: usize) -> Arc<Self> {
         let all = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self { all, limit, limit_per_client, clients: Mutex::new(HashMap::new()) })
     }
 
+    /// Takes room for a connection.
+    pub(super) fn room(self: &Arc<Self>) -> Result<Room, SessionError> {
+        match Arc::clone(&self.all).try_acquire_owned() {
+            Ok(permit) => Ok(Room { capacity: Arc::clone(self), permit }),
+            Err(_) => Err(SessionError::Overload { limit: self.limit, whose: "", key: "sessions" }),
+        }
+    }
+
     /// Takes a place for a client.
     pub(super) fn take(self: &Arc<Self>, client: IpAddr) -> Result<Place, SessionError> {
-        let client = client.to_canonical();
-        let Ok(permit) = Arc::clone(&self.all).try_acquire_owned() else {
-            return Err(SessionError::Overload { limit: self.limit, whose: "", key: "sessions" });
-        };
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = clients.entry(client).or_insert(0);
-        if *taken >= self.limit_per_client {
-            let limit = self.limit_per_client;
-            return Err(SessionError::Overload { limit, whose: " for this client", key: "sessions_per_client" });
-        }
-        *taken += 1;
-        Ok(Place { capacity: Arc::clone(self), client, _permit: permit })
+        self.room()?.of(client)
     }
 
     pub(super) fn taken(&self) -> usize {
         self.limit.min(Semaphore::MAX_PERMITS) - self.all.available_permits()
+    }
+}
+
+impl Room {
+    /// The place of this client.
+    pub(super) fn of(self, client: IpAddr) -> Result<Place, SessionError> {
+        let Self { capacity, permit } = self;
+        let client = client.to_canonical();
+        let mut clients = capacity.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = clients.entry(client).or_insert(0);
+        if *taken >= capacity.limit_per_client {
+            let limit = capacity.limit_per_client;
+            return Err(SessionError::Overload { limit, whose: " for this client", key: "sessions_per_client" });
+        }
+        *taken += 1;
+        drop(clients);
+        Ok(Place { capacity, client, _permit: permit })
     }
 }
 

@@ -1,36 +1,33 @@
-//! The client's half of a session, behind its 200: client_tls, and what is relayed with what.
+//! The client's half of a session, behind the answer to its request: client_tls, and what is relayed with what.
 
 use super::error::SessionError;
-use super::head::Head;
 use super::record::Record;
 use super::session::Session;
 use super::sides::TUNNEL_BUFFER_BYTES;
 use super::standing::{Listed, Seen, Shown};
 use super::upstream_half::Verified;
+use super::wire::Wire;
 use crate::intercept::{ClientHello, HelloLimits, Prefixed, read_client_hello, read_opening, refuse};
 use crate::policy::decision::Permit;
 use crate::policy::host::{Authority, Host, HostError};
 use crate::policy::rules::{Disagreement, Rule, RuleKind, Unpinned};
 use crate::report::Stage;
 use crate::upstream::dial::Dialled;
-use crate::upstream::wire::Wire;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use crate::upstream::wire::Wire as UpstreamWire;
 use rustls::HandshakeKind;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::BufReader;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 /// The client's connection, once it is a tunnel.
-pub(super) type ClientStream = Prefixed<TcpStream>;
+pub(super) type ClientStream = Prefixed<Wire>;
 
 /// The two sides of a relay.
 pub(super) enum Pair {
-    Tls(Box<tokio_rustls::server::TlsStream<ClientStream>>, Box<tokio_rustls::client::TlsStream<Wire>>),
-    Plain(Box<BufReader<ClientStream>>, Box<BufReader<Wire>>),
+    Tls(Box<tokio_rustls::server::TlsStream<ClientStream>>, Box<tokio_rustls::client::TlsStream<UpstreamWire>>),
+    Plain(Box<BufReader<ClientStream>>, Box<BufReader<UpstreamWire>>),
 }
 
 /// What the ClientHello led to.
@@ -157,6 +154,11 @@ impl Session {
         }
     }
 
+    /// The octets of a whole ClientHello, and what has come behind it. A client whose ClientHello is none has been told.
+    pub(super) async fn read_hello(&self, client: &mut ClientStream) -> Result<Vec<u8>, SessionError> {
+        Ok(read_client_hello(client, self.hello_limits()).await?.raw)
+    }
+
     fn hello_limits(&self) -> HelloLimits {
         HelloLimits { bytes: self.proxy.limits.client_hello_bytes, timeout: self.proxy.limits.client_hello_timeout }
     }
@@ -201,7 +203,7 @@ impl Session {
         record: &mut Record,
         listed: &Listed,
     ) -> Result<Pair, SessionError> {
-        if !may_open_with_tls(&client, &mut dialled.stream, self.proxy.limits.idle_timeout).await {
+        if !may_open_with_tls(&mut client, &mut dialled.stream, self.proxy.limits.idle_timeout).await {
             return Ok(self.blind(client, dialled, permit, record, listed));
         }
         let opening = read_opening(&mut client, self.hello_limits()).await.map_err(SessionError::from);
@@ -252,32 +254,24 @@ impl Session {
     }
 }
 
-/// The client's connection behind the 200, with what it sent ahead of it.
-pub(super) async fn tunnel(upgrade: OnUpgrade) -> Result<ClientStream, SessionError> {
-    let upgraded = upgrade.await.map_err(|_| SessionError::Gone)?;
-    let parts = upgraded.downcast::<TokioIo<Head>>().map_err(|_| SessionError::Gone)?;
-    let stream = parts.io.into_inner().into_inner().ok_or(SessionError::Gone)?;
-    Ok(Prefixed::new(parts.read_buf, stream))
-}
-
 /// Whether a ClientHello may be what the client sends first. Not where the upstream speaks before it, unless what it says
 /// looks like TLS: an upstream that sends the first byte of its answer early must not keep the ClientHello unread. Not
 /// where nobody speaks for so long either.
-async fn may_open_with_tls(client: &ClientStream, upstream: &mut Wire, wait: Duration) -> bool {
+async fn may_open_with_tls(client: &mut ClientStream, upstream: &mut UpstreamWire, wait: Duration) -> bool {
     /// ContentType of TLS records (RFC 8446 section 5.1).
     const TLS_RECORDS: RangeInclusive<u8> = 20..=23;
     if client.has_prefix() {
         return true;
     }
     tokio::select! {
-        _ = client.get_ref().readable() => true,
+        () = client.get_mut().readable() => true,
         first = upstream.first_octet() => matches!(first, Ok(Some(first)) if TLS_RECORDS.contains(&first)),
         () = sleep(wait) => false,
     }
 }
 
 /// Tells a client that waits for the answer to its ClientHello.
-async fn turned_away(client: &mut ClientStream, error: SessionError) -> SessionError {
+pub(super) async fn turned_away(client: &mut ClientStream, error: SessionError) -> SessionError {
     if let Some(alert) = error.alert() {
         refuse(client, alert).await;
     }

@@ -1,6 +1,8 @@
 //! Why a session failed: the side it failed on, the stage, and the class that replies, logs and metrics share.
 
 use super::listener::HEADER_FIELDS_MAX;
+use super::preface::PrefaceError;
+use super::socks::SocksError;
 use crate::intercept::{AcceptError, ClientHelloError};
 use crate::policy::access::AccessError;
 use crate::policy::decision::{FailureClass, Rejection};
@@ -31,6 +33,19 @@ pub(super) enum SessionError {
     LongRequest(usize),
     #[error(transparent)]
     Circle(#[from] Circle),
+    #[error(transparent)]
+    Preface(#[from] PrefaceError),
+    #[error(transparent)]
+    Socks(#[from] SocksError),
+    #[error(
+        "the client does not speak TLS, by which alone this listener takes clients (write https:// before the address of the \
+         proxy)"
+    )]
+    ClearText,
+    #[error("the TLS handshake with the proxy failed: {0}")]
+    Greeting(String),
+    #[error("the connection was not redirected to this transparent listener: {0}")]
+    NotRedirected(String),
     #[error(transparent)]
     Access(#[from] AccessError),
     #[error("no pinset for {0}, and hosts without one are denied ([defaults] unpinned = \"deny\")")]
@@ -65,14 +80,25 @@ impl SessionError {
     /// The class told in logs, metrics and reports.
     pub(super) const fn class(&self) -> FailureClass {
         match self {
-            Self::Target(_) | Self::Method(_) | Self::Malformed(_) | Self::Ambiguous(_) | Self::LongRequest(_) => {
-                FailureClass::Request
-            }
-            Self::Access(_) | Self::Unlisted(_) | Self::Circle(_) | Self::Dial(DialError::Denied(_)) => {
-                FailureClass::Access
-            }
+            Self::Target(_)
+            | Self::Method(_)
+            | Self::Malformed(_)
+            | Self::Ambiguous(_)
+            | Self::LongRequest(_)
+            | Self::Preface(PrefaceError::Missing(_) | PrefaceError::Malformed(_) | PrefaceError::TooLong(_))
+            | Self::Socks(
+                SocksError::Version(_) | SocksError::Malformed(_) | SocksError::Command(_) | SocksError::AddressType(_),
+            )
+            | Self::ClearText
+            | Self::NotRedirected(_) => FailureClass::Request,
+            Self::Access(_)
+            | Self::Unlisted(_)
+            | Self::Circle(_)
+            | Self::Dial(DialError::Denied(_))
+            | Self::Socks(SocksError::Method | SocksError::Password) => FailureClass::Access,
             Self::Overload { .. } | Self::Shutdown => FailureClass::Overload,
             Self::SlowRequest
+            | Self::Preface(PrefaceError::Slow(_))
             | Self::Dial(
                 DialError::ResolveTimeout { .. }
                 | DialError::ConnectTimeout { .. }
@@ -119,6 +145,8 @@ impl SessionError {
                 | AcceptError::Protocol(_)
                 | AcceptError::Io(_),
             )
+            | Self::Preface(PrefaceError::Silent | PrefaceError::Closed(_) | PrefaceError::Io(..))
+            | Self::Greeting(_)
             | Self::Gone => FailureClass::Client,
             Self::Accept(AcceptError::Issue(_) | AcceptError::Name(_) | AcceptError::NoPermit) => {
                 FailureClass::Internal
@@ -136,6 +164,11 @@ impl SessionError {
             | Self::SlowRequest
             | Self::LongRequest(_)
             | Self::Circle(_)
+            | Self::Preface(_)
+            | Self::Socks(_)
+            | Self::ClearText
+            | Self::Greeting(_)
+            | Self::NotRedirected(_)
             | Self::Overload { .. } => Some(Stage::Request),
             Self::Dial(_) => Some(Stage::Dial),
             Self::Handshake(_) => Some(Stage::UpstreamTls),
@@ -162,6 +195,10 @@ impl SessionError {
                 | Self::Ambiguous(_)
                 | Self::LongRequest(_)
                 | Self::Circle(_)
+                | Self::Preface(PrefaceError::Missing(_) | PrefaceError::Malformed(_) | PrefaceError::TooLong(_))
+                | Self::Socks(_)
+                | Self::ClearText
+                | Self::NotRedirected(_)
                 | Self::Access(_)
                 | Self::Unlisted(_)
                 | Self::Overload { .. }
@@ -185,6 +222,7 @@ impl SessionError {
             | Self::Rejected(_)
             | Self::Access(_)
             | Self::Unlisted(_)
+            | Self::NotRedirected(_)
             | Self::Disagreement(_) => Some(AlertDescription::AccessDenied),
             Self::Handshake(HandshakeError::NoApplicationProtocol) => Some(AlertDescription::NoApplicationProtocol),
             Self::Dial(_) | Self::Handshake(_) => Some(AlertDescription::InternalError),
@@ -200,6 +238,10 @@ impl SessionError {
             | Self::SlowRequest
             | Self::LongRequest(_)
             | Self::Circle(_)
+            | Self::Preface(_)
+            | Self::Socks(_)
+            | Self::ClearText
+            | Self::Greeting(_)
             | Self::Overload { .. }
             | Self::Gone
             | Self::Shutdown => None,

@@ -2,22 +2,28 @@
 //! closes. This stream holds such an answer back and survives the parser, so that the client can be told what is wrong.
 
 use super::error::SessionError;
+use super::wire::Wire;
 use crate::policy::host::Authority;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
-use tokio::net::TcpStream;
 
 /// How much of a request line is kept for the words of a refusal. A CONNECT target has at most 259 octets.
 const REQUEST_LINE_KEPT: usize = 1_024;
+
+/// The first octet of TLS (RFC 8446 section 5.1), and of no HTTP.
+pub(super) const TLS_HANDSHAKE: u8 = 22;
+/// What is told of a client that speaks TLS where HTTP is spoken.
+const SPEAKS_TLS: &str = "it begins as TLS, and this listener takes CONNECT in the clear (write http:// before the address of \
+                          the proxy, or give the listener a tls)";
 
 /// A connection that speaks HTTP.
 #[derive(Debug)]
 pub(super) struct Head {
     /// Absent only after `into_inner`.
-    stream: Option<Take<TcpStream>>,
+    stream: Option<Take<Wire>>,
     progress: Arc<Progress>,
 }
 
@@ -36,14 +42,14 @@ struct State {
     /// The client has closed its side, or its connection has failed.
     ended: bool,
     /// The connection, left behind by a parser that gave up on it.
-    left: Option<TcpStream>,
+    left: Option<Wire>,
 }
 
 /// A connection on which no request could be parsed.
 #[derive(Debug)]
 pub(super) struct Unparsed {
     /// The connection, unless the client has closed it.
-    pub(super) stream: Option<TcpStream>,
+    pub(super) stream: Option<Wire>,
     /// What stands where the target of a CONNECT stands; empty for anything else.
     pub(super) target: String,
     pub(super) error: SessionError,
@@ -86,6 +92,7 @@ impl Progress {
             _ if matches!(ended, Ended::Shutdown) => SessionError::Shutdown,
             _ if timed_out => SessionError::SlowRequest,
             _ if state.ended || matches!(ended, Ended::Closed) => SessionError::Gone,
+            _ if state.request_line.first() == Some(&TLS_HANDSHAKE) => SessionError::Malformed(SPEAKS_TLS.to_owned()),
             _ if state.received >= bytes_max => SessionError::LongRequest(bytes_max),
             (Some(b"431" | b"414"), _) => SessionError::LongRequest(bytes_max),
             (_, Some(Err(error))) => SessionError::Target(error),
@@ -102,16 +109,16 @@ impl Progress {
 
 impl Head {
     /// A connection from which at most `bytes_max` bytes are read until a request is parsed.
-    pub(super) fn new(stream: TcpStream, progress: Arc<Progress>, bytes_max: usize) -> Self {
+    pub(super) fn new(stream: Wire, progress: Arc<Progress>, bytes_max: usize) -> Self {
         Self { stream: Some(stream.take(bytes_max as u64)), progress }
     }
 
     /// The connection, once it does not speak HTTP any more.
-    pub(super) fn into_inner(mut self) -> Option<TcpStream> {
+    pub(super) fn into_inner(mut self) -> Option<Wire> {
         self.stream.take().map(Take::into_inner)
     }
 
-    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+    fn stream(&mut self) -> io::Result<Pin<&mut Wire>> {
         self.stream.as_mut().map(|stream| Pin::new(stream.get_mut())).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }

@@ -1,22 +1,20 @@
-//! Accepts connections, gives each to HTTP, and ends them all in order.
+//! Accepts connections, lets each in by its way, and ends them all in order.
 
 use super::Proxy;
+use super::capacity::{Place, Room};
+use super::entrance::{Entrance, Manner};
 use super::error::SessionError;
-use super::head::{Ended, Head, Progress, Unparsed};
-use super::record::Record;
-use super::reply::Refusal;
-use super::{capacity::Place, session};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
+use super::preface::{self, PrefaceError};
+use super::refusing::{refuse, send_last};
+use super::wire::Wire;
+use super::{connect, greeting, socks, transparent};
+use crate::config::ListenerKind;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 
 /// Pause after an error of accept(2), most often a lack of file descriptors, which ending sessions will give back.
@@ -27,23 +25,28 @@ pub(super) const END_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const HEADER_FIELDS_MAX: usize = 100;
 /// Clients that are told at one time why they are not let in; further ones are told less patiently.
 pub(super) const REFUSALS_MAX: usize = 256;
-/// How long a refused client may take to read its refusal and close.
-const LINGER: Duration = Duration::from_secs(2);
-/// What a refused client may still send meanwhile.
-const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 /// A connection on which nothing was said for so long is not waited for when the proxy drains.
-const FRESH: Duration = Duration::from_secs(1);
+pub(super) const FRESH: Duration = Duration::from_secs(1);
 /// How often lost events are looked for and told.
 const LOSS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often the dates of the policy and the clocks are looked at. Sessions look for themselves.
 const DATES_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Serves the listeners until `shutdown` completes; then takes no new connections, gives open sessions the drain
+/// A connection that was let in, and has not asked for anything yet.
+pub(super) struct Caller {
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) manner: Arc<Manner>,
+    /// Who is judged.
+    pub(super) client: SocketAddr,
+    pub(super) accepted: Instant,
+}
+
+/// Serves the entrances until `shutdown` completes; then takes no new connections, gives open sessions the drain
 /// timeout (or until [`Proxy::end`]), ends the rest, and returns.
-pub async fn serve(listeners: Vec<TcpListener>, proxy: Arc<Proxy>, shutdown: impl Future<Output = ()>) {
-    for listener in listeners {
-        proxy.sessions.spawn(accept(listener, Arc::clone(&proxy)));
+pub async fn serve(entrances: Vec<Entrance>, proxy: Arc<Proxy>, shutdown: impl Future<Output = ()>) {
+    for entrance in entrances {
+        proxy.sessions.spawn(accept(entrance, Arc::clone(&proxy)));
     }
     let losses = tokio::spawn(watch_losses(Arc::clone(&proxy)));
     let dates = tokio::spawn(watch_dates(Arc::clone(&proxy)));
@@ -112,14 +115,15 @@ pub fn tell_losses(proxy: &Proxy) {
     }
 }
 
-async fn accept(listener: TcpListener, proxy: Arc<Proxy>) {
+async fn accept(entrance: Entrance, proxy: Arc<Proxy>) {
+    let Entrance { listener, manner } = entrance;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = proxy.stopping.cancelled() => return,
         };
         match accepted {
-            Ok((stream, client)) => admit(&proxy, stream, client),
+            Ok((stream, peer)) => arrive(&proxy, &manner, stream, peer),
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
                 tracing::error!("cannot accept connections: {error}");
@@ -135,118 +139,117 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     matches!(error.kind(), K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused | K::Interrupted)
 }
 
-fn admit(proxy: &Arc<Proxy>, stream: TcpStream, client: SocketAddr) {
+/// A connection that was accepted: told apart by whose it may be.
+fn arrive(proxy: &Arc<Proxy>, manner: &Arc<Manner>, stream: TcpStream, peer: SocketAddr) {
     // Nagle's algorithm against delayed acknowledgements costs 40 ms with the small writes of handshakes.
     drop(stream.set_nodelay(true));
+    if manner.names(peer.ip()) {
+        match proxy.capacity.room() {
+            Ok(room) => drop(proxy.sessions.spawn(behind(Arc::clone(proxy), Arc::clone(manner), stream, peer, room))),
+            Err(error) => turn_away(proxy, manner, stream, peer, &error),
+        }
+        return;
+    }
     // Who may not use the proxy takes no place in it.
     let generation = proxy.generation();
-    let admitted = generation.access.check_client(client.ip()).map_err(SessionError::from);
-    match admitted.and_then(|()| proxy.capacity.take(client.ip())) {
+    let admitted = generation.access.check_client(peer.ip()).map_err(SessionError::from);
+    match admitted.and_then(|()| proxy.capacity.take(peer.ip())) {
+        Ok(place) if manner.is_plain() => {
+            let served = connect::serve(Arc::clone(proxy), Wire::Tcp(stream), peer, Instant::now(), place);
+            proxy.sessions.spawn(served);
+        }
         Ok(place) => {
-            proxy.sessions.spawn(speak_http(Arc::clone(proxy), stream, client, place));
+            let caller = Caller::new(proxy, manner, peer);
+            proxy.sessions.spawn(serve_caller(caller, stream, None, place));
+        }
+        Err(error) => turn_away(proxy, manner, stream, peer, &error),
+    }
+}
+
+/// Refuses a connection that nothing has been read of.
+fn turn_away(proxy: &Arc<Proxy>, manner: &Manner, stream: TcpStream, client: SocketAddr, error: &SessionError) {
+    let words = refuse(proxy, manner.speech(), client, Instant::now(), "", error);
+    match Arc::clone(&proxy.refusals).try_acquire_owned() {
+        Ok(place) => {
+            proxy.sessions.spawn(async move {
+                send_last(stream, &words).await;
+                drop(place);
+            });
+        }
+        // A write that fits the buffer of a fresh socket, or is lost with it.
+        Err(_) => drop(stream.try_write(&words)),
+    }
+}
+
+/// A connection from a peer that says whose it is.
+async fn behind(proxy: Arc<Proxy>, manner: Arc<Manner>, mut stream: TcpStream, peer: SocketAddr, room: Room) {
+    let accepted = Instant::now();
+    let read = tokio::select! {
+        read = timeout(proxy.limits.header_timeout, preface::read(&mut stream, peer)) => {
+            read.unwrap_or(Err(PrefaceError::Slow(peer.ip())))
+        }
+        () = proxy.waits_no_longer(accepted) => return,
+    };
+    let ends = match read {
+        Ok(ends) => ends,
+        // It has said nothing at all, as probes of the peer do.
+        Err(PrefaceError::Silent) => return,
+        Err(error) => {
+            let words = refuse(&proxy, manner.speech(), peer, accepted, "", &error.into());
+            return send_last(stream, &words).await;
+        }
+    };
+    // A peer that speaks for itself is judged when it asks for something: most often it looks whether somebody listens.
+    let client = ends.map_or(peer, |ends| ends.client);
+    let admitted = match ends {
+        Some(_) => proxy.generation().access.check_client(client.ip()).map_err(SessionError::from),
+        None => Ok(()),
+    };
+    match admitted.and_then(|()| room.of(client.ip())) {
+        Ok(place) => {
+            tracing::debug!("a connection of {client} comes from {peer}");
+            let caller = Caller { accepted, ..Caller::new(&proxy, &manner, client) };
+            serve_caller(caller, stream, ends.map(|ends| ends.destination), place).await;
         }
         Err(error) => {
-            let refusal = refuse(proxy, client, Instant::now(), "", &error);
-            match Arc::clone(&proxy.refusals).try_acquire_owned() {
-                Ok(place) => {
-                    proxy.sessions.spawn(async move {
-                        // The session has failed; whether the client hears why does not change that.
-                        drop(timeout(LINGER, send_last(stream, &refusal)).await);
-                        drop(place);
-                    });
-                }
-                // A write that fits the buffer of a fresh socket, or is lost with it.
-                Err(_) => drop(stream.try_write(&refusal)),
-            }
+            let words = refuse(&proxy, manner.speech(), client, accepted, "", &error);
+            send_last(stream, &words).await;
         }
     }
 }
 
-/// One request a connection: CONNECT turns it into a tunnel, everything else is refused and ends it.
-async fn speak_http(proxy: Arc<Proxy>, stream: TcpStream, client: SocketAddr, place: Place) {
-    let accepted = Instant::now();
-    let progress = Arc::new(Progress::default());
-    let place = Arc::new(place);
-    let ended = parse_and_serve(&proxy, stream, client, &place, &progress).await;
-    let Some(Unparsed { stream, target, error }) = progress.unparsed(&ended, proxy.limits.header_bytes) else { return };
-    // Without a connection there is nobody to be told, and the event has no status.
-    let Some(stream) = stream else { return failed(&proxy, client, accepted, &target, &error).finish() };
-    let refusal = refuse(&proxy, client, accepted, &target, &error);
-    // The session has failed; whether the client hears why does not change that.
-    drop(timeout(LINGER, send_last(stream, &refusal)).await);
-}
-
-/// HTTP by hyper, and how it ended. When this returns, the connection belongs to a session, or is closed, or is left in
-/// `progress`.
-async fn parse_and_serve(
-    proxy: &Arc<Proxy>,
-    stream: TcpStream,
-    client: SocketAddr,
-    place: &Arc<Place>,
-    progress: &Arc<Progress>,
-) -> Ended {
-    let head = Head::new(stream, Arc::clone(progress), proxy.limits.header_bytes);
-    let service = service_fn(|request| {
-        progress.parsed();
-        // Opened here and not in the future, which is dropped without a poll when the client has left already.
-        let record = Record::open(&proxy.reporter, proxy.session_name(), client, proxy.time.now());
-        let session = session::open(Arc::clone(proxy), client, Arc::clone(place), request, record);
-        async { Ok::<_, Infallible>(session.await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(proxy.limits.header_timeout)
-        .max_buf_size(proxy.limits.header_bytes)
-        .max_headers(HEADER_FIELDS_MAX)
-        // Some old clients choke on any header in the reply to a CONNECT.
-        .auto_date_header(false)
-        .serve_connection(TokioIo::new(head), service)
-        .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let accepted = Instant::now();
-    tokio::select! {
-        ended = connection.as_mut() => return ended.map_or_else(Ended::Http, |()| Ended::Closed),
-        () = proxy.stopping.cancelled() => {}
+/// By the way that it has come in. `destination` is where it was made to, as the peer in front of the proxy says.
+async fn serve_caller(caller: Caller, stream: TcpStream, destination: Option<SocketAddr>, place: Place) {
+    let Some(wire) = Box::pin(greeting::greet(&caller, stream)).await else { return };
+    // Boxed: each of them is as large as a session at its largest.
+    match caller.manner.kind {
+        ListenerKind::Forward => {
+            let Caller { proxy, client, accepted, .. } = caller;
+            Box::pin(connect::serve(proxy, wire, client, accepted, place)).await;
+        }
+        ListenerKind::Socks5 => Box::pin(socks::serve(caller, wire, place)).await,
+        ListenerKind::Transparent(redirect) => {
+            Box::pin(transparent::serve(caller, wire, redirect, destination, place)).await;
+        }
     }
-    // Who has just connected is about to ask, and would have to be told to ask again.
-    tokio::select! {
-        ended = connection.as_mut() => return ended.map_or_else(Ended::Http, |()| Ended::Closed),
-        () = sleep_until(accepted + FRESH) => connection.as_mut().graceful_shutdown(),
-        () = proxy.ending.cancelled() => connection.as_mut().graceful_shutdown(),
+}
+
+impl Caller {
+    fn new(proxy: &Arc<Proxy>, manner: &Arc<Manner>, client: SocketAddr) -> Self {
+        Self { proxy: Arc::clone(proxy), manner: Arc::clone(manner), client, accepted: Instant::now() }
     }
-    tokio::select! {
-        ended = connection.as_mut() => return ended.map_or_else(Ended::Http, |()| Ended::Closed),
-        () = proxy.ending.cancelled() => {}
+}
+
+impl Proxy {
+    /// Completes when a client that was accepted then and has not asked yet is not waited for any more.
+    pub(super) async fn waits_no_longer(&self, accepted: Instant) {
+        self.stopping.cancelled().await;
+        // Who has just connected is about to ask, and would have to be told to ask again.
+        tokio::select! {
+            () = sleep_until(accepted + FRESH) => {}
+            () = self.ending.cancelled() => {}
+        }
     }
-    // A session ends itself, and answers.
-    if progress.is_parsed() { connection.await.map_or_else(Ended::Http, |()| Ended::Closed) } else { Ended::Shutdown }
-}
-
-/// Refuses a client outside of HTTP; emits the event.
-fn refuse(proxy: &Proxy, client: SocketAddr, accepted: Instant, target: &str, error: &SessionError) -> Vec<u8> {
-    let mut record = failed(proxy, client, accepted, target, error);
-    let refusal = Refusal::new(error, record.event(), Vec::new());
-    record.replied(refusal.status());
-    record.finish();
-    refusal.to_bytes()
-}
-
-/// The record of a session that failed before there was a request.
-fn failed(proxy: &Proxy, client: SocketAddr, accepted: Instant, target: &str, error: &SessionError) -> Box<Record> {
-    let mut record = Record::open(&proxy.reporter, proxy.session_name(), client, proxy.time.now());
-    record.begun(accepted);
-    record.asked_for(target);
-    record.fail(error);
-    record
-}
-
-/// Sends the last bytes of a connection and waits for the client to close: to close first, with bytes of the client
-/// unread, would reset the connection and could take the refusal with it (RFC 9112 section 9.6).
-async fn send_last(mut stream: TcpStream, bytes: &[u8]) -> io::Result<()> {
-    stream.write_all(bytes).await?;
-    stream.shutdown().await?;
-    tokio::io::copy(&mut stream.take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await?;
-    Ok(())
 }
 
 async fn watch_losses(proxy: Arc<Proxy>) {

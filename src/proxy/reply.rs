@@ -2,6 +2,7 @@
 //! a body.
 
 use super::error::SessionError;
+use super::preface::PrefaceError;
 use crate::policy::decision::FailureClass;
 use crate::policy::pin::Pin;
 use crate::policy::pinset::Position;
@@ -239,11 +240,17 @@ fn printable(text: &str, characters_max: usize) -> String {
 fn status(error: &SessionError) -> (StatusCode, &'static str) {
     use StatusCode as S;
     match error {
-        SessionError::Target(_) | SessionError::Malformed(_) | SessionError::Ambiguous(_) => {
-            (S::BAD_REQUEST, "http_request_error")
-        }
         SessionError::Method(_) => (S::METHOD_NOT_ALLOWED, "http_request_error"),
-        SessionError::SlowRequest => (S::REQUEST_TIMEOUT, "http_request_error"),
+        SessionError::SlowRequest | SessionError::Preface(PrefaceError::Slow(_)) => {
+            (S::REQUEST_TIMEOUT, "http_request_error")
+        }
+        SessionError::Target(_)
+        | SessionError::Malformed(_)
+        | SessionError::Ambiguous(_)
+        | SessionError::Preface(_)
+        | SessionError::Socks(_)
+        | SessionError::ClearText
+        | SessionError::NotRedirected(_) => (S::BAD_REQUEST, "http_request_error"),
         SessionError::LongRequest(_) => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "http_request_error"),
         SessionError::Access(_) | SessionError::Unlisted(_) | SessionError::Disagreement(_) => {
             (S::FORBIDDEN, "http_request_denied")
@@ -277,8 +284,9 @@ fn status(error: &SessionError) -> (StatusCode, &'static str) {
             FailureClass::Internal => (S::INTERNAL_SERVER_ERROR, "proxy_internal_error"),
             _ => (S::BAD_GATEWAY, "tls_certificate_error"),
         },
-        // These come after the 200 and are told by an alert; the status is what the event would have shown.
-        SessionError::ClientHello(_)
+        // These are told by an alert; the status is what the event would have shown.
+        SessionError::Greeting(_)
+        | SessionError::ClientHello(_)
         | SessionError::ServerNameForm(_)
         | SessionError::ServerName { .. }
         | SessionError::Accept(_)
@@ -345,6 +353,14 @@ const fn remedy(error: &SessionError) -> &'static str {
         }
         SessionError::Method(_) => "use an https:// URL; the client then sends CONNECT",
         SessionError::SlowRequest => "send the request head without pauses",
+        SessionError::Preface(_) => {
+            "have the load balancer send the PROXY protocol, or the operator of the proxy take its address out of \
+             proxy_protocol_from"
+        }
+        SessionError::Socks(_) => "use a SOCKS5 client: curl --proxy socks5h://HOST:PORT",
+        SessionError::ClearText => {
+            "write https:// before the address of the proxy, and trust the certificate of the listener"
+        }
         SessionError::Access(_) | SessionError::Dial(DialError::Denied(_)) => {
             "if this should be allowed, the operator of the proxy changes [access]"
         }

@@ -1,19 +1,21 @@
-//! The trip of one CONNECT, stage by stage.
+//! The trip of one session, stage by stage.
 //!
 //! ```text
 //! request ─ policy ─ dial ─ upstream_tls ─ pin ─ reply ─ client_tls ─ relay ─ report
 //! ```
+//!
+//! How a client asks, and how it is answered, is up to the way that it came in by: `connect`, `socks`, `transparent`. Each
+//! has a session admit the target, judge it, and carry it from the answer on; there is no other way to the relay.
 //!
 //! The verdict comes before the 200. Two kinds of session cannot be judged before their ClientHello: one to an address,
 //! whose name is in the SNI, and one that the default sends through a blind tunnel, whose SNI must not name another
 //! host. Both are dialled before the 200 and judged behind it; a refusal is then a TLS alert.
 
 use super::alpn::{ClientKey, Offer};
-use super::capacity::Place;
-use super::client_half::{Pair, tunnel};
+use super::client_half::Pair;
 use super::error::SessionError;
+use super::opening::Opening;
 use super::record::Record;
-use super::reply::{BodyForm, Refusal};
 use super::standing::{Listed, Seen, Shown, Verdict};
 use super::upstream_half::{Verified, check_expiry, no_permit};
 use super::{Generation, Proxy, Turn};
@@ -27,13 +29,8 @@ use crate::report::Stage;
 use crate::upstream::dial::Dialled;
 use crate::upstream::handshake::HandshakeError;
 use crate::upstream::via::Hops;
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, USER_AGENT};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::ext::ReasonPhrase;
-use hyper::upgrade::OnUpgrade;
+use http::HeaderMap;
+use http::header::USER_AGENT;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -55,7 +52,7 @@ pub(super) struct Session {
     turn: Turn,
 }
 
-/// How far a session is when it gets its 200.
+/// How far a session is when its client is answered.
 enum Approach {
     /// The upstream is verified and the verdict is given.
     Verified(Verified),
@@ -65,82 +62,10 @@ enum Approach {
     AfterHello(Dialled),
 }
 
-/// Runs a session up to its reply; what follows a 200 goes on in a task of its own.
-pub(super) async fn open(
-    proxy: Arc<Proxy>,
-    client: SocketAddr,
-    place: Arc<Place>,
-    request: Request<Incoming>,
-    mut record: Box<Record>,
-) -> Response<Full<Bytes>> {
-    let now = record.event().date_time;
-    let user_agent = request.headers().get(USER_AGENT).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    let moment = proxy.time.moment();
-    let generation = proxy.generation();
-    let session = Session {
-        turn: proxy.turn(moment),
-        hops: generation.way.has_parent().then(|| proxy.via.hops(request.headers())),
-        generation,
-        client_key: proxy.offers.key(client.ip(), user_agent),
-        moment,
-        proxy,
-        client,
-        now,
-    };
-    let form = BodyForm::of(request.headers());
-    let approached = match session.request(&request, &mut record) {
-        Ok(target) => tokio::select! {
-            approach = Box::pin(session.approach(&target, &mut record)) => approach.map(|approach| (target, approach)),
-            () = session.proxy.ending.cancelled() => Err(SessionError::Shutdown),
-        },
-        Err(error) => Err(error),
-    };
-    match approached {
-        Ok((target, approach)) => {
-            record.replied(StatusCode::OK);
-            // Before it has its 200: from then on no change of the rules misses it.
-            let listed = session.listed(target, &approach, &record);
-            let sessions = session.proxy.sessions.clone();
-            let upgrade = hyper::upgrade::on(request);
-            // Boxed, so that its memory is free again while the session relays.
-            let carried = Box::pin(session.carry(listed, approach, upgrade, record));
-            sessions.spawn(async move {
-                if let Some(tunnel) = carried.await {
-                    tunnel.relay().await;
-                }
-                drop(place);
-            });
-            established()
-        }
-        Err(error) => {
-            record.fail(&error);
-            let refusal = Refusal::new(&error, record.event(), record.expected_pins());
-            record.replied(refusal.status());
-            record.finish();
-            refusal.response(form)
-        }
-    }
-}
-
-/// What follows a CONNECT is the tunnel (RFC 9110 section 9.3.6). A head that says otherwise, or names two hosts, may
-/// have been read otherwise by somebody on the way (RFC 9112 sections 3.2 and 11.2).
-fn check_framing(headers: &HeaderMap) -> Result<(), SessionError> {
-    if headers.contains_key(TRANSFER_ENCODING) {
-        return Err(SessionError::Ambiguous("Transfer-Encoding"));
-    }
-    if headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0") {
-        return Err(SessionError::Ambiguous("Content-Length"));
-    }
-    if headers.get_all(HOST).iter().nth(1).is_some() {
-        return Err(SessionError::Ambiguous("several Host fields"));
-    }
-    Ok(())
-}
-
-fn established() -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
-    response.extensions_mut().insert(ReasonPhrase::from_static(b"Connection established"));
-    response
+/// A session that may go on: how far it is, and where changes of the rules find it.
+pub(super) struct Granted {
+    listed: Listed,
+    approach: Approach,
 }
 
 impl Session {
@@ -149,21 +74,40 @@ impl Session {
         self.proxy.circumstances(rule, host, port, self.client.ip(), self.moment)
     }
 
-    /// request: who asks, for what, and may they?
-    fn request(&self, request: &Request<Incoming>, record: &mut Record) -> Result<Authority, SessionError> {
-        let asked = request.uri().to_string();
-        record.asked_for(&asked);
-        if request.method() != Method::CONNECT {
-            return Err(SessionError::Method(request.method().clone()));
+    /// Takes the generation that is in force. `headers` are those of a request by HTTP, and none of others: they tell programs
+    /// at one address apart, as far as these say it, and what the request has come through.
+    pub(super) fn begin(proxy: Arc<Proxy>, client: SocketAddr, headers: &HeaderMap, record: &Record) -> Self {
+        let moment = proxy.time.moment();
+        let generation = proxy.generation();
+        let agent = headers.get(USER_AGENT).map(http::HeaderValue::as_bytes).unwrap_or_default();
+        Self {
+            turn: proxy.turn(moment),
+            hops: generation.way.has_parent().then(|| proxy.via.hops(headers)),
+            generation,
+            client_key: proxy.offers.key(client.ip(), agent),
+            moment,
+            proxy,
+            client,
+            now: record.event().date_time,
         }
-        check_framing(request.headers())?;
-        self.proxy.via.check(request.headers())?;
-        let target = Authority::parse(&asked)?;
-        record.target(&target, self.generation.policy.generation());
+    }
+
+    /// request: may this client go there?
+    pub(super) fn admit(&self, target: &Authority, record: &mut Record) -> Result<(), SessionError> {
+        record.target(target, self.generation.policy.generation());
         // The rules may have changed since the connection was accepted.
         self.generation.access.check_client(self.client.ip())?;
-        self.generation.access.check_target(&target)?;
-        Ok(target)
+        Ok(self.generation.access.check_target(target)?)
+    }
+
+    /// From the target that was admitted to the verdict, as far as there is one before the ClientHello.
+    pub(super) async fn judge(&self, target: Authority, record: &mut Record) -> Result<Granted, SessionError> {
+        let approach = tokio::select! {
+            approach = Box::pin(self.approach(&target, record)) => approach?,
+            () = self.proxy.ending.cancelled() => return Err(SessionError::Shutdown),
+        };
+        // Before the client hears of it: from then on no change of the rules misses it.
+        Ok(Granted { listed: self.listed(target, &approach, record), approach })
     }
 
     /// When the leaf of this session is issued: it counts when it came, however long the upstream takes.
@@ -202,18 +146,13 @@ impl Session {
         }
     }
 
-    /// client_tls: from the 200 to a tunnel that can be relayed.
-    async fn carry(
-        self,
-        listed: Listed,
-        approach: Approach,
-        upgrade: OnUpgrade,
-        mut record: Box<Record>,
-    ) -> Option<Tunnel> {
+    /// client_tls: from the answer to a tunnel that can be relayed.
+    pub(super) async fn carry(self, granted: Granted, opening: Opening, mut record: Box<Record>) -> Option<Tunnel> {
+        let Granted { listed, approach } = granted;
         record.at(Stage::ClientTls);
         let target = listed.asked();
         let set_up = async {
-            let client = tunnel(upgrade).await?;
+            let client = opening.open().await?;
             match approach {
                 Approach::Blind(dialled, permit) => {
                     self.enter_tunnel(target, client, dialled, &permit, &mut record, &listed).await
@@ -274,7 +213,7 @@ impl Approach {
 /// What is left of a session once both sides have shaken hands. Nothing of its generation is, unless upstream resumption is
 /// on: a tunnel of many hours is no reason to keep a policy that was replaced. What the verdict rests on is, for the
 /// generations to come.
-struct Tunnel {
+pub(super) struct Tunnel {
     listed: Listed,
     pair: Pair,
     record: Box<Record>,
@@ -282,7 +221,7 @@ struct Tunnel {
 
 impl Tunnel {
     /// relay, report.
-    async fn relay(mut self) {
+    pub(super) async fn relay(mut self) {
         let mut counters = Counters::default();
         // Pinned here: a future that moves into another one has its place in it twice.
         let mut ending = std::pin::pin!(self.listed.closing());

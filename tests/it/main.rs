@@ -34,4 +34,5 @@ mod support_selftest;
 mod traces;
 mod vectors;
 mod wayout;
+mod ways;
 mod wire;

@@ -4,6 +4,7 @@ mod admin;
 mod ca;
 mod check;
 mod control;
+mod entrances;
 mod env;
 mod exec;
 mod large;
@@ -112,6 +113,13 @@ impl Program {
         let greeting = running.out.until("\n  export ").await;
         let address = value(&greeting, "listening").parse().expect("an address");
         Self { running, address, greeting }
+    }
+
+    /// The same where it listens as its file says, perhaps not in the clear first.
+    async fn start_anywhere(start: Start) -> Self {
+        let mut running = start.start();
+        let greeting = running.out.until("\n  export ").await;
+        Self { running, address: SocketAddr::from(([0, 0, 0, 0], 0)), greeting }
     }
 
     /// Ends it and asserts that it ends as asked.

@@ -188,7 +188,7 @@ async fn the_schema_refuses_what_the_program_refuses() {
         "[[listener]]\naddress = 8080",
         "[[listener]]\naddress = \"localhost:8080\"",
         "[[listener]]\naddress = \"127.0.0.1\"",
-        "[[listener]]\naddress = \"127.0.0.1:1\"\nkind = \"socks5\"",
+        "[[listener]]\naddress = \"127.0.0.1:1\"\nkind = \"socks\"",
         "[[listener]]\naddress = \"127.0.0.1:1\"\ntls = {}",
         "[ca]\ndirectory = \"\"",
         "[ca]\nleaf_key = \"p265\"",

@@ -5,7 +5,7 @@ use super::chains::CHAIN;
 use super::{HOST, now};
 use pinproxy::authority::{Settings, load_or_create};
 use pinproxy::config::Config;
-use pinproxy::proxy::{Assembled, Clock, Generation, assemble, serve};
+use pinproxy::proxy::{Assembled, Clock, Entrance, Generation, assemble, serve};
 use pinproxy::upstream::doors::Doors;
 use pinproxy::upstream::resolve::SystemResolver;
 use std::net::Ipv4Addr;
@@ -36,7 +36,7 @@ pub(super) fn prepare() -> Box<dyn FnMut(usize)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).expect("a port");
     let address = listener.local_addr().expect("its address");
-    runtime.spawn(serve(vec![listener], proxy, std::future::pending()));
+    runtime.spawn(serve(vec![Entrance::forward(listener)], proxy, std::future::pending()));
     let head = format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\nUser-Agent: bench/1.0\r\n\r\n");
     Box::new(move |_| {
         let answer = runtime.block_on(async {

@@ -4,7 +4,7 @@ use super::super::{Failure, run, usual_ca_directory};
 use crate::authority;
 use crate::config::Config;
 use crate::policy::access::Door;
-use crate::proxy::{Assembled, Clock, Generation, Guards, Proxy, assemble, ca_settings, serve, tell_losses};
+use crate::proxy::{Assembled, Clock, Entrance, Generation, Guards, Proxy, assemble, ca_settings, serve, tell_losses};
 use crate::report::Sink;
 use crate::trust::bundle::Bundle;
 use crate::upstream::doors::Doors;
@@ -52,7 +52,8 @@ impl Instance {
         let Assembled { proxy, sinks, .. } = assembled.map_err(Failure::unreachable)?;
         run::prepare_rsa(&proxy);
         let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn(serve(vec![listener], Arc::clone(&proxy), async { drop(stopped.await) }));
+        let serving =
+            tokio::spawn(serve(vec![Entrance::forward(listener)], Arc::clone(&proxy), async { drop(stopped.await) }));
         Ok(Self { address, ca, bundle, proxy, sinks, stop, serving })
     }
 

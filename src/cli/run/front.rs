@@ -2,11 +2,13 @@
 
 use super::super::Failure;
 use super::listeners::cannot_listen;
-use crate::admin::{self, AdminTlsInForce, Guard, TlsDoor};
+use crate::admin::{self, Guard, TlsDoor};
 use crate::config::{AdminAddress, Secret};
+use crate::materials::own;
 use crate::metrics::Scrapes;
 use crate::operate::{Beside, Operator};
 use crate::overview::Overview;
+use crate::tls::server::InForce;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -16,7 +18,7 @@ pub(super) struct Front {
     /// Where it is.
     pub(super) address: SocketAddr,
     listener: TcpListener,
-    tls: Option<AdminTlsInForce>,
+    tls: Option<InForce>,
     guard: Guard,
 }
 
@@ -24,7 +26,7 @@ impl Front {
     pub(super) async fn open(wanted: &AdminAddress) -> Result<Self, Failure> {
         let AdminAddress { bind, token, tls } = wanted;
         let certificate = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        let tls = tls.as_ref().map(AdminTlsInForce::load).transpose().map_err(Failure::unreachable)?;
+        let tls = tls.as_ref().map(|tls| InForce::load(own::admin(tls))).transpose().map_err(Failure::unreachable)?;
         let bound = TcpListener::bind(bind).await.and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (address, listener) = bound.map_err(|error| {
             Failure::unreachable(cannot_listen(&format!("{bind}, the [admin] address"), "[admin] address", &error))

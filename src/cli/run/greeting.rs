@@ -1,7 +1,7 @@
 //! What is told at the start.
 
 use crate::authority::{CertificateAuthority, NEXT_CERTIFICATE_FILE, Provenance};
-use crate::config::Config;
+use crate::config::{Config, Listener, ListenerKind};
 use crate::policy::moment::Moment;
 use crate::policy::protection::Protection;
 use crate::policy::timestamp::Timestamp;
@@ -15,13 +15,13 @@ pub(super) fn greeting(
     config: &Config,
     authority: &CertificateAuthority,
     provenance: Provenance,
-    addresses: &[SocketAddr],
+    listeners: &[Listener],
     told_at: Option<&str>,
 ) -> String {
     let mut text = format!("pinproxy {}\n", env!("CARGO_PKG_VERSION"));
-    for address in addresses {
+    for listener in listeners {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  listening   {address}");
+        let _ = writeln!(text, "  listening   {}{}", listener.address, manner(listener));
     }
     if let Some(url) = told_at {
         let _ = writeln!(text, "  admin       {url}");
@@ -37,11 +37,21 @@ pub(super) fn greeting(
         let _ = writeln!(text, "  next CA     {}, {state} {}", next.display(), Timestamp(other.from));
     }
     let _ = writeln!(text, "  pinsets     {}", pinsets(config, SystemTime::now()));
-    if let Some(address) = addresses.first() {
+    if let Some(listener) = listeners.iter().find(|listener| listener.kind == ListenerKind::Forward) {
         let _ = writeln!(text, "Paste this into a shell to send its programs through the proxy:");
-        let _ = writeln!(text, "  {}", paste(*address, &ca));
+        let _ = writeln!(text, "  {}", paste(listener, &ca));
     }
     text
+}
+
+/// What clients speak there, where it is not CONNECT in the clear.
+fn manner(listener: &Listener) -> String {
+    match (listener.kind, &listener.tls) {
+        (ListenerKind::Forward, None) => String::new(),
+        (ListenerKind::Forward, Some(_)) => " (by TLS)".to_owned(),
+        (kind, None) => format!(" ({})", kind.as_str()),
+        (kind, Some(_)) => format!(" ({} by TLS)", kind.as_str()),
+    }
 }
 
 /// A rollout that has not come to every client is told apart: for whom it enforces depends on who asks.
@@ -60,7 +70,9 @@ fn pinsets(config: &Config, now: SystemTime) -> String {
 
 /// Variables that most clients on a Unix read: the proxy, and the CA in place of their own roots, which is right as
 /// long as every https connection of theirs goes through the proxy.
-fn paste(address: SocketAddr, ca: &Path) -> String {
+fn paste(listener: &Listener, ca: &Path) -> String {
+    let address = listener.address;
+    let scheme = if listener.tls.is_some() { "https" } else { "http" };
     let reachable = if address.ip().is_unspecified() {
         SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port())
     } else {
@@ -69,7 +81,7 @@ fn paste(address: SocketAddr, ca: &Path) -> String {
     let ca = shell_quoted(&ca.display().to_string());
     let variables = ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO"];
     let bundles = variables.map(|name| format!("{name}={ca}")).join(" ");
-    format!("export https_proxy=http://{reachable} HTTPS_PROXY=http://{reachable} {bundles}")
+    format!("export https_proxy={scheme}://{reachable} HTTPS_PROXY={scheme}://{reachable} {bundles}")
 }
 
 fn shell_quoted(text: &str) -> String {

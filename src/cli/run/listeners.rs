@@ -1,6 +1,9 @@
 //! The sockets that clients connect to: bound here, or handed over by whoever starts the program (sd_listen_fds(3)).
 
 use super::super::Failure;
+use crate::config::Listener;
+use crate::operate::Beside;
+use crate::proxy::Entrance;
 use listenfd::ListenFd;
 use socket2::SockRef;
 use std::env;
@@ -47,8 +50,8 @@ impl Handed {
         self.0.iter().map(|socket| socket.local_addr().map_err(Failure::unreachable)).collect()
     }
 
-    /// These sockets, or where there are none, new ones that listen on these addresses.
-    pub(super) async fn or_bound(self, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
+    /// These sockets, or where there are none, new ones that listen where these do.
+    pub(super) async fn or_bound(self, wanted: &[Listener]) -> Result<Vec<TcpListener>, Failure> {
         if !self.0.is_empty() {
             return self
                 .0
@@ -57,7 +60,7 @@ impl Handed {
                 .collect();
         }
         let mut listeners = Vec::new();
-        for address in addresses {
+        for Listener { address, .. } in wanted {
             let listener = TcpListener::bind(address).await;
             listeners.push(
                 listener
@@ -66,6 +69,21 @@ impl Handed {
         }
         Ok(listeners)
     }
+}
+
+/// Makes of each socket what is wanted of it, and notes where it listens.
+pub(super) fn open(sockets: Vec<TcpListener>, wanted: &mut [Listener]) -> Result<Vec<Entrance>, Failure> {
+    let opened = sockets.into_iter().zip(wanted).map(|(socket, listener)| {
+        listener.address = socket.local_addr().map_err(Failure::unreachable)?;
+        Entrance::new(socket, listener).map_err(Failure::unreachable)
+    });
+    opened.collect()
+}
+
+/// What a reload reads again: the certificates of those that speak TLS.
+pub(super) fn beside(entrances: &[Entrance]) -> impl Iterator<Item = Beside> {
+    let spoken = entrances.iter().filter_map(Entrance::tls).cloned();
+    spoken.map(|tls| Beside { paths: tls.paths(), renew: Box::new(move || tls.renew()) })
 }
 
 /// Refuses what a manager says of its sockets and cannot be understood: a proxy that took no notice would listen somewhere

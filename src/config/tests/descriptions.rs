@@ -100,6 +100,7 @@ fn every_key_is_read() {
                 "/pinset" => format!("[[pinset]]\npins = [\"{X1}\"]\n{line}"),
                 "/upstream/extra_roots" => format!("[upstream]\nextra_roots = [{{ {line} }}]"),
                 "/upstream/client_certificates" => format!("[upstream]\nclient_certificates = [{{ {line} }}]"),
+                "/listener/tls" => format!("[[listener]]\n[listener.tls]\n{line}"),
                 "/listener" | "/exempt" | "/tunnel" | "/blocklist" => format!("[[{}]]\n{line}", &path[1..]),
                 _ => with(&path, &line),
             };

@@ -42,6 +42,17 @@ async fn heads_that_cannot_be_parsed_are_refused_with_a_reason() {
     unreached.ends();
 }
 
+/// It cannot read the answer, but whoever looks into the log can.
+#[tokio::test]
+async fn a_client_that_speaks_tls_is_told_of_as_one() {
+    let mut unreached = Unreached::start("").await;
+    let hello = client_hello_bytes(Some("bank.example"), &["h2"]);
+    let (_, event) = unreached.refuses(&hello, 400, UNPARSED).await;
+    let detail = event.detail.as_deref().unwrap_or_default();
+    assert!(detail.contains("it begins as TLS, and this listener takes CONNECT in the clear"), "{detail}");
+    unreached.ends();
+}
+
 #[tokio::test]
 async fn any_bytes_get_a_reason_or_a_close_and_one_event() {
     let mut unreached = Unreached::start("[limits]\nheader_timeout = \"300ms\"").await;

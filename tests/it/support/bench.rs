@@ -77,7 +77,7 @@ impl Bench {
 }
 
 /// One request and its answer, and a clean end.
-async fn converse(client: RawClient, tls: &ClientTls) -> Result<Session, TlsFailure> {
+pub(crate) async fn converse(client: RawClient, tls: &ClientTls) -> Result<Session, TlsFailure> {
     let mut tls = client.tls(tls).await?;
     let answer = tls.get("host.example", "/balance").await?;
     tls.shutdown().await?;

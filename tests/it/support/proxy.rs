@@ -8,7 +8,7 @@ use pinproxy::files::Stamps;
 use pinproxy::operate::{Beginning, Operator, Read, Reloads};
 use pinproxy::policy::access::Door;
 use pinproxy::policy::host::DnsName;
-use pinproxy::proxy::{Assembled, Clock, Deliveries, Generation, Proxy, assemble, ca_settings, serve};
+use pinproxy::proxy::{Assembled, Clock, Deliveries, Entrance, Generation, Proxy, assemble, ca_settings, serve};
 use pinproxy::report::{Event, Sink, Violation};
 use pinproxy::upstream::doors::Doors;
 use pinproxy::upstream::resolve::{Resolve, Resolving};
@@ -41,7 +41,7 @@ pub(crate) struct ProxyBuilder {
 
 /// A proxy under test. It ends when this is dropped; [`TestProxy::stop`] ends it as a signal would.
 pub(crate) struct TestProxy {
-    /// Where it listens.
+    /// Where it listens first. The addresses of its configuration give way to free ports.
     pub(crate) addr: SocketAddr,
     /// The proxy itself.
     pub(crate) proxy: Arc<Proxy>,
@@ -195,11 +195,10 @@ impl ProxyBuilder {
         let folder = tempfile::Builder::new().permissions(private).tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("roots.pem"), pem_bundle(&self.roots)).expect("roots.pem is written");
         for (name, contents) in &self.files {
-            std::fs::write(folder.path().join(name), contents).expect("the file is written");
-            if Path::new(name).extension().is_some_and(|extension| extension == "key") {
-                // What others can read is no key.
-                let private = Permissions::from_mode(0o600);
-                std::fs::set_permissions(folder.path().join(name), private).expect("the key is private");
+            let path = folder.path().join(name);
+            std::fs::write(&path, contents).expect("the file is written");
+            if path.extension().is_some_and(|extension| extension == "key") {
+                std::fs::set_permissions(path, Permissions::from_mode(0o600)).expect("it is ours");
             }
         }
         let ca_folder = folder.path().join("ca");
@@ -233,22 +232,26 @@ impl ProxyBuilder {
         let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Channel(sender))];
         let names = Names { addresses: self.addresses, silent: self.silent };
         let generation = Generation::load(&config, 1, authority.certificates()).expect("a generation");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
-        let addr = listener.local_addr().expect("its address");
-        let doors = Doors::default().and(Door::Proxy, [addr]).and(Door::Admin, self.doors);
+        let (mut entrances, mut addrs) = (Vec::new(), Vec::new());
+        for wanted in &config.listeners {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+            addrs.push(listener.local_addr().expect("its address"));
+            entrances.push(Entrance::new(listener, wanted).expect("an entrance"));
+        }
+        let doors = Doors::default().and(Door::Proxy, addrs.iter().copied()).and(Door::Admin, self.doors);
         let assembled = assemble(&config, generation, &authority, Arc::new(names), clock, doors, sinks);
         let Assembled { proxy, sinks, outbox, .. } = assembled.expect("the proxy is assembled");
         let (shutdown, stop) = oneshot::channel::<()>();
         let served = Arc::clone(&proxy);
         let serving = tokio::spawn(async move {
-            serve(vec![listener], served, async { drop(stop.await) }).await;
+            serve(entrances, served, async { drop(stop.await) }).await;
             drop(sinks);
             if let Some(outbox) = outbox {
                 outbox.end().await;
             }
         });
         TestProxy {
-            addr,
+            addr: addrs[0],
             proxy,
             ca: authority.certificates()[0].clone(),
             folder,
