@@ -55,6 +55,19 @@ pub enum Ticket {
     Spared,
 }
 
+/// What a client is to be given.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'t> {
+    /// The application protocol that the upstream chose.
+    pub alpn: Option<&'t [u8]>,
+    /// Something to resume with.
+    pub ticket: Ticket,
+    /// The end of the upstream's certificate: the leaf ends no later.
+    pub upstream_not_after: Option<SystemTime>,
+    /// When the session began.
+    pub at: When,
+}
+
 /// What the configurations of two sessions differ in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Kind {
@@ -194,22 +207,18 @@ impl Acceptor {
     }
 
     /// Shakes hands with a client whose ClientHello was read: with a leaf for the host of the permit and nothing else,
-    /// and with exactly the application protocol that the upstream chose. The leaf ends no later than
-    /// `upstream_not_after`.
+    /// and on exactly these terms.
     pub async fn accept<S>(
         &self,
         permit: &Permit,
         hello: ClientHello,
         mut stream: Prefixed<S>,
-        alpn: Option<&[u8]>,
-        ticket: Ticket,
-        upstream_not_after: Option<SystemTime>,
-        at: When,
+        terms: Terms<'_>,
     ) -> Result<Acceptance<S>, AcceptError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let leaf = match self.leaf(permit, &hello, upstream_not_after, at) {
+        let leaf = match self.leaf(permit, &hello, terms.upstream_not_after, terms.at) {
             Ok(leaf) => leaf,
             Err(error) => {
                 refuse(&mut stream, AlertDescription::InternalError).await;
@@ -217,7 +226,7 @@ impl Acceptor {
             }
         };
         let only_family = hello.only_family();
-        let config = self.config(&leaf.certified_key, alpn, hello.prefers_chacha(), ticket);
+        let config = self.config(&leaf.certified_key, terms.alpn, hello.prefers_chacha(), terms.ticket);
         let stream = stream.with_prefix(&hello.rest);
         let handshake = StartHandshake::from_parts(hello.accepted, stream).into_stream(config);
         match timeout(self.handshake_timeout, handshake).await {

@@ -7,7 +7,7 @@ mod client_hello;
 mod objection;
 mod prefixed;
 
-pub use accept::{AcceptError, Acceptance, Acceptor, LeafKeyChoice, Ticket};
+pub use accept::{AcceptError, Acceptance, Acceptor, LeafKeyChoice, Terms, Ticket};
 pub use client_hello::{
     ALPN_BYTES_MAX, ALPN_NAMES_MAX, ClientHello, ClientHelloError, HelloLimits, Opening, read_client_hello,
     read_opening, refuse,

@@ -7,7 +7,7 @@ use super::sides::TUNNEL_BUFFER_BYTES;
 use super::standing::{Listed, Seen, Shown};
 use super::upstream_half::Verified;
 use super::wire::Wire;
-use crate::intercept::{ClientHello, HelloLimits, Prefixed, read_client_hello, read_opening, refuse};
+use crate::intercept::{ClientHello, HelloLimits, Prefixed, Terms, read_client_hello, read_opening, refuse};
 use crate::policy::decision::Permit;
 use crate::policy::host::{Authority, Host, HostError};
 use crate::policy::rules::{Disagreement, Rule, RuleKind, Unpinned};
@@ -178,11 +178,14 @@ impl Session {
         let seen = Seen { address: record.event().upstream_address, shown: Shown::Chain(other, served) };
         listed.saw(seen, &self.verdict(record));
         let alpn = upstream.alpn.clone();
-        let acceptor = &self.proxy.acceptor;
-        let ticket = self.proxy.resuming.next(self.client_key);
+        let terms = Terms {
+            alpn: alpn.as_deref(),
+            ticket: self.proxy.resuming.next(self.client_key),
+            upstream_not_after: leaf_not_after,
+            at: self.when(),
+        };
         let began = Instant::now();
-        let accepted =
-            acceptor.accept(&permit, hello, client, alpn.as_deref(), ticket, leaf_not_after, self.when()).await?;
+        let accepted = self.proxy.acceptor.accept(&permit, hello, client, terms).await?;
         let (_, tls) = accepted.stream.get_ref();
         if tls.handshake_kind() == Some(HandshakeKind::Resumed) {
             self.proxy.resuming.has_resumed(self.client_key);

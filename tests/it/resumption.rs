@@ -107,7 +107,7 @@ async fn a_client_with_a_ticket_after_the_pinset_has_ended() {
 async fn a_client_that_resumes_nothing_is_given_no_more_tickets() {
     let (root, chain) = world();
     let mut bench =
-        Bench::start(ProxyBuilder::new(&bank("leaf_pins", &[&chain.pin()])).trusting([&root]), origin(&chain)).await;
+        Bench::start(ProxyBuilder::new(bank("leaf_pins", &[&chain.pin()])).trusting([&root]), origin(&chain)).await;
     let resumes = client(&bench, BANK);
     for session in 0..40 {
         let outcome = bench.ask_with(BANK, &resumes).await;
