@@ -23,17 +23,6 @@ pub fn sight(directory: &Path) -> Sight {
     sight
 }
 
-/// The certificates that clients are to trust, as [`trusted`] gives them, for comparison and for those who look only: nothing
-/// is judged. Empty where there is no CA, or none that can be read.
-pub fn peek(directory: &Path) -> Vec<CertificateDer<'static>> {
-    let mut found = certificates_at(&directory.join(CERTIFICATE_FILE));
-    if !found.is_empty() && content_of(&directory.join(ROTATION_FILE)).is_some() {
-        let next = certificates_at(&directory.join(NEXT_CERTIFICATE_FILE));
-        found.extend(next);
-    }
-    found
-}
-
 /// The certificates that clients are to trust, in this order: those of [`CERTIFICATE_FILE`], and while a rotation runs the
 /// next CA's. The files are judged as when the CA is loaded, but no key is looked at.
 ///

@@ -52,7 +52,7 @@ use validity::{Validity, system_time};
 pub use error::{CaError, IssueError, LeafLifetimeError};
 pub use flaws::{Flaw, flaws};
 pub use keys::{KeyFamily, LeafKeyKind};
-pub use look::{peek, sight, trusted};
+pub use look::{sight, trusted};
 pub use make::Algorithm;
 pub use refusal::RotateError;
 pub use rotate::{OVERLAP_MIN, abort, begin, finish, outlook};

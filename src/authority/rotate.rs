@@ -15,6 +15,7 @@ use super::certificate_pem;
 use super::error::CaError;
 use super::issue::Subject;
 use super::keys::KeyFamily;
+use super::look::certificates_at;
 use super::make::{Algorithm, Made, PATH_LENGTH, make};
 use super::pair::{CaPair, PairPaths, key_identifier};
 use super::refusal::RotateError;
@@ -167,8 +168,7 @@ pub fn finish(directory: &Path, force: bool, now: SystemTime) -> Result<Outlook,
             verify_overlap(&rotation, now)?;
         }
         let Loaded { pair, .. } = files.load_both(now)?;
-        let certificates: String = pair.certificates.iter().map(certificate_pem).collect();
-        replace(&files.previous, &certificates, &files.own.certificate)?;
+        retire(&files, pair.certificates)?;
         rename(&files.next.certificate, &files.own.certificate)?;
     }
     if fs::symlink_metadata(&files.next.key).is_ok() {
@@ -212,12 +212,25 @@ pub fn abort(directory: &Path, force: bool, now: SystemTime) -> Result<Vec<PathB
         Err(error) if !force => return Err(RotateError::Unknown(error)),
         Ok(_) | Err(_) => {}
     }
+    // Somebody may have been told to trust it already.
+    retire(&files, certificates_at(&files.next.certificate))?;
     // First of all what makes a rotation of the others.
     let mut removed = remove(&[&files.rotation])?;
     files.sync(&lock)?;
     removed.extend(remove(&[&files.next.key, &files.next.certificate])?);
     files.sync(&lock)?;
     if removed.is_empty() { Err(RotateError::None(files.directory)) } else { Ok(removed) }
+}
+
+/// Remembers certificates as those of a CA that is no more.
+fn retire(files: &Files, certificates: Vec<CertificateDer<'static>>) -> Result<(), CaError> {
+    let known = certificates_at(&files.previous);
+    let new: Vec<_> = certificates.into_iter().filter(|certificate| !known.contains(certificate)).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let pem: String = new.iter().chain(&known).map(certificate_pem).collect();
+    replace(&files.previous, &pem, &files.own.certificate)
 }
 
 /// Removes files, and gives those that were there.

@@ -8,7 +8,7 @@
 //! | [`NEXT_CERTIFICATE_FILE`] | the next CA's own certificate, for clients to trust |
 //! | [`NEXT_KEY_FILE`] | its key |
 //! | [`ROTATION_FILE`] | the date, which two CAs it is about, and the two certificates between them |
-//! | [`PREVIOUS_CERTIFICATE_FILE`] | of the last rotation that was finished: the CA that is no more |
+//! | [`PREVIOUS_CERTIFICATE_FILE`] | of rotations that were finished or given up: CAs that are no more, or never were, the latest first |
 //!
 //! [`ROTATION_FILE`] is written last, whole, and removed first: without it nothing signs but `ca.key`.
 
@@ -35,7 +35,8 @@ pub const NEXT_CERTIFICATE_FILE: &str = "ca-next.pem";
 pub const NEXT_KEY_FILE: &str = "ca-next.key";
 /// Name of the file that says that a rotation runs.
 pub const ROTATION_FILE: &str = "ca-rotation.toml";
-/// Name of the file with the certificate of the CA that the last rotation has retired.
+/// Name of the file with the certificates of the CAs that rotations have retired, or that were given up before they signed.
+/// Stores of clients and systems may still have them, so they are remembered: none may be an anchor towards upstreams.
 pub const PREVIOUS_CERTIFICATE_FILE: &str = "ca-previous.pem";
 
 /// All files of a CA.

@@ -5,11 +5,12 @@ mod shells;
 use super::exec::{cautions, exceptions, tell};
 use super::healthcheck::reachable;
 use super::{Exit, Failure, print, usual_ca_directory};
-use crate::authority::{self, CERTIFICATE_FILE};
+use crate::authority::CERTIFICATE_FILE;
 use crate::config::{Config, Listener, ListenerKind};
 use crate::policy::pin::{Sha256, hex};
 use crate::trust::bundle::Bundle;
 use crate::trust::files::Files;
+use crate::trust::public::{PublicCa, PublicCaError};
 use crate::trust::variables::{self, Before, OwnRoots, VARIABLES};
 use clap::ValueEnum;
 use rustls::pki_types::CertificateDer;
@@ -105,7 +106,11 @@ fn certificates(config: &Config) -> Result<Vec<CertificateDer<'static>>, Failure
     let directory = config.ca.directory.clone().or_else(usual_ca_directory).ok_or_else(|| {
         Failure::unusable("this user has no data folder; say where the CA is with [ca] directory in a configuration")
     })?;
-    let ca = authority::peek(&directory);
+    let ca = match PublicCa::load(&directory) {
+        Ok(ca) => ca.certificates().to_vec(),
+        Err(PublicCaError::Missing(_) | PublicCaError::Read { .. }) => Vec::new(),
+        Err(error) => return Err(Failure::unreachable(error)),
+    };
     if ca.is_empty() {
         let file = directory.join(CERTIFICATE_FILE);
         return Err(Failure::unreachable(format!(

@@ -216,11 +216,20 @@ fn with_arguments(arguments: &Arguments, mut wanted: Wanted) -> Result<Wanted, F
     if !arguments.listen.is_empty() {
         // One that the file has is what the file says.
         let configured = std::mem::take(&mut config.listeners);
+        // Clients that are to come in by TLS, or behind a load balancer, must not find a door that is open to all.
+        let special = configured.iter().find(|listener| **listener != Listener::forward(listener.address));
         let wanted = |address: &SocketAddr| {
-            let known = configured.iter().find(|listener| listener.address == *address);
-            known.cloned().unwrap_or_else(|| Listener::forward(*address))
+            let known = configured.iter().find(|listener| listener.address == *address).cloned();
+            match (known, special) {
+                (Some(known), _) => Ok(known),
+                (None, None) => Ok(Listener::forward(*address)),
+                (None, Some(special)) => Err(Failure::unusable(format!(
+                    "of {address}, which --listen or the service manager (LISTEN_FDS) asks for, the configuration does not say                      how clients come in, but it does of {}; write a [[listener]] with address = \"{address}\"",
+                    special.address
+                ))),
+            }
         };
-        config.listeners = arguments.listen.iter().map(wanted).collect();
+        config.listeners = arguments.listen.iter().map(wanted).collect::<Result<_, _>>()?;
     }
     if let Some(directory) = &arguments.ca_dir {
         config.ca.directory = Some(directory.clone());

@@ -211,10 +211,8 @@ async fn behind(proxy: Arc<Proxy>, manner: Arc<Manner>, mut stream: TcpStream, p
             let caller = Caller { accepted, ..Caller::new(&proxy, &manner, client) };
             serve_caller(caller, stream, ends.map(|ends| ends.destination), place).await;
         }
-        Err(error) => {
-            let words = refuse(&proxy, manner.speech(), client, accepted, "", &error);
-            send_last(stream, &words).await;
-        }
+        // Its room is given back, so that it takes a place of those that are turned away.
+        Err(error) => turn_away(&proxy, &manner, stream, client, &error),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The public half of the CA: what clients are given. Its key is not looked at, so that it can be handed on by those who must
 //! not read the key, and by root, who does not own it.
 
-use crate::authority::{CERTIFICATE_FILE, NEXT_CERTIFICATE_FILE, ROTATION_FILE};
+use crate::authority::{CERTIFICATE_FILE, NEXT_CERTIFICATE_FILE, PREVIOUS_CERTIFICATE_FILE, ROTATION_FILE};
 use crate::files::{self, Access, AccessError, Role};
 use crate::policy::pin::Pin;
 use crate::policy::timestamp::Timestamp;
@@ -62,8 +62,8 @@ pub struct PublicCa {
     pub path: PathBuf,
     /// Whose they are, if not ours or root's: who holds the key of what a client is told to trust.
     pub stranger: Option<u32>,
-    /// Those that a client has to trust: the last one of each file, which is the only one of a CA that is a root. The first is
-    /// that of the CA that signs.
+    /// Those that a client has to trust: the last one of each file, which is the only one of a CA that is a root. While a
+    /// rotation runs that of `ca.pem` comes first, then that of the next CA, whichever of them signs now.
     pub anchors: Vec<CertificateDer<'static>>,
     certificates: Vec<CertificateDer<'static>>,
 }
@@ -104,13 +104,33 @@ impl PublicCa {
         access.verify_directory(directory)?;
         let (mut certificates, anchor) = read(&access, &path)?;
         let mut anchors = vec![anchor];
-        // While this is there, the next CA signs from a date on, and whoever is told of the CA today has to know both.
-        if access.judge(&directory.join(ROTATION_FILE), Role::Public)?.is_some() {
-            let (next, anchor) = read(&access, &directory.join(NEXT_CERTIFICATE_FILE))?;
+        // While these are there, the next CA signs from a date on, and whoever is told of the CA today has to know both. Where
+        // the rotation was interrupted when it was finished, the next one has its new place.
+        let next = directory.join(NEXT_CERTIFICATE_FILE);
+        let is_there = |path: &Path| Ok::<_, AccessError>(access.judge(path, Role::Public)?.is_some());
+        if is_there(&directory.join(ROTATION_FILE))? && is_there(&next)? {
+            let (next, anchor) = read(&access, &next)?;
             certificates.extend(next);
             anchors.push(anchor);
         }
         Ok(Self { path, stranger: access.owner_beside(&Access::of_process()), anchors, certificates })
+    }
+
+    /// The same with the CAs that rotations have retired, which stores may still trust.
+    ///
+    /// # Errors
+    /// As of [`Self::load`].
+    pub fn load_with_retired(directory: &Path) -> Result<Self, PublicCaError> {
+        let mut ca = Self::load(directory)?;
+        let access = Access::of_owner(directory)?;
+        let path = directory.join(PREVIOUS_CERTIFICATE_FILE);
+        if let Some(end) = access.judge(&path, Role::Public)? {
+            let pem = files::read(&end, CA_OCTETS_MAX).map_err(|source| PublicCaError::Read { path, source })?;
+            let retired = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok);
+            let roots = retired.filter(|der| Identity::of(der).is_some_and(|identity| identity.is_self_issued));
+            ca.anchors.extend(roots.filter(|der| !ca.anchors.contains(der)).collect::<Vec<_>>());
+        }
+        Ok(ca)
     }
 
     /// All of them: of each CA the certificate, then its issuers as far as the file has them.
@@ -118,11 +138,20 @@ impl PublicCa {
         &self.certificates
     }
 
-    /// Refuses what clients would not accept at `now`.
+    /// Refuses what clients would not accept at `now`. Of the two CAs of a rotation one may have ended.
     ///
     /// # Errors
     /// [`PublicCaError::NotValid`].
     pub fn check_valid(&self, now: SystemTime) -> Result<(), PublicCaError> {
+        let is_valid = |anchor| {
+            let identity = Identity::of(anchor);
+            identity.is_some_and(|Identity { not_before, not_after, .. }| {
+                now >= not_before.0 && now < not_after.0 + Duration::from_secs(1)
+            })
+        };
+        if self.anchors.len() > 1 && self.anchors.iter().any(is_valid) {
+            return Ok(());
+        }
         for certificate in &self.certificates {
             let Some(Identity { not_before, not_after, .. }) = Identity::of(certificate) else { continue };
             if now < not_before.0 || now >= not_after.0 + Duration::from_secs(1) {

@@ -52,6 +52,7 @@ fn event() -> Event {
         exempted: false,
         seen_pins: [pin(PIN), pin(SPARE), pin(SPARE)].into(),
         candidate_paths: 0,
+        parent: None,
         upstream_address: Some(SocketAddr::from(([192, 0, 2, 1], 443))),
         upstream_tls: Some("1.3"),
         client_tls: Some("1.3"),

@@ -236,7 +236,6 @@ fn a_leaf_leads_to_both_cas_before_the_date_and_from_then_on() {
         let [current, next] = [CERTIFICATE_FILE, NEXT_CERTIFICATE_FILE].map(|name| certificate(directory.path(), name));
         assert_eq!(authority.trusted().collect::<Vec<_>>(), [&current, &next]);
         assert_eq!(trusted(directory.path()).unwrap(), [current.clone(), next.clone()]);
-        assert_eq!(peek(directory.path()), [current.clone(), next.clone()]);
         for (at, signer) in [(start, &current), (from - Duration::from_secs(1), &current), (from, &next)] {
             for kind in [EcdsaP256, Rsa2048] {
                 let leaf = authority.leaf(&name("a.example"), kind, None, at).unwrap();
@@ -369,8 +368,13 @@ fn a_rotation_is_finished_a_week_after_its_date_or_by_who_insists() {
     assert_eq!(finished.leaf(&name("a.example"), EcdsaP256, None, at).unwrap().certified_key.cert.len(), 1);
     assert!(matches!(finish(directory.path(), true, at), Err(RotateError::None(_))));
     // And another one follows.
+    let all = sight(directory.path()).certificates().to_vec();
     begin(directory.path(), at + DAY, None, at).unwrap();
     finish(directory.path(), true, at).unwrap();
+    // Stores may still have the first one.
+    let own = sight(directory.path()).certificates().to_vec();
+    assert_eq!(own.len(), 3);
+    assert!(all.iter().all(|certificate| own.contains(certificate)), "a CA of the proxy's own is forgotten");
 }
 
 /// After each step, as if the power had gone.
@@ -434,6 +438,7 @@ fn a_rotation_is_given_up_before_its_date_or_by_who_insists() {
     let removed = abort(directory.path(), false, from - HOUR).unwrap();
     assert_eq!(removed, [ROTATION_FILE, NEXT_KEY_FILE, NEXT_CERTIFICATE_FILE].map(|name| directory.path().join(name)));
     assert_ne!(sight(directory.path()), seen);
+    assert_eq!(sight(directory.path()).certificates(), seen.certificates(), "a store may have the next one already");
     assert!(matches!(abort(directory.path(), true, start), Err(RotateError::None(_))));
     begin(directory.path(), from, None, start).unwrap();
     abort(directory.path(), true, from + DAY).unwrap();

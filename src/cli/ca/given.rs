@@ -2,7 +2,7 @@
 
 use super::super::{Exit, Failure, print};
 use super::Which;
-use crate::authority::{KEY_FILE, certificate_pem};
+use crate::authority::{self, certificate_pem};
 use crate::files;
 use crate::trust::public::PublicCa;
 use crate::trust::{bundle, jks, mobileconfig, pkcs12};
@@ -112,11 +112,11 @@ fn hand_over(ca: &PublicCa, octets: &[u8], out: Option<&Path>, is_text: bool) ->
     Ok(Exit::Done)
 }
 
-/// Whether a path leads to the certificate or the key of the CA.
+/// Whether a path leads to one of the files of the CA.
 fn is_of_ca(ca: &PublicCa, path: &Path) -> bool {
     let end = |path: &Path| path.canonicalize().ok();
-    let own = [ca.path.clone(), ca.path.with_file_name(KEY_FILE)];
-    end(path).is_some_and(|asked| own.iter().any(|own| end(own).as_ref() == Some(&asked)))
+    let own = ca.path.parent().map(authority::files).into_iter().flatten();
+    end(path).is_some_and(|asked| own.into_iter().any(|own| end(&own).as_ref() == Some(&asked)))
 }
 
 fn to_standard_output(octets: &[u8], is_text: bool) -> Result<(), Failure> {

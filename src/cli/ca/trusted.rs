@@ -11,8 +11,8 @@ use std::path::Path;
 
 /// Have the CA trusted by this machine
 ///
-/// Without --store in all trust stores that are there: that of the system (Debian, Red Hat, Arch and SUSE families, macOS,
-/// Windows), the databases of Firefox and Chromium of the user who runs this, and those of the Javas. What trusts it already
+/// Without --store in all trust stores that are there: that of the system (Debian, Red Hat, Arch and SUSE families,
+/// macOS), the databases of Firefox and Chromium of the user who runs this, and those of the Javas. What trusts it already
 /// is left as it is. Programs read their store when they start.
 ///
 /// Ends with 0 when all of these stores trust it, and with 3 when one of them could not be changed.
@@ -27,7 +27,8 @@ pub(super) struct Install {
 /// Take the CA out of the trust stores of this machine again
 ///
 /// Removes what `pinproxy ca install` has put there of this very certificate, and nothing else: what others have put there,
-/// and other CAs of pinproxy, stay. It has to be done while the CA is still there.
+/// and other CAs of pinproxy, stay. CAs that `pinproxy ca rotate` has retired or given up go with it. It has to be done while
+/// the files of the CA are still there.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sudo pinproxy ca uninstall --store system --config /etc/pinproxy/pinproxy.toml")]
 pub(super) struct Uninstall {
@@ -79,7 +80,8 @@ pub(super) fn install(arguments: &Install) -> Result<Exit, Failure> {
 
 pub(super) fn uninstall(arguments: &Uninstall) -> Result<Exit, Failure> {
     let What { which, .. } = &arguments.what;
-    let ca = which.public(&which.config()?)?;
+    let directory = which.directory(&which.config()?)?;
+    let ca = PublicCa::load_with_retired(&directory).map_err(Failure::unreachable)?;
     carry_out(&arguments.what, &ca, Order::Uninstall)
 }
 

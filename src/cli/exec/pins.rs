@@ -47,11 +47,17 @@ pub(super) fn with(rules: &RuleSet, given: &[GivenPin], report_only: bool) -> Re
     })
 }
 
-/// A rule of the same name for one port, or for any, would win over a pin for all of them.
+/// A rule of the same name for one port, or for any, would win over a pin for all of them; and a tunnel opens no hole in a pin.
 fn refuse_another(rules: &RuleSet, host: &HostPattern) -> Result<(), String> {
     let counts_instead =
         |other: &HostPattern| other.scope == host.scope && (host.port.is_none() || other.port == host.port);
-    match rules.rules().iter().find(|rule| rule.hosts.iter().any(counts_instead)) {
+    let wider = host.wider();
+    let is_hole = |other: &HostPattern| other.overlaps(host) && !wider.contains(other);
+    let is_against = |rule: &&Rule| {
+        let tunnels = matches!(rule.kind, RuleKind::Tunnel { .. });
+        rule.hosts.iter().any(|other| counts_instead(other) || (tunnels && is_hole(other)))
+    };
+    match rules.rules().iter().find(is_against) {
         None => Ok(()),
         Some(rule) => Err(format!(
             "--pin {host}: the configuration has a rule for this host ({}); add the pin there, or leave one of them out",
@@ -131,6 +137,9 @@ mod tests {
             (pinset("a.example:443"), "a.example", Err("(bank)")),
             (tunnel.clone(), "a.example", Err("(tunnel)")),
             (tunnel.clone(), "a.example:443", Err("(tunnel)")),
+            (tunnel.clone(), "**.example", Err("(tunnel)")),
+            (tunnel.clone(), "*.example:443", Err("(tunnel)")),
+            (tunnel.replace("a.example:443", "**.example"), "a.example", Ok(2)),
             (tunnel, "a.example:444", Ok(2)),
             (pinset("a.example"), "a.example:443", Ok(2)),
             (pinset("**.example"), "a.example", Ok(2)),

@@ -190,9 +190,10 @@ impl Plan {
                 };
                 (ours, certificates_in(bundle)?.is_some_and(|found| found.contains(&self.certificate)))
             }
-            Look::Named { call, absent } => match self.run(call, machine)? {
+            Look::Named { call, absent, trusted } => match self.run(call, machine)? {
                 Ended { code: Some(0), out, .. } if certificates(&out) == [self.certificate.clone()] => {
-                    (Ours::This, true)
+                    let trusted = trusted.as_ref().map(|call| self.run(call, machine)).transpose()?;
+                    (Ours::This, trusted.is_none_or(|ended| ended.code == Some(0)))
                 }
                 Ended { code: Some(0), .. } => (Ours::Another, false),
                 ended if ended.said.contains(absent) => (Ours::Nothing, false),

@@ -68,6 +68,8 @@ pub enum Look {
         call: Call,
         /// What it says.
         absent: String,
+        /// Where a store has certificates that it does not trust: what ends with 0 if it trusts this one.
+        trusted: Option<Call>,
     },
     /// A program prints all certificates of the store as PEM.
     Among(Call),
@@ -131,7 +133,9 @@ fn nss(database: &Path, identity: &Identity, order: Order) -> Parts {
         Order::Install => Step::Run(call("-A", &["-t", "C,,", "-a"]).reading()),
         Order::Uninstall => Step::Run(call("-D", &[])),
     };
-    let look = Look::Named { call: call("-L", &["-a"]), absent: "Could not find".into() };
+    // As a CA of servers, at the time of this look.
+    let trusted = Some(call("-V", &["-u", "L"]));
+    let look = Look::Named { call: call("-L", &["-a"]), absent: "Could not find".into(), trusted };
     (look, Some(database.join(NSS_DATABASE)), vec![step])
 }
 
@@ -145,7 +149,8 @@ fn keystore(file: &Path, keytool: &Path, alias: &str, order: Order) -> Parts {
         Order::Install => Step::Run(call(&["-importcert", "-noprompt"]).reading()),
         Order::Uninstall => Step::Run(call(&["-delete", "-noprompt"])),
     };
-    let look = Look::Named { call: call(&["-exportcert", "-rfc"]), absent: format!("Alias <{alias}> does not exist") };
+    let absent = format!("Alias <{alias}> does not exist");
+    let look = Look::Named { call: call(&["-exportcert", "-rfc"]), absent, trusted: None };
     (look, Some(file.to_owned()), vec![step])
 }
 

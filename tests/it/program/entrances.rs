@@ -53,6 +53,20 @@ async fn a_socket_that_is_handed_over_is_what_the_file_says_of_its_address() {
     running.ended().await.with_code(0);
 }
 
+/// Clients that are to come in by TLS, or from behind a load balancer, find no door that is open to all.
+#[tokio::test]
+async fn an_address_of_which_the_file_says_nothing_is_no_plain_listener() {
+    let user = User::new();
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let path = user
+        .file("pinproxy.toml", "[[listener]]\naddress = \"127.0.0.1:8443\"\nproxy_protocol_from = [\"127.0.0.2\"]\n");
+    let says = format!("write a [[listener]] with address = \"{address}\"");
+    user.run_on(&socket, &path).run().await.with_code(2).says(&[&says]);
+    let listen = ["run", "--listen", &address.to_string(), "--config"].map(str::to_owned);
+    user.pinproxy(listen).arg(&path).run().await.with_code(2).says(&[&says]);
+}
+
 #[tokio::test]
 async fn a_certificate_is_renewed_by_a_reload_and_a_broken_one_is_not_taken() {
     let Some(program) = find("openssl") else { return };

@@ -107,6 +107,40 @@ async fn databases_of_browsers() {
     assert_eq!(outcome(&ended, &firefox.place()), "removed");
 }
 
+/// A store of NSS may have a certificate and not trust it, as an installation leaves it that ended half-way.
+#[tokio::test]
+async fn what_is_there_and_not_trusted_is_not_installed() {
+    let user = User::new();
+    let Some(database) = Database::make(&user, ".pki/nssdb").await else { return };
+    user.create_ca().await;
+    let (name, ca) = (user.name_in_stores().await, user.ca().join("ca.pem"));
+    for trust in [",,", "p,,"] {
+        database.ask(&user, &["-A", "-n", &name, "-t", trust, "-a", "-i", ca.to_str().unwrap()]).await.with_code(0);
+        assert!(!database.trusts(&user, &name).await);
+        let ended = user.pinproxy(["ca", "install", "--store", "nss"]).run().await.with_code(0);
+        assert_eq!(outcome(&ended, &database.place()), "installed", "{ended}");
+        assert!(database.trusts(&user, &name).await, "{trust}");
+    }
+}
+
+/// CAs that a rotation has retired or given up are trusted by nobody any more, when the CA is taken out.
+#[tokio::test]
+async fn retired_ones_go_with_the_others() {
+    let user = User::new();
+    let Some(database) = Database::make(&user, ".pki/nssdb").await else { return };
+    user.create_ca().await;
+    let rotate = |arguments: &'static [&'static str]| user.pinproxy(["ca", "rotate"]).args(arguments).run();
+    for end in [&["--abort"][..], &["--finish", "--force"]] {
+        rotate(&["--in", "30d"]).await.with_code(0);
+        user.pinproxy(["ca", "install", "--store", "nss"]).run().await.with_code(0);
+        rotate(end).await.with_code(0);
+    }
+    let listed = async || database.ask(&user, &["-L"]).await.with_code(0).out.matches("pinproxy-").count();
+    assert_eq!(listed().await, 3, "the first, the one that was given up, and the one that has followed");
+    user.pinproxy(["ca", "uninstall", "--store", "nss"]).run().await.with_code(0);
+    assert_eq!(listed().await, 0);
+}
+
 /// By the certificate, not by the name.
 #[tokio::test]
 async fn what_only_has_its_name_is_left_alone() {
