@@ -244,8 +244,20 @@ impl Parent {
             response.extensions().get::<ReasonPhrase>().map(ReasonPhrase::as_bytes).filter(|told| !told.is_empty());
         let told = told.unwrap_or_else(|| status.canonical_reason().unwrap_or_default().as_bytes());
         let visible = |octet: &u8| if *octet == b' ' || octet.is_ascii_graphic() { char::from(*octet) } else { '?' };
-        let reason: String = told.iter().take(REASON_CHARACTERS_MAX).map(visible).collect();
+        let reason = self.blotted(told.iter().map(visible).collect());
+        let reason: String = reason.chars().take(REASON_CHARACTERS_MAX).collect();
         ParentFault::Refused { status, answer: format!("{} {reason}", status.as_u16()).trim_end().to_owned() }
+    }
+}
+
+impl Parent {
+    /// Words of the parent without what it was told in confidence: they go into logs, and to clients.
+    fn blotted(&self, words: String) -> String {
+        let Some(secret) = &self.credentials else { return words };
+        let all = secret.reveal();
+        let password = all.split_once(':').map(|(_, password)| password).unwrap_or_default();
+        let forms = [STANDARD.encode(all), all.to_owned(), password.to_owned()];
+        forms.iter().filter(|form| !form.is_empty()).fold(words, |words, form| words.replace(form, "***"))
     }
 }
 

@@ -153,6 +153,12 @@ async fn credentials_that_a_parent_does_not_take_are_never_told() {
     let asked_again = vec![Step::Read(4), Step::Write(vec![5, 2]), Step::Read(14), Step::Write(vec![1, 1])];
     let cases = [
         case("http", answers("HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\n\r\n"), error, words),
+        refusal(
+            "403 not s3cret12, nor ada:s3cret12 (YWRhOnMzY3JldDEy)",
+            "http_request_error",
+            "refuses: it answers 403 not ***, nor *** (***)",
+            403,
+        ),
         case("socks5", asked_again, error, words),
         case("socks5", vec![Step::Read(4), Step::Write(vec![5, 0xff])], error, words),
     ];
