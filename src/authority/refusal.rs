@@ -61,7 +61,7 @@ pub enum RotateError {
     Overlapping {
         /// The date.
         since: String,
-        /// [`OVERLAP_MIN`] later.
+        /// [`OVERLAP_MIN`](super::OVERLAP_MIN) later.
         until: String,
     },
     /// It is too late to give it up.
