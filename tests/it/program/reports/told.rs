@@ -5,7 +5,8 @@ use super::*;
 use crate::support::within_deadline;
 
 /// What a URL of a receiver keeps to itself.
-const SECRETS: [&str; 3] = ["ada", "s3cret", "t0ken"];
+/// None of them is hexadecimal: the names of sessions are.
+const SECRETS: [&str; 3] = ["lovelace", "s3cret", "t0ken"];
 
 /// What is asked over the admin address and the control socket.
 struct Told<'a> {
@@ -97,7 +98,7 @@ async fn a_receiver_that_fails_and_comes_back() {
     receiver.usually(Reaction::Status(503));
     let name = receiver.addr.to_string();
     // Two paths of one host: two receivers.
-    let urls = format!("\"http://ada:s3cret@{name}/v1?key=t0ken\", \"http://{name}/t0ken\"");
+    let urls = format!("\"http://lovelace:s3cret@{name}/v1?key=t0ken\", \"http://{name}/t0ken\"");
     let told = Told::start(&setting, &format!("urls = [{urls}]\nper_minute = 6000")).await;
     let before = told.until(|reports| reports["spooled"] == 0).await;
     assert_eq!((&before["oldest"], &before["spool-trouble"]), (&Value::Null, &Value::Null));
