@@ -52,7 +52,7 @@ use validity::{Validity, system_time};
 pub use error::{CaError, IssueError, LeafLifetimeError};
 pub use flaws::{Flaw, flaws};
 pub use keys::{KeyFamily, LeafKeyKind};
-pub use look::{sight, trusted};
+pub use look::sight;
 pub use make::Algorithm;
 pub use refusal::RotateError;
 pub use rotate::{OVERLAP_MIN, abort, begin, finish, outlook};
@@ -217,8 +217,7 @@ impl CertificateAuthority {
         self.sight.certificates()
     }
 
-    /// The certificates that clients are to trust: the CA's, and while a rotation runs the next one's. [`trusted`] gives
-    /// them of a directory.
+    /// The certificates that clients are to trust: the CA's, and while a rotation runs the next one's.
     pub fn trusted(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
         let next = self.next.iter().flat_map(|next| &next.signer.certificates);
         self.current.certificates.iter().chain(next)

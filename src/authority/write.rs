@@ -57,13 +57,14 @@ pub(super) fn write_new(path: &Path, text: &str, mode: u32, like: Option<&Path>)
 /// what root has made beside the files that it reads.
 fn hand_over(file: &File, like: &Path) -> io::Result<()> {
     let (model, own) = (fs::metadata(like)?, file.metadata()?);
-    if (model.uid(), model.gid()) == (own.uid(), own.gid()) {
-        return Ok(());
+    if (model.uid(), model.gid()) != (own.uid(), own.gid()) {
+        match fchown(file, Some(model.uid()), Some(model.gid())) {
+            Ok(()) => {}
+            // Only root gives files away. What is ours, we can read.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            Err(error) => return Err(error),
+        }
     }
-    match fchown(file, Some(model.uid()), Some(model.gid())) {
-        Ok(()) => file.set_permissions(Permissions::from_mode(model.mode() & PERMISSIONS)),
-        // Only root gives files away. What is ours, we can read.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        Err(error) => Err(error),
-    }
+    // Also where the folder has given it to the right group: that may have to read it.
+    file.set_permissions(Permissions::from_mode(model.mode() & PERMISSIONS))
 }

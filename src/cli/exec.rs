@@ -10,8 +10,6 @@ use super::{Exit, Failure};
 use crate::config::{Code, Config, Listing, Log, LogFormat, LogLevel, Reports, Traces};
 use crate::operate::Wanted;
 use crate::policy::access::Access;
-use crate::policy::host::Host;
-use crate::policy::pattern::Scope;
 use crate::trust::bundle::is_bundle;
 use crate::trust::exceptions::Exceptions;
 use crate::trust::files::Files;
@@ -172,16 +170,7 @@ fn for_one_command(config: Config, arguments: &Arguments) -> Result<Config, Fail
 
 /// Hosts of this machine that a rule names go through the proxy.
 pub(super) fn exceptions(config: &Config, before: &Before) -> Exceptions {
-    let patterns = || config.rules.rules().iter().flat_map(|rule| &rule.hosts);
-    // An exception for a name is one for all that is below it.
-    let is_at_or_below = |scope: &Scope, host: &Host| {
-        let below = format!(".{host}");
-        match scope {
-            Scope::Exact(named) => named == host || named.to_string().ends_with(&below),
-            Scope::OneLabel(suffix) | Scope::Subtree(suffix) => format!(".{}", suffix.as_str()).ends_with(&below),
-        }
-    };
-    Exceptions::of(&before.no_proxy, |host| patterns().any(|pattern| is_at_or_below(&pattern.scope, host)))
+    Exceptions::of(&before.no_proxy, config.rules.rules().iter().flat_map(|rule| &rule.hosts))
 }
 
 /// What the environment does to the pins.

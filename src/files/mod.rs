@@ -8,7 +8,6 @@ pub use access::{Access, AccessError, Role};
 pub use stamp::{Stamp, Stamps, anew};
 
 use rustix::fs::OFlags;
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -48,27 +47,21 @@ fn read_unchanged(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
 /// # Errors
 /// What the system says; then nothing has changed.
 pub fn replace(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut beside = OsString::from(".");
-    beside.push(name);
-    beside.push(format!(".{}", std::process::id()));
-    let new = path.with_file_name(beside);
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
-        // Whatever the umask.
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.write_all(octets)?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    })();
-    match written {
-        // What is there already is somebody else's.
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            let _ = fs::remove_file(&new);
-            Err(error)
-        }
-        written => written,
-    }
+    replace_by(path.parent().unwrap_or_else(|| Path::new("")), path, octets, mode)
+}
+
+/// The same for a folder whose readers take every file in it: the new file begins in another one of the same file system.
+///
+/// # Errors
+/// As of [`replace`].
+pub fn replace_by(folder: &Path, path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
+    let permissions = fs::Permissions::from_mode(mode);
+    let mut new = tempfile::Builder::new().permissions(permissions.clone()).tempfile_in(folder)?;
+    // Whatever the umask.
+    new.as_file().set_permissions(permissions)?;
+    new.write_all(octets)?;
+    new.as_file().sync_all()?;
+    new.persist(path).map(drop).map_err(|error| error.error)
 }
 
 fn open(path: &Path) -> io::Result<File> {

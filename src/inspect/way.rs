@@ -4,8 +4,7 @@ use super::certificate::{Facts, day};
 use super::fault::Finding;
 use crate::config::{At, Code, Named, Places};
 use crate::tls::identity::{Identity, certificates};
-use std::io;
-use std::net::{IpAddr, UdpSocket};
+use crate::upstream::doors::is_of_this_machine;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -15,7 +14,7 @@ pub(super) fn inspect(places: &Places, now: SystemTime) -> Vec<Finding> {
     for named in places.named() {
         let at = At::Named(named);
         match &named.what {
-            Named::Source(address) if !is_here(*address) => {
+            Named::Source(address) if !is_of_this_machine(*address) => {
                 let message = format!("{address} is no address of this machine: nothing can go out from it");
                 let help = "write an address of this machine; keep it if the address comes later";
                 found.push(places.finding(Code::W86, at, message, help).into());
@@ -47,10 +46,4 @@ fn end(places: &Places, at: At<'_>, file: &Path, now: SystemTime) -> Option<Find
     let message = format!("the client certificate of {} {verb} on {}", facts.subject, day(facts.not_after));
     let help = "have it renewed, replace certificate and key, and reload";
     Some(places.finding(Code::W87, at, message, help).into())
-}
-
-/// A socket can be bound to the addresses that the machine has. Nothing is sent. Where the system does not say, it is one.
-fn is_here(address: IpAddr) -> bool {
-    let bound = UdpSocket::bind((address, 0));
-    !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }

@@ -3,12 +3,16 @@
 use quick_cache::sync::Cache;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Clients whose last offer is remembered; the least used one goes first.
 const CLIENTS_MAX: usize = 4_096;
 
 /// A list of protocol names, in order of preference.
 pub(super) type Offer = Vec<Vec<u8>>;
+
+/// What is offered for a client that nothing is known of.
+const USUAL: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// Which client: its address, and a hash of its User-Agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,7 +21,7 @@ pub(super) struct ClientKey(IpAddr, u64);
 /// What clients offered last time.
 #[derive(Debug)]
 pub(super) struct Offers {
-    last: Cache<ClientKey, Offer>,
+    last: Cache<ClientKey, Arc<Offer>>,
     hasher: RandomState,
 }
 
@@ -34,13 +38,14 @@ impl Offers {
 
     /// What the client will probably offer.
     pub(super) fn guess(&self, client: ClientKey) -> Offer {
-        self.last.get(&client).unwrap_or_else(|| vec![b"h2".to_vec(), b"http/1.1".to_vec()])
+        self.last.get(&client).map_or_else(|| USUAL.map(<[u8]>::to_vec).into(), |last| Offer::clone(&last))
     }
 
     /// Remembers what it did offer.
     pub(super) fn remember(&self, client: ClientKey, offered: &Offer) {
-        if self.guess(client) != *offered {
-            self.last.insert(client, offered.clone());
+        let is_known = self.last.get(&client).map_or_else(|| *offered == USUAL, |last| *last == *offered);
+        if !is_known {
+            self.last.insert(client, Arc::new(offered.clone()));
         }
     }
 }

@@ -98,16 +98,11 @@ async fn open(
 ) -> Response<Full<Bytes>> {
     let session = Session::begin(proxy, client, request.headers(), &record);
     let form = BodyForm::of(request.headers());
-    let admitted = asked(&request, &mut record).and_then(|target| {
+    let asked = asked(&request, &mut record).and_then(|target| {
         session.proxy.via.check(request.headers())?;
-        session.admit(&target, &mut record)?;
         Ok(target)
     });
-    let granted = match admitted {
-        Ok(target) => session.judge(target, &mut record).await,
-        Err(error) => Err(error),
-    };
-    match granted {
+    match session.grant(asked, &mut record).await {
         Ok(granted) => {
             record.replied(StatusCode::OK);
             let sessions = session.proxy.sessions.clone();

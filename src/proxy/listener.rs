@@ -146,7 +146,7 @@ fn arrive(proxy: &Arc<Proxy>, manner: &Arc<Manner>, stream: TcpStream, peer: Soc
     if manner.names(peer.ip()) {
         match proxy.capacity.room() {
             Ok(room) => drop(proxy.sessions.spawn(behind(Arc::clone(proxy), Arc::clone(manner), stream, peer, room))),
-            Err(error) => turn_away(proxy, manner, stream, peer, &error),
+            Err(error) => turn_away(proxy, manner, stream, peer, Instant::now(), &error),
         }
         return;
     }
@@ -162,13 +162,20 @@ fn arrive(proxy: &Arc<Proxy>, manner: &Arc<Manner>, stream: TcpStream, peer: Soc
             let caller = Caller::new(proxy, manner, peer);
             proxy.sessions.spawn(serve_caller(caller, stream, None, place));
         }
-        Err(error) => turn_away(proxy, manner, stream, peer, &error),
+        Err(error) => turn_away(proxy, manner, stream, peer, Instant::now(), &error),
     }
 }
 
-/// Refuses a connection that nothing has been read of.
-fn turn_away(proxy: &Arc<Proxy>, manner: &Manner, stream: TcpStream, client: SocketAddr, error: &SessionError) {
-    let words = refuse(proxy, manner.speech(), client, Instant::now(), "", error);
+/// Refuses a connection of which nothing that the client says has been read.
+fn turn_away(
+    proxy: &Arc<Proxy>,
+    manner: &Manner,
+    stream: TcpStream,
+    client: SocketAddr,
+    accepted: Instant,
+    error: &SessionError,
+) {
+    let words = refuse(proxy, manner.speech(), client, accepted, "", error);
     match Arc::clone(&proxy.refusals).try_acquire_owned() {
         Ok(place) => {
             proxy.sessions.spawn(async move {
@@ -212,7 +219,7 @@ async fn behind(proxy: Arc<Proxy>, manner: Arc<Manner>, mut stream: TcpStream, p
             serve_caller(caller, stream, ends.map(|ends| ends.destination), place).await;
         }
         // Its room is given back, so that it takes a place of those that are turned away.
-        Err(error) => turn_away(&proxy, &manner, stream, client, &error),
+        Err(error) => turn_away(&proxy, &manner, stream, client, accepted, &error),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The header by which a load balancer says whose a connection is: the PROXY protocol, versions 1 and 2
 //! (haproxy.org/download/2.8/doc/proxy-protocol.txt). Nothing behind it is read, so that nothing gets lost.
 
+use crate::upstream::doors::canonical;
 use proxy_header::{ParseConfig, Protocol, ProxiedAddress, ProxyHeader};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -85,10 +86,6 @@ fn parsed(header: &[u8]) -> Result<Option<Ends>, ()> {
         }
         Some(_) => Err(()),
     }
-}
-
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// What has been read of a header.

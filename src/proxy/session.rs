@@ -92,6 +92,17 @@ impl Session {
         }
     }
 
+    /// From what a client has asked for to the verdict, where that is all that it says first.
+    pub(super) async fn grant(
+        &self,
+        asked: Result<Authority, SessionError>,
+        record: &mut Record,
+    ) -> Result<Granted, SessionError> {
+        let target = asked?;
+        self.admit(&target, record)?;
+        self.judge(target, record).await
+    }
+
     /// request: may this client go there?
     pub(super) fn admit(&self, target: &Authority, record: &mut Record) -> Result<(), SessionError> {
         record.target(target, self.generation.policy.generation());

@@ -13,18 +13,16 @@ use super::wire::Wire;
 use crate::policy::decision::FailureClass;
 use crate::policy::host::{Authority, Host, HostError};
 use crate::upstream::dial::DialError;
+use crate::upstream::socks::{
+    CONNECT, IPV4, IPV6, NAME, NO_AUTHENTICATION, PASSWORD_VERSION, USER_AND_PASSWORD, VERSION,
+};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-const VERSION: u8 = 5;
-/// Methods (RFC 1928 section 3).
-const NO_AUTHENTICATION: u8 = 0;
-const USER_AND_PASSWORD: u8 = 2;
-/// The version of the sub-negotiation, and its outcomes (RFC 1929).
-const PASSWORD_VERSION: u8 = 1;
+/// The outcomes of the sub-negotiation (RFC 1929).
 const PASSWORD_RIGHT: u8 = 0;
 const PASSWORD_WRONG: u8 = 1;
 
@@ -168,15 +166,8 @@ pub(super) async fn serve(caller: Caller, mut wire: Wire, place: Place) {
     };
     let mut record = Record::open(&proxy.reporter, proxy.session_name(), client, proxy.time.now());
     let session = Session::begin(proxy, client, &http::HeaderMap::new(), &record);
-    let admitted = asked.target(&mut record).and_then(|target| {
-        session.admit(&target, &mut record)?;
-        Ok(target)
-    });
-    let granted = match admitted {
-        Ok(target) => session.judge(target, &mut record).await,
-        Err(error) => Err(error),
-    };
-    match granted {
+    let asked = asked.target(&mut record);
+    match session.grant(asked, &mut record).await {
         Ok(granted) => {
             // Boxed, so that its memory is free again while the session relays.
             let carried = Box::pin(session.carry(granted, Opening::Answer(wire, &SUCCEEDED), record));
@@ -254,7 +245,6 @@ async fn request<S>(stream: &mut S) -> Result<Asked, SessionError>
 where
     S: AsyncRead + Unpin,
 {
-    const CONNECT: u8 = 1;
     let [version, command, reserved, address_type] = octets(stream).await?;
     if version != VERSION {
         return Err(SocksError::Malformed("its version is another one than that of its greeting").into());
@@ -266,12 +256,12 @@ where
         return Err(SocksError::Malformed("its reserved octet is not zero").into());
     }
     let host = match address_type {
-        1 => Name::Address(IpAddr::V4(Ipv4Addr::from(octets::<4, _>(stream).await?))),
-        3 => match String::from_utf8(counted(stream).await?) {
+        IPV4 => Name::Address(IpAddr::V4(Ipv4Addr::from(octets::<4, _>(stream).await?))),
+        NAME => match String::from_utf8(counted(stream).await?) {
             Ok(name) => Name::Domain(name),
             Err(_) => return Err(HostError::NotAscii.into()),
         },
-        4 => Name::Address(IpAddr::V6(Ipv6Addr::from(octets::<16, _>(stream).await?))),
+        IPV6 => Name::Address(IpAddr::V6(Ipv6Addr::from(octets::<16, _>(stream).await?))),
         other => return Err(SocksError::AddressType(other).into()),
     };
     Ok(Asked { host, port: u16::from_be_bytes(octets(stream).await?) })

@@ -18,6 +18,7 @@ use crate::config::Redirect;
 use crate::intercept::Prefixed;
 use crate::policy::host::{Authority, Host};
 use crate::policy::rules::RuleKind;
+use crate::upstream::doors::canonical;
 use bytes::Bytes;
 use socket2::SockRef;
 use std::io;
@@ -51,10 +52,6 @@ fn original(stream: &TcpStream, redirect: Redirect) -> Result<SocketAddr, Sessio
         return Err(SessionError::NotRedirected(format!("it was made to {here}, the listener itself")));
     }
     Ok(original)
-}
-
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// One session a connection. `told` is where the connection was made to, as a PROXY header says.

@@ -18,16 +18,15 @@ pub struct Exceptions {
 }
 
 impl Exceptions {
-    /// What was excepted before, by a value of `NO_PROXY`, and loopback. `is_named` tells of a host whether a rule names it:
-    /// whoever writes a rule for a host of this machine wants it to count, so that such a host is not added.
-    pub fn of(before: &str, is_named: impl Fn(&Host) -> bool) -> Self {
+    /// What was excepted before, by a value of `NO_PROXY`, and loopback. Whoever writes a rule for a host of this machine, or
+    /// for one below its name, wants it to count, so that what would except the hosts of `rules` is not added.
+    pub fn of<'r>(before: &str, rules: impl IntoIterator<Item = &'r HostPattern>) -> Self {
         let separated = before.split([',', ' ', '\t']).map(str::trim).filter(|entry| !entry.is_empty());
         let mut entries: Vec<String> = separated.map(str::to_owned).collect();
+        let scopes: Vec<_> = rules.into_iter().map(|pattern| &pattern.scope).collect();
         let mut loopback_is_proxied = false;
         for text in LOOPBACK {
-            let host =
-                text.parse().map_or_else(|_| Host::parse(text).ok(), |address: IpAddr| Some(Host::from(address)));
-            if host.is_some_and(|host| is_named(&host)) {
+            if scopes.iter().any(|scope| excepts(text, scope)) {
                 loopback_is_proxied = true;
             } else if entries.iter().all(|entry| entry != text) {
                 entries.push(text.to_owned());
@@ -103,11 +102,15 @@ mod tests {
 
     #[test]
     fn what_is_excepted() {
-        let table: [(&str, &[&str], &str, &str); 9] = [
+        let table: [(&str, &[&str], &str, &str); 12] = [
             ("", &[], "localhost,127.0.0.1,::1", "localhost|*.localhost|127.0.0.1|[::1]"),
             ("localhost, ::1", &[], "localhost,::1,127.0.0.1", "localhost|*.localhost|[::1]|127.0.0.1"),
             (".corp b.example", &["127.0.0.1"], ".corp,b.example,localhost,::1", ""),
-            ("", &["localhost", "127.0.0.1", "::1"], "", ""),
+            ("", &["localhost", "127.0.0.1", "[::1]"], "", ""),
+            // An exception for a name is one for all that is below it.
+            ("", &["app.localhost:8443"], "127.0.0.1,::1", ""),
+            ("", &["**.localhost"], "127.0.0.1,::1", ""),
+            ("", &["localhost.example"], "localhost,127.0.0.1,::1", "localhost|*.localhost|127.0.0.1|[::1]"),
             // What the caller has excepted is excepted, whatever the rules say.
             ("localhost", &["localhost"], "localhost,127.0.0.1,::1", ""),
             (".corp", &[], ".corp,localhost,127.0.0.1,::1", "corp|*.corp|localhost|*.localhost|127.0.0.1|[::1]"),
@@ -121,7 +124,8 @@ mod tests {
             ("*.corp", &[], "*.corp,localhost,127.0.0.1,::1", "corp|*.corp|localhost|*.localhost|127.0.0.1|[::1]"),
         ];
         for (before, named, no_proxy, java) in table {
-            let exceptions = Exceptions::of(before, |host| named.contains(&host.to_string().trim_matches(['[', ']'])));
+            let rules: Vec<_> = named.iter().map(|host| HostPattern::parse(host).unwrap()).collect();
+            let exceptions = Exceptions::of(before, &rules);
             assert_eq!(exceptions.no_proxy(), no_proxy, "{before:?} {named:?}");
             assert_eq!(exceptions.java(), java, "{before:?} {named:?}");
         }
@@ -147,8 +151,14 @@ mod tests {
             (".", "bank.example", false),
         ];
         for (entry, pattern, expected) in table {
-            let exceptions = Exceptions::of(entry, |_| true);
             let pattern = HostPattern::parse(pattern).unwrap();
+            let loopback = LOOPBACK.map(|host| {
+                Scope::Exact(
+                    host.parse().map_or_else(|_| Host::parse(host).unwrap(), |address: IpAddr| Host::from(address)),
+                )
+            });
+            let rules = loopback.map(|scope| HostPattern { scope, port: None });
+            let exceptions = Exceptions::of(entry, &rules);
             let expected = expected.then_some(entry);
             assert_eq!(exceptions.reaching(&pattern), expected, "{entry} {pattern}");
         }

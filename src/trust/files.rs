@@ -3,10 +3,11 @@
 use super::bundle::Bundle;
 use super::pkcs12::{StoreError, USUAL_PASSWORD, trust_store};
 use crate::authority;
+use crate::files;
 use rustls::pki_types::CertificateDer;
-use std::fs::{self, DirBuilder, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 /// There is nothing secret in them.
@@ -69,13 +70,7 @@ impl Files {
 
 /// Begins the file in `into`, never in the folder of the bundle, whose readers take every file in it.
 fn replace(into: &Path, path: &Path, octets: &[u8]) -> Result<(), FilesError> {
-    let mode = Permissions::from_mode(FILE_MODE);
-    let written = tempfile::Builder::new().permissions(mode.clone()).tempfile_in(into).and_then(|mut file| {
-        file.write_all(octets)?;
-        // Whatever the umask.
-        fs::set_permissions(file.path(), mode)?;
-        file.persist(path).map(drop).map_err(|error| error.error)
-    });
+    let written = files::replace_by(into, path, octets, FILE_MODE);
     written.map_err(|source| FilesError::Write { path: path.to_owned(), source })
 }
 
@@ -83,6 +78,8 @@ fn replace(into: &Path, path: &Path, octets: &[u8]) -> Result<(), FilesError> {
 mod tests {
     use super::*;
     use crate::tls::anchors::TrustAnchors;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o7777

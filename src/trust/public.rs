@@ -143,18 +143,15 @@ impl PublicCa {
     /// # Errors
     /// [`PublicCaError::NotValid`].
     pub fn check_valid(&self, now: SystemTime) -> Result<(), PublicCaError> {
-        let is_valid = |anchor| {
-            let identity = Identity::of(anchor);
-            identity.is_some_and(|Identity { not_before, not_after, .. }| {
-                now >= not_before.0 && now < not_after.0 + Duration::from_secs(1)
-            })
-        };
-        if self.anchors.len() > 1 && self.anchors.iter().any(is_valid) {
+        let mut anchors = self.anchors.iter().filter_map(Identity::of);
+        if self.anchors.len() > 1 && anchors.any(|identity| identity.is_valid(now)) {
             return Ok(());
         }
         for certificate in &self.certificates {
-            let Some(Identity { not_before, not_after, .. }) = Identity::of(certificate) else { continue };
-            if now < not_before.0 || now >= not_after.0 + Duration::from_secs(1) {
+            if let Some(identity) = Identity::of(certificate)
+                && !identity.is_valid(now)
+            {
+                let Identity { not_before, not_after, .. } = identity;
                 return Err(PublicCaError::NotValid { path: self.path.clone(), not_before, not_after });
             }
         }
@@ -215,6 +212,11 @@ impl Identity {
             pin: Pin::Spki(hashed(&digest::SHA256, parsed.public_key().raw)?),
             is_self_issued: parsed.issuer().as_raw() == parsed.subject().as_raw(),
         })
+    }
+
+    /// Whether it is valid at `now`.
+    pub fn is_valid(&self, now: SystemTime) -> bool {
+        now >= self.not_before.0 && now < self.not_after.0 + Duration::from_secs(1)
     }
 
     /// What stores call it: a name that no other certificate has, in small letters, digits and `-`. Half of the SHA-256 is

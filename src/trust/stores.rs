@@ -13,7 +13,7 @@ mod table;
 
 pub use carrying::{CarryError, Outcome};
 pub use found::{Machine, Platform, Store};
-pub use plan::{Call, Look, Plan, Step, quoted};
+pub use plan::{Call, Look, Plan, Step, in_quotes, quoted};
 
 use std::fmt;
 

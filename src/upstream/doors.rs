@@ -15,7 +15,6 @@ impl Doors {
     /// With these of one kind, too; an unspecified address stands for every one of this machine.
     #[must_use]
     pub fn and(mut self, kind: Door, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
-        let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
         self.0.extend(addresses.into_iter().map(|address| (kind, canonical(address))));
         self
     }
@@ -40,13 +39,18 @@ impl Doors {
     }
 }
 
+/// An IPv4 address within an IPv6 one as what it is.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 fn is_at(door: SocketAddr, dialled: IpAddr) -> bool {
     door.ip() == dialled || dialled.is_unspecified() || (door.ip().is_unspecified() && is_of_this_machine(dialled))
 }
 
 /// The system knows its addresses, and they come and go: a socket can be bound to those that it has. Nothing is sent. Where
 /// it does not say, the answer is yes.
-fn is_of_this_machine(address: IpAddr) -> bool {
+pub fn is_of_this_machine(address: IpAddr) -> bool {
     let bound = UdpSocket::bind((address, 0));
     !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }

@@ -7,7 +7,7 @@ pub mod handshake;
 pub mod names;
 pub mod parent;
 pub mod resolve;
-mod socks;
+pub(crate) mod socks;
 mod through;
 pub mod tickets;
 pub mod via;

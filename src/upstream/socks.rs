@@ -8,15 +8,19 @@ use std::net::IpAddr;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
-const VERSION: u8 = 5;
-const NO_AUTHENTICATION: u8 = 0;
-const USER_AND_PASSWORD: u8 = 2;
+pub(crate) const VERSION: u8 = 5;
+/// Methods (RFC 1928 section 3).
+pub(crate) const NO_AUTHENTICATION: u8 = 0;
+pub(crate) const USER_AND_PASSWORD: u8 = 2;
 const NO_ACCEPTABLE_METHOD: u8 = 0xff;
-const PASSWORD_VERSION: u8 = 1;
-const CONNECT: u8 = 1;
-const IPV4: u8 = 1;
-const NAME: u8 = 3;
-const IPV6: u8 = 4;
+/// That of the sub-negotiation (RFC 1929).
+pub(crate) const PASSWORD_VERSION: u8 = 1;
+/// The command.
+pub(crate) const CONNECT: u8 = 1;
+/// Types of addresses (RFC 1928 section 5).
+pub(crate) const IPV4: u8 = 1;
+pub(crate) const NAME: u8 = 3;
+pub(crate) const IPV6: u8 = 4;
 const SUCCEEDED: u8 = 0;
 
 /// Asks for a connection. Credentials are the user and the password.

@@ -1,12 +1,14 @@
-//! Variables as each shell reads them. Values are quoted, whatever is in them: a path may hold what a shell would run.
+//! Variables as each shell reads them. Values are quoted, whatever is in them: a path may hold what a shell would run. Files of
+//! the form dotenv are for readers that run nothing.
 
 use super::Shell;
+use crate::trust::stores::in_quotes;
 use crate::trust::variables::Setting;
 
 /// A line for each variable.
 pub(super) fn lines(shell: Shell, settings: &[Setting]) -> String {
     let line = |(name, value): &Setting| match (shell, value) {
-        (Shell::Bash, Some(value)) => format!("export {name}={}", bash(value)),
+        (Shell::Bash, Some(value)) => format!("export {name}={}", in_quotes(value)),
         (Shell::Bash, None) => format!("unset {name}"),
         (Shell::Fish, Some(value)) => format!("set -gx {name} {}", fish(value)),
         (Shell::Fish, None) => format!("set -e {name}"),
@@ -16,10 +18,6 @@ pub(super) fn lines(shell: Shell, settings: &[Setting]) -> String {
         (Shell::Dotenv, None) => format!("{name}="),
     };
     settings.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn bash(value: &str) -> String {
-    format!("'{}'", value.replace('\'', r"'\''"))
 }
 
 /// Within single quotes a backslash stands before a quote or another backslash.

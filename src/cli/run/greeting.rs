@@ -5,6 +5,7 @@ use crate::config::{Config, Listener, ListenerKind};
 use crate::policy::moment::Moment;
 use crate::policy::protection::Protection;
 use crate::policy::timestamp::Timestamp;
+use crate::trust::stores::quoted;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -78,15 +79,10 @@ fn paste(listener: &Listener, ca: &Path) -> String {
     } else {
         address
     };
-    let ca = shell_quoted(&ca.display().to_string());
+    let ca = quoted(&ca.display().to_string());
     let variables = ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO"];
     let bundles = variables.map(|name| format!("{name}={ca}")).join(" ");
     format!("export https_proxy={scheme}://{reachable} HTTPS_PROXY={scheme}://{reachable} {bundles}")
-}
-
-fn shell_quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]
