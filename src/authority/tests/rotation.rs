@@ -472,6 +472,13 @@ fn what_root_makes_is_for_the_owner_of_the_ca() {
     write::write_new(&key, "x", 0o600, Some(&like)).unwrap();
     let found = fs::metadata(&key).unwrap();
     assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (OTHER, OTHER + 1, 0o600));
+    // A key of root's that a group may read, in a folder whose files belong to the group by themselves.
+    let own = fs::metadata(directory.path()).unwrap();
+    chown(&like, Some(own.uid()), Some(own.gid())).unwrap();
+    fs::set_permissions(&like, fs::Permissions::from_mode(0o640)).unwrap();
+    let key = directory.path().join("of-the-group.key");
+    write::write_new(&key, "x", 0o600, Some(&like)).unwrap();
+    assert_eq!(fs::metadata(&key).unwrap().mode() & 0o7777, 0o640);
 }
 
 // ---- whatever the dates -----------------------------------------------------------------------------------------
